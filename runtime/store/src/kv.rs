@@ -2,19 +2,20 @@
 //!
 //! A backend is one file in `kv/` that passes [`crate::conformance::key_value`].
 
-use crate::error::{CommitError, StoreError};
+use crate::error::{Cause, CommitError, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
 pub mod memory;
 pub mod rocksdb;
+mod watches;
 
 /// The longest key a backend must take, in octets (FoundationDB takes 10,000; MySQL indexes 3,072).
 pub const KEY_MOST: usize = 1024;
 /// The longest value, in octets (FoundationDB's limit is 100,000). Larger things are blobs, or are split.
 pub const VALUE_MOST: usize = 90_000;
-/// The largest batch: keys and values together, in octets (FoundationDB's transaction limit is 10 MB).
+/// The largest batch: keys and values together, those of its asserts too, in octets (FoundationDB's transaction limit is 10 MB).
 pub const BATCH_MOST: usize = 8 << 20;
 /// The most keys one [`KeyValue::scan`] returns.
 pub const PAGE_MOST: usize = 10_000;
@@ -129,6 +130,31 @@ impl Batch {
         self.asserts.push(Assert::Empty(range));
         self
     }
+    /// Whether every backend can take this batch, and its size in octets.
+    pub(crate) fn measured(&self) -> Result<usize, StoreError> {
+        let mut octets = 0;
+        for assert in &self.asserts {
+            octets += match assert {
+                Assert::Is(key, value) => key.0.len() + value.as_ref().map_or(0, Bytes::len),
+                Assert::Empty(range) => range.from.0.len() + range.to.0.len(),
+            };
+        }
+        for write in &self.writes {
+            let (key, value) = match write {
+                Write::Put(key, value) => (key.0.len(), value.len()),
+                Write::Remove(key) => (key.0.len(), 0),
+                Write::Clear(range) => (range.from.0.len().max(range.to.0.len()), 0),
+            };
+            if key > KEY_MOST || value > VALUE_MOST {
+                return Err(too_large(format!("a key of {key} and a value of {value} octets")));
+            }
+            octets += key + value;
+        }
+        if octets > BATCH_MOST {
+            return Err(too_large(format!("a batch of {octets} octets")));
+        }
+        Ok(octets)
+    }
     /// Sets `key`.
     pub fn put(&mut self, key: impl Into<Key>, value: impl Into<Bytes>) -> &mut Batch {
         self.writes.push(Write::Put(key.into(), value.into()));
@@ -144,6 +170,10 @@ impl Batch {
         self.writes.push(Write::Clear(range));
         self
     }
+}
+
+fn too_large(what: String) -> StoreError {
+    StoreError::Misconfigured(Cause::new(format!("{what} is more than a store takes")))
 }
 
 /// An ordered key-value database with atomic, conditional batches.

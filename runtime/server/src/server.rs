@@ -1,0 +1,100 @@
+//! What the parts of a running server share.
+
+use crate::listen::{Crowd, Sockets};
+use crate::login::Throttle;
+use crate::metrics::Metrics;
+use crate::snapshot::{Generation, Ground, Live, Rejected, Snapshot};
+use serde::Serialize;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// A running server.
+pub struct Server {
+    /// The running configuration.
+    pub live: Arc<Live>,
+    /// What stays the same.
+    pub ground: Ground,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The listening sockets.
+    pub sockets: Sockets,
+    /// Who is connected.
+    pub crowd: Arc<Crowd>,
+    /// Who failed to log in.
+    pub throttle: Throttle,
+    /// Connections so far.
+    pub next_connection: AtomicU64,
+    /// Nanoseconds at start: makes session ids unlike those of the last run.
+    pub started: u64,
+    /// Random, of this run.
+    pub secret: Arc<[u8; 32]>,
+    /// True once the server stops.
+    pub stopping: watch::Sender<bool>,
+    /// What came of the newest configuration.
+    pub status: Mutex<Status>,
+}
+
+/// `/ready`'s answer.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// Which configuration runs.
+    pub generation: Generation,
+    /// What was wrong with the newest one, if it was refused.
+    pub rejected: Option<serde_json::Value>,
+}
+
+impl Server {
+    /// Takes a new configuration: builds it whole, binds, swaps once. What fails changes nothing and is kept
+    /// in [`Server::status`]. Called by the watcher alone, one at a time.
+    pub async fn take(self: &Arc<Server>, bytes: &[u8]) {
+        match self.prepare(bytes).await {
+            Ok(generation) => {
+                info!(%generation, "configuration taken");
+                self.metrics.reloads.add(1);
+            }
+            Err(why) => {
+                let diagnostic = serde_json::json!([{ "severity": "error", "message": why.to_string() }]);
+                self.refuse(diagnostic, &why.to_string());
+            }
+        }
+    }
+
+    async fn prepare(self: &Arc<Server>, bytes: &[u8]) -> Result<Generation, Rejected> {
+        let now = self.live.now();
+        let next = Snapshot::build(bytes, &self.ground, Some(&now)).await?;
+        let bound = self.sockets.bind(&next.host.listeners)?;
+        // Nothing below can fail.
+        let generation = next.generation.clone();
+        let listeners = next.host.listeners.clone();
+        self.count(&next);
+        self.live.replace(next);
+        self.sockets.serve(bound, &listeners, self);
+        self.metrics.rejected.set(0);
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
+            Status { generation: generation.clone(), rejected: None };
+        Ok(generation)
+    }
+
+    /// Notes the size of a configuration.
+    pub fn count(&self, snapshot: &Snapshot) {
+        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.metrics.domains.set(size(snapshot.config.domains.len()));
+        self.metrics.accounts.set(size(snapshot.config.accounts.len()));
+    }
+
+    /// Notes that the newest configuration was refused; the running one goes on.
+    pub fn refuse(&self, diagnostics: serde_json::Value, summary: &str) {
+        error!(%diagnostics, "configuration refused, the running one goes on: {summary}");
+        self.metrics.reloads_rejected.add(1);
+        self.metrics.rejected.set(1);
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).rejected = Some(diagnostics);
+    }
+
+    /// The newest configuration is the running one again.
+    pub fn unchanged(&self) {
+        self.metrics.rejected.set(0);
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).rejected = None;
+    }
+}

@@ -1,0 +1,225 @@
+//! The configuration as the server runs it: built whole, swapped once.
+
+use crate::resolver::Resolver;
+use crate::secrets::{SecretError, Secrets};
+use crate::tls::{TlsError, TlsTable};
+use arc_swap::ArcSwap;
+use aws_lc_rs::digest;
+use mail::auth::Authenticator;
+use mail::sign::DkimKey;
+use schema::config::{self, ConfigError, RuntimeConfig};
+use schema::name::{DomainName, HostName};
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use store::directory::internal::Internal;
+use store::error::StoreError;
+use store::open::{Registry, Stores};
+
+/// Which configuration runs: the first 16 octets of a digest of its `runtime.json`, in hex.
+pub type Generation = String;
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected {
+    /// It cannot be read.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It has no such host, or several and none was chosen.
+    #[error("{0}")]
+    Host(String),
+    /// A certificate or key is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A key file cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// A DKIM key is unusable.
+    #[error("the DKIM key `{selector}` of {domain}: {why}")]
+    Dkim {
+        /// Which key.
+        selector: String,
+        /// Whose.
+        domain: DomainName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A store cannot be opened.
+    #[error("storage: {0}")]
+    Store(#[from] StoreError),
+    /// Sound, but not for a running server.
+    #[error("{what} changed, which a running server cannot take: restart waybilld, after `waybilld migrate` where data must move")]
+    NeedsRestart {
+        /// What changed.
+        what: &'static str,
+    },
+    /// A listener cannot be bound.
+    #[error("{service} cannot listen on {address}: {why}")]
+    Listen {
+        /// Which service.
+        service: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        why: std::io::Error,
+    },
+    /// No DNS server is known.
+    #[error("DNS: {0}")]
+    Resolver(String),
+}
+
+/// What stays the same while the server runs.
+pub struct Ground {
+    /// Opens stores, and knows the open ones.
+    pub registry: Registry,
+    /// Opens secrets.
+    pub secrets: Secrets,
+    /// `--host`.
+    pub host: Option<HostName>,
+    /// `--resolver`, in place of the configuration's.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// One configuration with everything that it needs opened and checked. Immutable.
+pub struct Snapshot {
+    /// Its name.
+    pub generation: Generation,
+    /// What it was built from.
+    pub config: RuntimeConfig,
+    /// Which host of it we are.
+    pub host: config::Host,
+    /// The open stores.
+    pub stores: Stores,
+    /// The people.
+    pub directory: Arc<Internal>,
+    /// The domains by name.
+    pub domains: HashMap<DomainName, usize>,
+    /// Keys to sign with.
+    pub signers: HashMap<DomainName, Arc<Vec<DkimKey>>>,
+    /// Certificates.
+    pub tls: TlsTable,
+    /// DNS for delivery.
+    pub resolver: Arc<Resolver>,
+    /// DNS for SPF, DKIM and DMARC.
+    pub authenticator: Arc<Authenticator>,
+}
+
+impl Snapshot {
+    /// Builds a snapshot from the octets of a `runtime.json`; changes nothing where it fails.
+    ///
+    /// # Errors
+    /// [`Rejected`], in words for an operator.
+    pub async fn build(bytes: &[u8], ground: &Ground, now: Option<&Snapshot>) -> Result<Snapshot, Rejected> {
+        let config = config::decode(bytes)?;
+        let host = choose(&config, ground.host.as_ref())?;
+        if let Some(now) = now {
+            if now.config.storage != config.storage {
+                return Err(Rejected::NeedsRestart { what: "storage" });
+            }
+            if now.host.name != host.name {
+                return Err(Rejected::NeedsRestart { what: "the host's name" });
+            }
+        }
+        let tls = TlsTable::build(&host, &ground.secrets)?;
+        let signers = signers(&config, ground, now)?;
+        let servers = if ground.resolvers.is_empty() { &config.resolvers } else { &ground.resolvers };
+        let (resolver, authenticator) = match now {
+            Some(now) if now.config.resolvers == config.resolvers => {
+                (Arc::clone(&now.resolver), Arc::clone(&now.authenticator))
+            }
+            _ => {
+                let failed = |error: String| Rejected::Resolver(error);
+                let resolver = Resolver::new(servers).map_err(|error| failed(error.to_string()))?;
+                let authenticator = Authenticator::new(servers).map_err(|error| failed(error.to_string()))?;
+                (Arc::new(resolver), Arc::new(authenticator))
+            }
+        };
+        let directory = Arc::new(Internal::new(&config));
+        let stores = match now {
+            Some(now) => now.stores.clone(),
+            None => ground.registry.open(&config.storage).await?,
+        };
+        let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
+        let generation = generation(bytes);
+        Ok(Snapshot { generation, config, host, stores, directory, domains, signers, tls, resolver, authenticator })
+    }
+
+    /// A domain of the configuration.
+    pub fn domain(&self, name: &DomainName) -> Option<&config::Domain> {
+        self.config.domains.get(*self.domains.get(name)?)
+    }
+}
+
+/// The name of a configuration.
+pub fn generation(bytes: &[u8]) -> Generation {
+    let digest = digest::digest(&digest::SHA256, bytes);
+    digest.as_ref()[..16].iter().fold(String::new(), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
+}
+
+fn choose(config: &RuntimeConfig, wanted: Option<&HostName>) -> Result<config::Host, Rejected> {
+    let names = || config.hosts.iter().map(|host| host.name.to_string()).collect::<Vec<_>>().join(", ");
+    match (wanted, config.hosts.as_slice()) {
+        (Some(wanted), hosts) => hosts
+            .iter()
+            .find(|host| host.name == *wanted)
+            .cloned()
+            .ok_or_else(|| Rejected::Host(format!("--host {wanted}: the configuration has only {}", names()))),
+        (None, [host]) => Ok(host.clone()),
+        (None, []) => Err(Rejected::Host("the configuration has no host".into())),
+        (None, _) => Err(Rejected::Host(format!("say which host this is: --host, one of {}", names()))),
+    }
+}
+
+fn signers(
+    config: &RuntimeConfig,
+    ground: &Ground,
+    now: Option<&Snapshot>,
+) -> Result<HashMap<DomainName, Arc<Vec<DkimKey>>>, Rejected> {
+    let mut signers = HashMap::with_capacity(config.domains.len());
+    for domain in &config.domains {
+        // A key never changes under its selector, so what is open stays open.
+        let open = now.and_then(|now| {
+            let same = now.domain(&domain.name)?.dkim == domain.dkim;
+            same.then(|| now.signers.get(&domain.name).cloned()).flatten()
+        });
+        if let Some(open) = open {
+            signers.insert(domain.name.clone(), open);
+            continue;
+        }
+        let mut keys = Vec::with_capacity(domain.dkim.len());
+        for key in &domain.dkim {
+            let pem = ground.secrets.text(&key.private)?;
+            let opened = DkimKey::open(&domain.name, &key.selector, key.algorithm, &pem);
+            keys.push(opened.map_err(|error| Rejected::Dkim {
+                selector: key.selector.clone(),
+                domain: domain.name.clone(),
+                why: error.to_string(),
+            })?);
+        }
+        signers.insert(domain.name.clone(), Arc::new(keys));
+    }
+    Ok(signers)
+}
+
+/// The one mutable cell: which snapshot runs.
+pub struct Live(ArcSwap<Snapshot>);
+
+impl Live {
+    /// Begins with a snapshot.
+    pub fn new(first: Snapshot) -> Live {
+        Live(ArcSwap::from_pointee(first))
+    }
+    /// The running snapshot. Take it per unit of work, and hold it no longer.
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+    /// Makes `next` the running one. Cannot fail.
+    pub fn replace(&self, next: Snapshot) {
+        self.0.store(Arc::new(next));
+    }
+}

@@ -1,0 +1,399 @@
+//! Where configuration comes from: a spec folder that the compiler builds, or a finished `runtime.json`.
+//!
+//! Both are watched the same way: the kernel says that something changed, a short quiet follows, the source
+//! is read again, and only other octets than the last ones are tried. Folders are watched, not files, so
+//! that a file replaced by rename, and a link swapped under it (as Kubernetes and git-sync do), are seen;
+//! and a slow look from time to time finds what a file system without notices changed.
+
+use crate::server::Server;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use schema::config::{RuntimeConfig, Store};
+use schema::name::SecretRef;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+
+/// How long nothing must change before the source is read.
+const QUIET: Duration = Duration::from_millis(60);
+/// The longest that a busy source is waited for.
+const QUIET_MOST: Duration = Duration::from_secs(2);
+/// How often the source is looked at although nothing was heard.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How long the compiler may take.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much memory the compiler may take, in octets.
+const BUILD_MEMORY: u64 = 2 << 30;
+/// The most that is kept of what the compiler says.
+const SAYS_MOST: u64 = 1 << 20;
+/// The most folders that are watched.
+const FOLDERS_MOST: usize = 20_000;
+
+/// Where configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A spec folder, and the compiler.
+    Spec {
+        /// The folder.
+        folder: PathBuf,
+        /// The `waybill` to run.
+        compiler: PathBuf,
+    },
+    /// A `runtime.json`.
+    Artefact(PathBuf),
+}
+
+/// Why a source gave no configuration.
+#[derive(Debug)]
+pub struct Refused {
+    /// What `/ready` shows: a list of diagnostics.
+    pub diagnostics: serde_json::Value,
+    /// The first of them, for the log.
+    pub summary: String,
+}
+
+impl Refused {
+    fn new(message: String) -> Refused {
+        Refused {
+            diagnostics: serde_json::json!([{ "severity": "error", "message": message }]),
+            summary: message,
+        }
+    }
+}
+
+impl Source {
+    /// The folder that relative files and stores start at.
+    pub fn root(&self) -> PathBuf {
+        match self {
+            Source::Spec { folder, .. } => folder.clone(),
+            Source::Artefact(file) => match file.parent() {
+                Some(parent) if parent != Path::new("") => parent.to_path_buf(),
+                _ => PathBuf::from("."),
+            },
+        }
+    }
+
+    /// Reads the configuration as it is now.
+    ///
+    /// # Errors
+    /// [`Refused`], with the compiler's diagnostics where it has any.
+    pub async fn read(&self) -> Result<Vec<u8>, Refused> {
+        match self {
+            Source::Artefact(file) => tokio::fs::read(file)
+                .await
+                .map_err(|error| Refused::new(format!("{}: {error}", file.display()))),
+            Source::Spec { folder, compiler } => build(folder, compiler).await,
+        }
+    }
+}
+
+async fn build(folder: &Path, compiler: &Path) -> Result<Vec<u8>, Refused> {
+    let failed = |what: &str, error: io::Error| Refused::new(format!("{what}: {error}"));
+    let out = tempfile::tempdir().map_err(|error| failed("no temporary folder for the build", error))?;
+    let mut command = Command::new(compiler);
+    command.arg("build").arg(folder).arg("--out").arg(out.path()).arg("--format").arg("json");
+    // The compiler reads people's pull requests: it gets no environment, little memory and little time.
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let what = format!("cannot run the compiler {}", compiler.display());
+    let mut child = command.spawn().map_err(|error| failed(&what, error))?;
+    bound_memory(&child);
+    let (said, complained) = (child.stdout.take(), child.stderr.take());
+    let finished = timeout(BUILD_TIMEOUT, async {
+        let (said, complained) = tokio::join!(all(said), all(complained));
+        child.wait().await.map(|status| (status, said, complained))
+    });
+    let Ok(finished) = finished.await else {
+        return Err(Refused::new(format!("the compiler took longer than {} s", BUILD_TIMEOUT.as_secs())));
+    };
+    let (status, said, complained) = finished.map_err(|error| failed(&what, error))?;
+    if status.success() {
+        let artefact = out.path().join("runtime.json");
+        return tokio::fs::read(&artefact).await.map_err(|error| failed("the compiler wrote no runtime.json", error));
+    }
+    match serde_json::from_slice::<serde_json::Value>(&said) {
+        Ok(diagnostics) if diagnostics.as_array().is_some_and(|list| !list.is_empty()) => {
+            Err(Refused { summary: summary(&diagnostics), diagnostics })
+        }
+        _ => {
+            let complaint = String::from_utf8_lossy(&complained).trim().to_owned();
+            Err(Refused::new(format!("the compiler failed ({status}): {complaint}")))
+        }
+    }
+}
+
+fn summary(diagnostics: &serde_json::Value) -> String {
+    let is_error = |d: &&serde_json::Value| d["severity"] == "error";
+    let first = diagnostics.as_array().and_then(|list| list.iter().find(is_error).or(list.first()));
+    let text = |key: &str| first.and_then(|d| d[key].as_str()).unwrap_or_default().to_owned();
+    let line = first.and_then(|d| d["line"].as_u64()).unwrap_or_default();
+    format!("{}:{line}: {}", text("file"), text("message"))
+}
+
+async fn all(pipe: Option<impl tokio::io::AsyncRead + Unpin>) -> Vec<u8> {
+    let mut octets = Vec::new();
+    if let Some(pipe) = pipe {
+        let mut bounded = pipe.take(SAYS_MOST);
+        // What was read before an error is still worth showing.
+        let _ = bounded.read_to_end(&mut octets).await;
+        let _ = tokio::io::copy(&mut bounded.into_inner(), &mut tokio::io::sink()).await;
+    }
+    octets
+}
+
+fn bound_memory(child: &tokio::process::Child) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let limit = Rlimit { current: Some(BUILD_MEMORY), maximum: Some(BUILD_MEMORY) };
+    if let Some(Err(error)) = pid.map(|pid| prlimit(Some(pid), Resource::As, limit)) {
+        warn!(%error, "the compiler's memory cannot be bounded");
+    }
+}
+
+/// Checks that the compiler is of the server's version.
+///
+/// # Errors
+/// What is wrong, in words.
+pub async fn check_compiler(compiler: &Path) -> Result<(), String> {
+    let output = Command::new(compiler).arg("--version").env_clear().stdin(Stdio::null()).output();
+    let output = timeout(Duration::from_secs(10), output)
+        .await
+        .map_err(|_| format!("{} --version does not answer", compiler.display()))?
+        .map_err(|error| format!("cannot run the compiler {}: {error}; say where it is with --compiler", compiler.display()))?;
+    let theirs = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let ours = concat!("waybill ", env!("CARGO_PKG_VERSION"));
+    if theirs == ours {
+        return Ok(());
+    }
+    Err(format!("{} is `{theirs}`, this server needs `{ours}`: install both from one release", compiler.display()))
+}
+
+/// Follows a source until the server stops. A change is taken although the artefact is the same: a renewed
+/// certificate changes files, not the artefact.
+pub async fn follow(source: Source, server: Arc<Server>) {
+    let changed = Arc::new(Notify::new());
+    let mut stopping = server.stopping.subscribe();
+    let mut print = fingerprint(&source, &server);
+    let mut folders = Folders::new(Arc::clone(&changed));
+    folders.watch(&source, &server);
+    loop {
+        tokio::select! {
+            () = changed.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopping.changed() => return,
+        }
+        settle(&changed).await;
+        if fingerprint(&source, &server) == print {
+            continue;
+        }
+        // A change while the compiler runs kills it: what it would say is old already.
+        let read = loop {
+            print = fingerprint(&source, &server);
+            tokio::select! {
+                read = source.read() => break read,
+                () = superseded(&changed, &source, &server, &print) => debug!("build superseded"),
+                _ = stopping.changed() => return,
+            }
+        };
+        match read {
+            Ok(bytes) => server.take(&bytes).await,
+            Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
+        }
+        folders.watch(&source, &server);
+    }
+}
+
+async fn superseded(changed: &Notify, source: &Source, server: &Server, print: &BTreeSet<Print>) {
+    loop {
+        changed.notified().await;
+        settle(changed).await;
+        if fingerprint(source, server) != *print {
+            return;
+        }
+    }
+}
+
+async fn settle(changed: &Notify) {
+    let quiet = async { while timeout(QUIET, changed.notified()).await.is_ok() {} };
+    let _ = timeout(QUIET_MOST, quiet).await;
+}
+
+type Print = (PathBuf, u64, i64, i64, u64);
+
+// What a look at the source sees of it: each file's inode, time and size. The server's own data may lie
+// inside the folder, and is left out.
+fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
+    let mut prints = BTreeSet::new();
+    let mut note = |path: &Path| {
+        if let Ok(facts) = std::fs::metadata(path) {
+            if facts.is_file() {
+                prints.insert((path.to_path_buf(), facts.ino(), facts.mtime(), facts.mtime_nsec(), facts.size()));
+            }
+        }
+    };
+    match source {
+        Source::Artefact(file) => note(file),
+        Source::Spec { folder, .. } => {
+            for folder in tree(folder, &data_folders(&server.live.now().config, &source.root())) {
+                let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+                entries.for_each(|entry| note(&entry.path()));
+            }
+        }
+    }
+    for pair in &server.live.now().host.tls.certificates {
+        for reference in [&pair.cert, &pair.key] {
+            if let SecretRef::File(path) = reference {
+                note(&server.ground.secrets.root().join(path));
+            }
+        }
+    }
+    prints
+}
+
+fn data_folders(config: &RuntimeConfig, root: &Path) -> Vec<PathBuf> {
+    let storage = &config.storage;
+    let stores = [&storage.data, &storage.blob, &storage.search, &storage.lookup];
+    let paths = stores.into_iter().filter_map(|store| match store {
+        Store::Rocksdb { path } => Some(root.join(path)),
+        Store::Memory { .. } => None,
+    });
+    paths.collect()
+}
+
+// The folder and every one below it, but for hidden ones and our own data. Links are followed once.
+fn tree(root: &Path, data: &[PathBuf]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut left = vec![root.to_path_buf()];
+    while let Some(folder) = left.pop() {
+        let real = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        if found.len() >= FOLDERS_MOST || data.contains(&folder) || !seen.insert(real) {
+            continue;
+        }
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // git-sync and Kubernetes keep the real files behind hidden links, which are followed from the
+            // visible names; `.git` itself is of no interest.
+            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !hidden && path.is_dir() {
+                left.push(path);
+            }
+        }
+        found.push(folder);
+    }
+    found
+}
+
+/// What the watched folders' notices are held against, so that a busy neighbour does not wake us.
+#[derive(Default)]
+struct Interest {
+    /// Everything under these.
+    under: Vec<PathBuf>,
+    /// Exactly these.
+    names: BTreeSet<PathBuf>,
+}
+
+impl Interest {
+    fn holds(&self, path: &Path) -> bool {
+        self.names.contains(path) || path.parent().is_some_and(|parent| self.under.iter().any(|under| parent == under))
+    }
+}
+
+/// The watched folders.
+struct Folders {
+    watcher: Option<RecommendedWatcher>,
+    watched: BTreeSet<PathBuf>,
+    interest: Arc<Mutex<Interest>>,
+}
+
+impl Folders {
+    fn new(changed: Arc<Notify>) -> Folders {
+        let interest = Arc::new(Mutex::new(Interest::default()));
+        let held = Arc::clone(&interest);
+        let heard = move |event: notify::Result<notify::Event>| {
+            let matters = match event {
+                // Reading is no change.
+                Ok(notify::Event { kind: EventKind::Access(_), .. }) => false,
+                Ok(event) => {
+                    let interest = held.lock().unwrap_or_else(PoisonError::into_inner);
+                    event.paths.is_empty() || event.paths.iter().any(|path| interest.holds(path))
+                }
+                // Notices may have been lost: look.
+                Err(_) => true,
+            };
+            if matters {
+                changed.notify_one();
+            }
+        };
+        let watcher = notify::recommended_watcher(heard);
+        if let Err(error) = &watcher {
+            warn!(%error, "changes are not heard at once, but looked for every {} s", LOOK_EVERY.as_secs());
+        }
+        Folders { watcher: watcher.ok(), watched: BTreeSet::new(), interest }
+    }
+
+    // A link swapped anywhere on the way to a folder changes what the folder is, so the folders that hold
+    // those links are watched too.
+    fn watch(&mut self, source: &Source, server: &Server) {
+        let mut ways = Vec::new();
+        let mut under = Vec::new();
+        match source {
+            Source::Artefact(file) => ways.extend(way(file)),
+            Source::Spec { folder, .. } => {
+                ways.extend(way(folder));
+                under = tree(folder, &data_folders(&server.live.now().config, folder));
+            }
+        }
+        for pair in &server.live.now().host.tls.certificates {
+            for reference in [&pair.cert, &pair.key] {
+                if let SecretRef::File(path) = reference {
+                    ways.extend(way(&server.ground.secrets.root().join(path)));
+                }
+            }
+        }
+        let folders = ways.iter().filter_map(|name| name.parent().map(Path::to_path_buf));
+        let wanted: BTreeSet<PathBuf> = folders.chain(under.iter().cloned()).collect();
+        *self.interest.lock().unwrap_or_else(PoisonError::into_inner) =
+            Interest { under, names: ways.into_iter().collect() };
+        let Some(watcher) = &mut self.watcher else { return };
+        for old in &self.watched {
+            // It may be gone already; and what stays is watched anew, since its name may stand for another
+            // folder now.
+            let _ = watcher.unwatch(old);
+        }
+        self.watched.clear();
+        for folder in wanted {
+            match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+                Ok(()) => drop(self.watched.insert(folder)),
+                Err(error) => debug!(folder = %folder.display(), %error, "not watched"),
+            }
+        }
+    }
+}
+
+// The names that decide what `path` is: its own, and that of each link on the way.
+fn way(path: &Path) -> Vec<PathBuf> {
+    const LINKS_MOST: usize = 40;
+    let mut at = path.to_path_buf();
+    let mut names = vec![at.clone()];
+    for _ in 0..LINKS_MOST {
+        let link = at.ancestors().find_map(|part| std::fs::read_link(part).ok().map(|to| (part.to_path_buf(), to)));
+        let Some((link, to)) = link else { break };
+        let holder = link.parent().unwrap_or(Path::new("/")).to_path_buf();
+        let rest = at.strip_prefix(&link).map(Path::to_path_buf).unwrap_or_default();
+        names.push(link);
+        at = holder.join(to);
+        if rest != Path::new("") {
+            at = at.join(rest);
+        }
+        names.push(at.clone());
+    }
+    names
+}

@@ -1,0 +1,268 @@
+//! The one thread that writes: it takes what waits, and one sync serves all of it.
+
+use super::{Fault, meaning};
+use crate::error::{Cause, CommitError, StoreError};
+use crate::kv::watches::Watches;
+use crate::kv::{Assert, Batch, Key, KeyRange, Write};
+use ::rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+/// Octets of batches that wait or are being written, counted in whole KiB; further commits wait to be let in.
+const WAITING_MOST: usize = 64 << 20;
+/// Octets after which a group takes no further batch.
+const GROUP_MOST: usize = 16 << 20;
+/// Lazy commits are synced when nothing was committed for so long,
+const LAZY_IDLE: Duration = Duration::from_secs(1);
+/// or after so many groups of them.
+const LAZY_GROUPS: usize = 256;
+/// A range of at most so many entries is cleared entry by entry: range tombstones slow every read near them.
+const CLEAR_SINGLY: usize = 256;
+
+/// The sending side.
+pub(super) struct Committer {
+    queue: Option<Sender<Waiting>>,
+    room: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Waiting {
+    batch: Batch,
+    octets: usize,
+    answer: oneshot::Sender<Result<(), CommitError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Committer {
+    pub(super) fn start(db: Arc<DB>, watches: Arc<Watches>, fault: Arc<Fault>) -> io::Result<Committer> {
+        let (queue, waiting) = mpsc::channel();
+        let mut worker = Worker { db, watches, fault, waiting, unsynced: 0 };
+        let thread = thread::Builder::new().name("store-commit".to_owned()).spawn(move || worker.run())?;
+        let room = Arc::new(Semaphore::new(WAITING_MOST >> 10));
+        Ok(Committer { queue: Some(queue), room, thread: Some(thread) })
+    }
+
+    /// Once it waits for its answer, a commit happens whether or not the caller still listens.
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        let gone = || StoreError::Unavailable(Cause::new("the store's committer is gone"));
+        let octets = batch.measured()?;
+        let kibs = u32::try_from((octets >> 10) + 1).map_err(|_| StoreError::Full)?;
+        let _room = self.room.clone().acquire_many_owned(kibs).await.map_err(|_| gone())?;
+        let (answer, answered) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(Waiting { batch, octets, answer, _room }).map_err(|_| gone())?;
+        answered.await.unwrap_or(Err(CommitError::Unknown))
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Worker {
+    db: Arc<DB>,
+    watches: Arc<Watches>,
+    fault: Arc<Fault>,
+    waiting: Receiver<Waiting>,
+    /// Groups written since the last sync.
+    unsynced: usize,
+}
+
+impl Worker {
+    fn run(&mut self) {
+        loop {
+            let first = match self.unsynced {
+                0 => self.waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                _ => self.waiting.recv_timeout(LAZY_IDLE),
+            };
+            match first {
+                Ok(first) => self.commit(first),
+                Err(RecvTimeoutError::Timeout) => self.sync(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.sync();
+    }
+
+    /// Commits `first` and what came after it.
+    fn commit(&mut self, first: Waiting) {
+        let db = self.db.clone();
+        let mut group = Group::new(&db);
+        let mut taken = Vec::new();
+        let (mut octets, mut next) = (0, Some(first));
+        while let Some(waiting) = next {
+            octets += waiting.octets;
+            match self.fault.check().and_then(|()| group.take(&waiting.batch)) {
+                Ok(true) => taken.push(waiting),
+                Ok(false) => answer(waiting, Err(CommitError::Conflict)),
+                Err(error) => answer(waiting, Err(error.into())),
+            }
+            next = if octets < GROUP_MOST { self.waiting.try_recv().ok() } else { None };
+        }
+        let durable = taken.iter().any(|waiting| !waiting.batch.lazy) || self.unsynced >= LAZY_GROUPS;
+        let outcome = self.write(group.writes, durable);
+        for waiting in taken {
+            if outcome.is_ok() {
+                self.watches.ring(&waiting.batch);
+            }
+            answer(waiting, outcome.clone());
+        }
+    }
+
+    fn write(&mut self, writes: WriteBatch, durable: bool) -> Result<(), CommitError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut how = WriteOptions::default();
+        how.set_sync(durable);
+        let written = self.db.write_opt(writes, &how).map_err(|error| self.failed(meaning(error)));
+        if written.is_ok() {
+            self.unsynced = if durable { 0 } else { self.unsynced + 1 };
+        }
+        written
+    }
+
+    /// Makes the lazy commits durable.
+    fn sync(&mut self) {
+        if self.unsynced > 0 && self.fault.check().is_ok() {
+            if let Err(error) = self.db.flush_wal(true) {
+                self.failed(meaning(error));
+            }
+            self.unsynced = 0;
+        }
+    }
+
+    fn failed(&self, error: StoreError) -> CommitError {
+        if let StoreError::Full = error {
+            tracing::error!("the store's disk is full");
+            return error.into();
+        }
+        tracing::error!(%error, "a write failed; the store stops until it is opened again");
+        // Only the first cause tells why.
+        let _ = self.fault.0.set(Cause::new(error));
+        CommitError::Unknown
+    }
+}
+
+fn answer(waiting: Waiting, outcome: Result<(), CommitError>) {
+    // Nobody may be listening any more.
+    let _ = waiting.answer.send(outcome);
+}
+
+/// The batches taken so far, as one write, and the database as it will be after them.
+struct Group<'a> {
+    db: &'a DB,
+    writes: WriteBatch,
+    /// Keys that this group set or removed. They win over `cleared`.
+    changed: BTreeMap<Key, Option<Bytes>>,
+    cleared: Vec<KeyRange>,
+}
+
+impl<'a> Group<'a> {
+    fn new(db: &'a DB) -> Group<'a> {
+        Group { db, writes: WriteBatch::default(), changed: BTreeMap::new(), cleared: Vec::new() }
+    }
+
+    /// Adds a batch, unless what it asserts does not hold.
+    fn take(&mut self, batch: &Batch) -> Result<bool, StoreError> {
+        for assert in &batch.asserts {
+            let holds = match assert {
+                Assert::Is(key, value) => self.has(key, value.as_deref())?,
+                Assert::Empty(range) => self.is_empty(range)?,
+            };
+            if !holds {
+                return Ok(false);
+            }
+        }
+        for write in &batch.writes {
+            match write {
+                Write::Put(key, value) => {
+                    self.writes.put(&key.0, value);
+                    self.changed.insert(key.clone(), Some(value.clone()));
+                }
+                Write::Remove(key) => {
+                    self.writes.delete(&key.0);
+                    self.changed.insert(key.clone(), None);
+                }
+                Write::Clear(range) => self.clear(range),
+            }
+        }
+        Ok(true)
+    }
+
+    fn has(&self, key: &Key, value: Option<&[u8]>) -> Result<bool, StoreError> {
+        if let Some(changed) = self.changed.get(key) {
+            return Ok(changed.as_deref() == value);
+        }
+        if self.cleared.iter().any(|range| range.holds(key)) {
+            return Ok(value.is_none());
+        }
+        let stored = self.db.get_pinned(&key.0).map_err(meaning)?;
+        Ok(stored.as_deref() == value)
+    }
+
+    fn is_empty(&self, range: &KeyRange) -> Result<bool, StoreError> {
+        if range.from >= range.to {
+            return Ok(true);
+        }
+        if self.changed.range(range.from.clone()..range.to.clone()).any(|(_, value)| value.is_some()) {
+            return Ok(false);
+        }
+        let mut stored = self.stored(range);
+        while let Some(key) = stored.key() {
+            let key = Key(Bytes::copy_from_slice(key));
+            if !self.changed.contains_key(&key) && !self.cleared.iter().any(|range| range.holds(&key)) {
+                return Ok(false);
+            }
+            stored.next();
+        }
+        stored.status().map_err(meaning)?;
+        Ok(true)
+    }
+
+    fn clear(&mut self, range: &KeyRange) {
+        if range.from >= range.to {
+            return;
+        }
+        let mut keys: Vec<Key> =
+            self.changed.range(range.from.clone()..range.to.clone()).map(|(key, _)| key.clone()).collect();
+        for key in &keys {
+            self.changed.remove(key);
+        }
+        let mut stored = self.stored(range);
+        while let Some(key) = stored.key()
+            && keys.len() <= CLEAR_SINGLY
+        {
+            keys.push(Key(Bytes::copy_from_slice(key)));
+            stored.next();
+        }
+        // A range that cannot be read can still be cleared.
+        if keys.len() <= CLEAR_SINGLY && stored.status().is_ok() {
+            keys.iter().for_each(|key| self.writes.delete(&key.0));
+        } else {
+            self.writes.delete_range(&range.from.0, &range.to.0);
+        }
+        self.cleared.push(range.clone());
+    }
+
+    fn stored(&self, range: &KeyRange) -> DBRawIterator<'a> {
+        let mut how = ReadOptions::default();
+        how.set_iterate_lower_bound(&range.from.0[..]);
+        how.set_iterate_upper_bound(&range.to.0[..]);
+        let mut stored = self.db.raw_iterator_opt(how);
+        stored.seek_to_first();
+        stored
+    }
+}

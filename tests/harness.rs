@@ -1,0 +1,293 @@
+//! A Waybill from outside: a spec in a folder, the two programs, and small clients to talk to them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::disallowed_methods, reason = "tests")]
+
+pub mod client;
+
+use argon2::password_hash::PasswordHasher;
+use argon2::{Algorithm, Argon2, Params, Version};
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The password of every account that the harness makes.
+pub const PASSWORD: &str = "correct horse battery staple";
+/// How long anything may take before a test says that it hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A built program beside the tests.
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let path = own.parent().unwrap().parent().unwrap().join(name);
+    assert!(path.exists(), "{} is not built: cargo build --workspace", path.display());
+    path
+}
+
+/// A port of `address` that was free a moment ago.
+pub fn free_port(address: IpAddr) -> u16 {
+    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A cheap hash of [`PASSWORD`], as a spec has it.
+pub fn password_hash() -> String {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(64, 1, 1, None).unwrap());
+    cheap.hash_password_with_salt(PASSWORD.as_bytes(), b"sixteen octets!!").unwrap().to_string()
+}
+
+/// An `account` node.
+pub fn account(name: &str) -> String {
+    format!("    account \"{name}\" {{\n        password (hash)\"{}\"\n    }}\n", password_hash())
+}
+
+/// The ports of one server.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// All services are on this address.
+    pub address: IpAddr,
+    /// Port 25's place.
+    pub smtp: u16,
+    /// Port 587's.
+    pub submission: u16,
+    /// Port 465's.
+    pub submissions: u16,
+    /// Port 143's.
+    pub imap: u16,
+    /// Port 993's.
+    pub imaps: u16,
+    /// Port 443's.
+    pub https: u16,
+    /// Port 8080's.
+    pub http: u16,
+}
+
+impl Ports {
+    /// Free ports of 127.0.0.1.
+    pub fn free() -> Ports {
+        let address: IpAddr = "127.0.0.1".parse().unwrap();
+        // Held until all are chosen, so that none is chosen twice.
+        let held: Vec<TcpListener> = (0..7).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
+        let port = |at: usize| held[at].local_addr().unwrap().port();
+        Ports {
+            address,
+            smtp: port(0),
+            submission: port(1),
+            submissions: port(2),
+            imap: port(3),
+            imaps: port(4),
+            https: port(5),
+            http: port(6),
+        }
+    }
+
+    /// The `host` node of these ports.
+    pub fn host(&self, name: &str) -> String {
+        format!(
+            "host \"{name}\" {{\n    address \"{}\"\n    listen {{\n        smtp {}\n        submission {}\n        \
+             submissions {}\n        imap {}\n        imaps {}\n        https {}\n        http {}\n    }}\n    \
+             tls {{ self-signed; }}\n}}\n",
+            self.address, self.smtp, self.submission, self.submissions, self.imap, self.imaps, self.https, self.http
+        )
+    }
+
+    /// A socket address of one of them.
+    pub fn at(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.address, port)
+    }
+}
+
+/// A spec in a folder of its own.
+pub struct Site {
+    folder: TempDir,
+    /// Where its server listens.
+    pub ports: Ports,
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site::new()
+    }
+}
+
+impl Site {
+    /// An empty folder and free ports.
+    pub fn new() -> Site {
+        Site { folder: tempfile::tempdir().unwrap(), ports: Ports::free() }
+    }
+
+    /// example.org at mail.example.org with these accounts.
+    pub fn with_accounts(names: &[&str]) -> Site {
+        let site = Site::new();
+        let mut people = String::new();
+        for name in names {
+            people.push_str(&account(name));
+        }
+        site.write_spec(&format!("domain \"example.org\" {{\n{people}}}\n"));
+        site
+    }
+
+    /// The folder of the spec.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file of the spec as an editor does: beside it, then renamed over it.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let beside = path.with_extension("new");
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(beside, path).unwrap();
+    }
+
+    /// Writes `mail.kdl`: version, host and a RocksDB store, then `rest`.
+    pub fn write_spec(&self, rest: &str) {
+        let head = self.ports.host("mail.example.org");
+        self.write("mail.kdl", &format!("waybill 1\n{head}store \"local\" {{ rocksdb \"data\"; }}\n{rest}"));
+    }
+
+    /// Starts the server and waits until it serves.
+    pub fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// Starts the server with more arguments.
+    pub fn serve_with(&self, arguments: &[&str]) -> Server {
+        let mut command = Command::new(program("waybilld"));
+        command.arg("serve").arg("--spec").arg(self.path()).args(arguments);
+        Server::start(command, self.ports)
+    }
+}
+
+/// Runs `waybill`.
+pub fn waybill(arguments: &[&str]) -> Output {
+    Command::new(program("waybill")).args(arguments).output().unwrap()
+}
+
+/// Runs a program to its end and returns what it printed; fails the test where it fails.
+pub fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; tests/run installs it"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
+    text
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// A running `waybilld`; killed when dropped.
+pub struct Server {
+    child: Child,
+    log: Arc<Log>,
+    /// Where it listens.
+    pub ports: Ports,
+}
+
+impl Server {
+    /// Starts a command that is a server and waits until it is ready.
+    pub fn start(mut command: Command, ports: Ports) -> Server {
+        command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or("debug,hickory=info,hyper=info".into()));
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Log::default());
+        let (stderr, shared) = (child.stderr.take().unwrap(), Arc::clone(&log));
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if std::env::var_os("SHOW_LOG").is_some() {
+                    eprintln!("{line}");
+                }
+                shared.lines.lock().unwrap().push(line);
+                shared.more.notify_all();
+            }
+            shared.lines.lock().unwrap().push("(end of log)".into());
+            shared.more.notify_all();
+        });
+        let server = Server { child, log, ports };
+        server.wait_for_log("ready", 0);
+        server
+    }
+
+    /// How many lines the log has so far.
+    pub fn log_mark(&self) -> usize {
+        self.log.lines.lock().unwrap().len()
+    }
+
+    /// Waits for a line that holds `text`, at or after line `from`, and returns it.
+    pub fn wait_for_log(&self, text: &str, from: usize) -> String {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().skip(from).find(|line| line.contains(text)) {
+                return line.clone();
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let ended = lines.last().is_some_and(|line| line == "(end of log)");
+            assert!(!left.is_zero() && !ended, "no `{text}` in the log:\n{}", lines.join("\n"));
+            lines = self.log.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().unwrap().join("\n")
+    }
+
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn stop(mut self) -> bool {
+        run("kill", &["-TERM", &self.child.id().to_string()]);
+        self.child.wait().unwrap().success()
+    }
+
+    /// `GET path` on the plain HTTP listener: status line and body.
+    pub fn get(&self, path: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.ports.at(self.ports.http)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: mail.example.org\r\nConnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A message of about `size` octets that names itself.
+pub fn message(id: &str, size: usize) -> String {
+    let mut text = format!(
+        "From: Sender <sender@example.net>\r\nTo: Ada <ada@example.org>\r\nSubject: {id}\r\n\
+         Message-ID: <{id}@example.net>\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\n"
+    );
+    let mut line = 0;
+    while text.len() < size {
+        let _ = write!(text, "{line:08} the quick brown fox jumps over the lazy dog\r\n");
+        line += 1;
+    }
+    text
+}
