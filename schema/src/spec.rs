@@ -834,7 +834,7 @@ pub struct Limits {
     /// The largest message; `50MiB` unless said.
     pub message_size: Option<Size>,
     /// Recipients of one message; 1000 unless said, at least 100 (RFC 5321 §4.5.3.1.8).
-    #[schemars(range(min = 100, max = 100_000))]
+    #[schemars(range(min = 100, max = 10_000))]
     pub recipients: Option<u32>,
     /// Connections at once, in all; 10000 unless said.
     #[schemars(range(min = 10))]

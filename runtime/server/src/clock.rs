@@ -18,3 +18,8 @@ pub fn nanoseconds() -> u128 {
 pub fn instant() -> Instant {
     Instant::now()
 }
+
+/// Days since 1970, for what is stamped with a day.
+pub fn day() -> u32 {
+    u32::try_from(now() / 86_400).unwrap_or(0)
+}

@@ -113,6 +113,7 @@ fn assemble(first: Snapshot, ground: Ground) -> Result<Arc<Server>, StartError> 
         secret: Arc::new(secret),
         stopping,
         status: Mutex::new(status),
+        room: Arc::new(tokio::sync::Semaphore::new(crate::server::ROOM)),
     };
     server.count(&server.live.now());
     Ok(Arc::new(server))

@@ -7,7 +7,8 @@ use crate::snapshot::{Generation, Ground, Live, Rejected, Snapshot};
 use serde::Serialize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info};
 
 /// A running server.
@@ -34,7 +35,18 @@ pub struct Server {
     pub stopping: watch::Sender<bool>,
     /// What came of the newest configuration.
     pub status: Mutex<Status>,
+    /// Room for messages on their way in, in KiB.
+    pub room: Arc<Semaphore>,
 }
+
+/// Octets of messages that are on their way in at once, over all sessions, in KiB. A message is held in memory
+/// until it is stored; who finds no room waits, and is told to come again.
+pub const ROOM: usize = 512 << 10;
+/// How long a session waits for room.
+const ROOM_WAIT: Duration = Duration::from_secs(60);
+
+/// Room for a message on its way in, given back when dropped.
+pub type Room = OwnedSemaphorePermit;
 
 /// `/ready`'s answer.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -75,6 +87,12 @@ impl Server {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) =
             Status { generation: generation.clone(), rejected: None };
         Ok(generation)
+    }
+
+    /// Room for so many octets of a message on its way in; `None` where there is none for a minute.
+    pub async fn room(&self, octets: u64) -> Option<Room> {
+        let kib = u32::try_from((octets >> 10) + 1).ok()?;
+        tokio::time::timeout(ROOM_WAIT, Arc::clone(&self.room).acquire_many_owned(kib)).await.ok()?.ok()
     }
 
     /// Notes the size of a configuration.

@@ -1,0 +1,3 @@
+//! `waybill`, the compiler.
+
+fn main() {}

@@ -1,0 +1,200 @@
+//! The key layout of mailboxes, queue and blob references; `blob/kv`, `search/kv` and `lookup/kv` have their own
+//! first octets (`B`, `S`, `L`).
+//!
+//! | key | value |
+//! |---|---|
+//! | `Ma` account 0 | the account: modseq, next ids, octets used |
+//! | `Mb` account 0 mailbox | a mailbox: name, UIDs, counts |
+//! | `Ms` account 0 name | nothing: the account subscribed to this name |
+//! | `Me` account 0 mailbox uid | a message in a mailbox |
+//! | `Mc` account 0 mailbox modseq uid | the change log: 1 changed, 2 vanished; at most one entry a message |
+//! | `Qm` id | a message in the queue |
+//! | `Qr` id recipient | one of its recipients |
+//! | `Qd` time id recipient | nothing: this recipient is due then |
+//! | `Qs` | the queue's secret |
+//! | `Rb` blob owner | nothing: the owner (`m` account 0 mailbox uid, `q` id) refers to the blob |
+//! | `Rz` time blob | nothing: nothing may refer to this blob since then |
+//! | `Rp` blob | the blob is about to be referred to, until this time |
+//!
+//! Numbers are big-endian: mailbox, uid and recipient u32, the others u64 (times are seconds since 1970).
+
+use crate::blob::BlobId;
+use crate::kv::{Key, KeyRange};
+use schema::name::Address;
+
+fn of(kind: &[u8; 2], account: &Address) -> Vec<u8> {
+    let mut key = Vec::with_capacity(96);
+    key.extend_from_slice(kind);
+    key.extend_from_slice(account.local.as_str().as_bytes());
+    key.push(b'@');
+    key.extend_from_slice(account.domain.as_str().as_bytes());
+    key.push(0);
+    key
+}
+
+fn with(mut key: Vec<u8>, parts: &[&[u8]]) -> Vec<u8> {
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// The account's own entry.
+pub fn account(account: &Address) -> Key {
+    of(b"Ma", account).into()
+}
+
+/// One mailbox.
+pub fn mailbox(account: &Address, mailbox: u32) -> Key {
+    with(of(b"Mb", account), &[&mailbox.to_be_bytes()]).into()
+}
+
+/// Every mailbox of an account.
+pub fn mailboxes(account: &Address) -> KeyRange {
+    KeyRange::prefix(&of(b"Mb", account))
+}
+
+/// A subscription.
+pub fn subscription(account: &Address, name: &str) -> Key {
+    with(of(b"Ms", account), &[name.as_bytes()]).into()
+}
+
+/// Every subscription of an account.
+pub fn subscriptions(account: &Address) -> KeyRange {
+    KeyRange::prefix(&of(b"Ms", account))
+}
+
+/// A message in a mailbox.
+pub fn entry(account: &Address, mailbox: u32, uid: u32) -> Key {
+    with(of(b"Me", account), &[&mailbox.to_be_bytes(), &uid.to_be_bytes()]).into()
+}
+
+/// The messages of a mailbox from a UID on.
+pub fn entries(account: &Address, mailbox: u32, from: u32) -> KeyRange {
+    let all = KeyRange::prefix(&with(of(b"Me", account), &[&mailbox.to_be_bytes()]));
+    KeyRange { from: entry(account, mailbox, from), to: all.to }
+}
+
+/// An entry of the change log.
+pub fn change(account: &Address, mailbox: u32, modseq: u64, uid: u32) -> Key {
+    with(of(b"Mc", account), &[&mailbox.to_be_bytes(), &modseq.to_be_bytes(), &uid.to_be_bytes()]).into()
+}
+
+/// The changes of a mailbox from a modseq (included) on.
+pub fn changes(account: &Address, mailbox: u32, from: u64) -> KeyRange {
+    let all = KeyRange::prefix(&with(of(b"Mc", account), &[&mailbox.to_be_bytes()]));
+    KeyRange { from: change(account, mailbox, from, 0), to: all.to }
+}
+
+/// Modseq and UID of a change's key.
+pub fn read_change(key: &Key) -> Option<(u64, u32)> {
+    let tail = key.0.last_chunk::<12>()?;
+    let (modseq, uid) = tail.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*modseq), u32::from_be_bytes(uid.try_into().ok()?)))
+}
+
+/// The number at the end of a key.
+pub fn last_u32(key: &Key) -> Option<u32> {
+    key.0.last_chunk::<4>().map(|tail| u32::from_be_bytes(*tail))
+}
+
+/// What an account's key range holds after its prefix.
+pub fn tail<'k>(key: &'k Key, range: &KeyRange) -> &'k [u8] {
+    key.0.get(range.from.0.len()..).unwrap_or_default()
+}
+
+/// The queue's secret.
+pub fn secret() -> Key {
+    b"Qs".to_vec().into()
+}
+
+/// A queued message.
+pub fn queued(id: u64) -> Key {
+    with(b"Qm".to_vec(), &[&id.to_be_bytes()]).into()
+}
+
+/// Every queued message from an id on.
+pub fn all_queued(from: u64) -> KeyRange {
+    KeyRange { from: queued(from), to: KeyRange::prefix(b"Qm").to }
+}
+
+/// The id of a queued message's key.
+pub fn read_queued(key: &Key) -> Option<u64> {
+    key.0.last_chunk::<8>().map(|tail| u64::from_be_bytes(*tail))
+}
+
+/// A recipient of a queued message.
+pub fn recipient(id: u64, recipient: u32) -> Key {
+    with(b"Qr".to_vec(), &[&id.to_be_bytes(), &recipient.to_be_bytes()]).into()
+}
+
+/// Every recipient of a queued message.
+pub fn recipients(id: u64) -> KeyRange {
+    KeyRange::prefix(&with(b"Qr".to_vec(), &[&id.to_be_bytes()]))
+}
+
+/// When a recipient is due.
+pub fn due(time: i64, id: u64, recipient: u32) -> Key {
+    with(b"Qd".to_vec(), &[&seconds(time), &id.to_be_bytes(), &recipient.to_be_bytes()]).into()
+}
+
+/// Everything that is due, from a key (excluded) on.
+pub fn all_due(after: Option<(i64, u64, u32)>) -> KeyRange {
+    let all = KeyRange::prefix(b"Qd");
+    match after {
+        Some((time, id, at)) => KeyRange { from: with(due(time, id, at).0.to_vec(), &[&[0]]).into(), to: all.to },
+        None => all,
+    }
+}
+
+/// Time, id and recipient of a due entry.
+pub fn read_due(key: &Key) -> Option<(i64, u64, u32)> {
+    let tail = key.0.last_chunk::<20>()?;
+    let (time, rest) = tail.split_first_chunk::<8>()?;
+    let (id, recipient) = rest.split_first_chunk::<8>()?;
+    let time = i64::try_from(u64::from_be_bytes(*time)).ok()?;
+    Some((time, u64::from_be_bytes(*id), u32::from_be_bytes(recipient.try_into().ok()?)))
+}
+
+/// A message in a mailbox refers to a blob.
+pub fn held_by_message(blob: BlobId, account: &Address, mailbox: u32, uid: u32) -> Key {
+    let owner = of(b"m:", account);
+    with(b"Rb".to_vec(), &[&blob.0, &owner, &mailbox.to_be_bytes(), &uid.to_be_bytes()]).into()
+}
+
+/// A queued message refers to a blob.
+pub fn held_by_queue(blob: BlobId, id: u64) -> Key {
+    with(b"Rb".to_vec(), &[&blob.0, b"q", &id.to_be_bytes()]).into()
+}
+
+/// Everything that refers to a blob.
+pub fn holders(blob: BlobId) -> KeyRange {
+    KeyRange::prefix(&with(b"Rb".to_vec(), &[&blob.0]))
+}
+
+/// A blob that nothing may refer to any more.
+pub fn loose(time: i64, blob: BlobId) -> Key {
+    with(b"Rz".to_vec(), &[&seconds(time), &blob.0]).into()
+}
+
+/// Every loose blob of before a time.
+pub fn all_loose(before: i64) -> KeyRange {
+    KeyRange { from: b"Rz".to_vec().into(), to: with(b"Rz".to_vec(), &[&seconds(before)]).into() }
+}
+
+/// The blob of a loose entry.
+pub fn read_loose(key: &Key) -> Option<BlobId> {
+    key.0.last_chunk::<32>().map(|tail| BlobId(*tail))
+}
+
+/// A blob that is about to be referred to.
+pub fn pin(blob: BlobId) -> Key {
+    with(b"Rp".to_vec(), &[&blob.0]).into()
+}
+
+/// Every pin.
+pub fn pins() -> KeyRange {
+    KeyRange::prefix(b"Rp")
+}
+
+fn seconds(time: i64) -> [u8; 8] {
+    u64::try_from(time).unwrap_or(0).to_be_bytes()
+}

@@ -1,0 +1,90 @@
+//! The change log, which IMAP's modseqs and, later, JMAP's states both read.
+
+use super::{Change, MailboxError, Mailboxes};
+use crate::error::StoreError;
+use crate::keys;
+use crate::kv::Page;
+use crate::mailbox::row::Entry;
+use schema::name::Address;
+
+pub(super) const CHANGED: u8 = 1;
+pub(super) const VANISHED: u8 = 2;
+
+/// Vanished messages that the log of one mailbox tells of; when there are twice as many, the older half is
+/// forgotten.
+const VANISHED_MOST: u32 = 50_000;
+
+/// What happened in a mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Messages that are gone.
+    pub vanished: Vec<u32>,
+    /// New messages and ones with other flags, ascending by UID.
+    pub entries: Vec<Entry>,
+    /// The state that this leads to.
+    pub modseq: u64,
+}
+
+impl Mailboxes {
+    /// What happened after a modseq.
+    ///
+    /// # Errors
+    /// [`MailboxError::Missing`], [`MailboxError::Forgotten`] where that is too long ago, or the store's.
+    pub async fn changes(&self, account: &Address, mailbox: u32, since: u64) -> Result<Changes, MailboxError> {
+        let row = self.facts(account, mailbox).await?.row;
+        let mut changes = Changes { modseq: row.modseq.max(since), ..Changes::default() };
+        if row.modseq <= since {
+            return Ok(changes);
+        }
+        if since < row.floor {
+            return Err(MailboxError::Forgotten);
+        }
+        let mut changed = Vec::new();
+        for (key, value) in self.scan_all(keys::changes(account, mailbox, since + 1), usize::MAX).await? {
+            let (modseq, uid) = keys::read_change(&key).ok_or_else(|| corrupt(account))?;
+            // A change after the row was read may be half seen; the next look sees it whole.
+            if modseq > row.modseq {
+                break;
+            }
+            if value.first() == Some(&VANISHED) { changes.vanished.push(uid) } else { changed.push(uid) }
+        }
+        changed.sort_unstable();
+        changes.entries = self.some(account, mailbox, &changed).await?;
+        Ok(changes)
+    }
+}
+
+impl Change<'_> {
+    /// Forgets the oldest vanished messages where the log tells of too many.
+    pub(super) async fn trim(&mut self, mailbox: u32) -> Result<(), MailboxError> {
+        let account = self.account.clone();
+        if self.mailbox(mailbox).await?.vanished < 2 * VANISHED_MOST {
+            return Ok(());
+        }
+        let page = Page::first(10_000);
+        let range = keys::changes(&account, mailbox, 0);
+        let mut from = range.clone();
+        let mut forgotten = 0;
+        let mut floor = 0;
+        while forgotten < VANISHED_MOST {
+            let found = self.all.data.scan(from.clone(), page).await?;
+            let Some((last, _)) = found.last() else { break };
+            from.from = [&last.0, &[0][..]].concat().into();
+            for (key, value) in found {
+                if value.first() == Some(&VANISHED) && forgotten < VANISHED_MOST {
+                    floor = keys::read_change(&key).ok_or_else(|| corrupt(&account))?.0;
+                    self.batch.remove(key);
+                    forgotten += 1;
+                }
+            }
+        }
+        let row = self.mailbox(mailbox).await?;
+        row.vanished = row.vanished.saturating_sub(forgotten);
+        row.floor = row.floor.max(floor);
+        Ok(())
+    }
+}
+
+fn corrupt(account: &Address) -> StoreError {
+    StoreError::Corrupt { what: format!("the change log of {account}") }
+}
