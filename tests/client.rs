@@ -207,6 +207,25 @@ impl Client {
         responses
     }
 
+    /// Selects a mailbox and waits, by IDLE, until it holds at least so many messages.
+    pub fn wait_for(&mut self, mailbox: &str, count: u32) {
+        let exists = |line: &str| -> Option<u32> { line.strip_prefix("* ")?.strip_suffix(" EXISTS")?.parse().ok() };
+        let selected = self.imap_ok(&format!("SELECT {mailbox}"));
+        let mut now = selected.iter().find_map(|line| exists(line)).unwrap();
+        if now >= count {
+            return;
+        }
+        self.tag += 1;
+        let tag = format!("a{}", self.tag);
+        self.send(format!("{tag} IDLE\r\n")).unwrap();
+        while now < count {
+            let line = self.response().unwrap_or_else(|error| panic!("{now} of {count} messages: {error}"));
+            now = exists(&line).unwrap_or(now);
+        }
+        self.send("DONE\r\n").unwrap();
+        self.imap_until(&tag).unwrap();
+    }
+
     /// Logs in to IMAP after the greeting.
     pub fn login(&mut self, user: &str) {
         self.imap_ok(&format!("LOGIN {user} \"{}\"", crate::PASSWORD));

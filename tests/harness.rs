@@ -1,6 +1,7 @@
 //! A Waybill from outside: a spec in a folder, the two programs, and small clients to talk to them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::disallowed_methods, reason = "tests")]
 
+pub mod bind;
 pub mod client;
 
 use argon2::password_hash::PasswordHasher;
@@ -18,6 +19,11 @@ use tempfile::TempDir;
 pub const PASSWORD: &str = "correct horse battery staple";
 /// How long anything may take before a test says that it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The repository.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
 
 /// A built program beside the tests.
 pub fn program(name: &str) -> PathBuf {
@@ -41,6 +47,20 @@ pub fn password_hash() -> String {
 /// An `account` node.
 pub fn account(name: &str) -> String {
     format!("    account \"{name}\" {{\n        password (hash)\"{}\"\n    }}\n", password_hash())
+}
+
+/// RFC 4648 §4.
+pub fn base64(octets: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in octets.chunks(3) {
+        let n = three.iter().fold(0_u32, |n, octet| n << 8 | u32::from(*octet)) << (8 * (3 - three.len()));
+        for at in 0..4 {
+            let digit = ALPHABET[(n >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= three.len() { digit as char } else { '=' });
+        }
+    }
+    text
 }
 
 /// The ports of one server.

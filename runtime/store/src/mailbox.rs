@@ -8,7 +8,6 @@ use crate::blob::{BlobId, Blobs};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::keys;
 use crate::kv::{Batch, KeyRange, KeyValue, PAGE_MOST, Page};
-use crate::search::Search;
 use bytes::Bytes;
 use row::{AccountRow, MailboxRow};
 use schema::name::Address;
@@ -174,7 +173,6 @@ pub struct MailboxFacts {
 pub struct Mailboxes {
     data: Arc<dyn KeyValue>,
     blobs: Arc<dyn Blobs>,
-    search: Arc<dyn Search>,
     locks: Vec<Arc<sync::Mutex<()>>>,
     hasher: RandomState,
     bells: Mutex<HashMap<Address, watch::Sender<u64>>>,
@@ -182,11 +180,10 @@ pub struct Mailboxes {
 
 impl Mailboxes {
     /// Mailboxes in these stores.
-    pub fn new(data: Arc<dyn KeyValue>, blobs: Arc<dyn Blobs>, search: Arc<dyn Search>) -> Mailboxes {
+    pub fn new(data: Arc<dyn KeyValue>, blobs: Arc<dyn Blobs>) -> Mailboxes {
         Mailboxes {
             data,
             blobs,
-            search,
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
             hasher: RandomState::new(),
             bells: Mutex::default(),

@@ -185,7 +185,9 @@ impl Blobs for KvBlobs {
         }
         if let (Some(head), _) = self.head(id, false).await? {
             // By name, not as a range: clearing a range may read the values in it.
-            (0..head.size.div_ceil(CHUNK as u64)).for_each(|index| drop(batch.remove(chunk_key(id, index))));
+            for index in 0..head.size.div_ceil(CHUNK as u64) {
+                batch.remove(chunk_key(id, index));
+            }
             batch.remove(head_key(id));
         }
         Ok(true)

@@ -42,7 +42,9 @@ impl KvSearch {
             let first = Key::from([&document[..], &[0, 0]].concat());
             batch.assert(first, parts.first().map(|(_, part)| part.clone()));
             for (key, part) in parts {
-                unpack(&part, |field, word| drop(batch.remove(posting(id, field, word))))
+                unpack(&part, |field, word| {
+                    batch.remove(posting(id, field, word));
+                })
                     .ok_or_else(|| StoreError::Corrupt { what: format!("search entry {key:?}") })?;
                 batch.remove(key);
             }

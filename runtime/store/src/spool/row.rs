@@ -128,13 +128,9 @@ pub enum Task {
     /// Find out where its mail goes, and deliver it there.
     #[default]
     Deliver,
-    /// It is a list or group whose members are being put in its place: those before the cursor are.
-    Spread {
-        /// The next member.
-        cursor: u32,
-        /// How many members there were: a list that changed is begun anew only where that is so.
-        members: u32,
-    },
+    /// It is a list or group whose members, in the order of their addresses, are being put in its place: all up to
+    /// this address are. An address, not a count, since members come and go meanwhile.
+    Spread(String),
 }
 
 /// A recipient of a queued message.
@@ -168,8 +164,7 @@ impl Recipient {
             255 => None,
             bits => Some(Notify { success: bits & 1 != 0, failure: bits & 2 != 0, delay: bits & 4 != 0 }),
         };
-        let (kind, cursor, members) = (from.u8()?, from.u32()?, from.u32()?);
-        let task = if kind == 0 { Task::Deliver } else { Task::Spread { cursor, members } };
+        let task = from.option()?.map_or(Task::Deliver, |after| Task::Spread(after.to_owned()));
         let (tried, due, told, depth) = (from.u32()?, from.i64()?, from.u8()? != 0, from.u8()?);
         let last = from.text()?.to_owned();
         Ok(Recipient { address, orcpt, notify, task, tried, due, told, depth, last })
@@ -181,9 +176,9 @@ impl Recipient {
         to.u8(self.notify.map_or(255, |on| {
             u8::from(on.success) | u8::from(on.failure) << 1 | u8::from(on.delay) << 2
         }));
-        match self.task {
-            Task::Deliver => to.u8(0).u32(0).u32(0),
-            Task::Spread { cursor, members } => to.u8(1).u32(cursor).u32(members),
+        match &self.task {
+            Task::Deliver => to.option(None),
+            Task::Spread(after) => to.option(Some(after)),
         };
         to.u32(self.tried).i64(self.due).u8(self.told.into()).u8(self.depth).text(&self.last).done()
     }

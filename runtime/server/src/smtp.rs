@@ -1,0 +1,316 @@
+//! The SMTP host: what it takes, and on whose word.
+//!
+//! One snapshot serves a transaction from MAIL to the end of its message. Whatever can be refused is refused
+//! before the `250`, which is made from the spool's receipt and from nothing else.
+
+use crate::clock;
+use crate::drive::{self, Host};
+use crate::listen::Connection;
+use crate::login::{LoginError, mechanisms};
+use crate::route::Route;
+use crate::server::{Room, Server};
+use crate::snapshot::Snapshot;
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use proto::smtp::ask::{Answer, Ask, MailAsk};
+use proto::smtp::session::{Config, Role, SmtpSession};
+use proto::smtp::types::{Path, RcptParams, Reply, Ret};
+use proto::{BlobRef, TlsFacts};
+use schema::config::{List, Service};
+use schema::name::Address;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+use store::error::StoreError;
+use store::spool::{Message, NewEntry, NotifyOn, Recipient, Return};
+use tokio::sync::watch;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+mod arrival;
+mod submission;
+
+/// Received fields after which a message is going in circles (RFC 5321 §6.3).
+const HOPS_MOST: usize = 50;
+
+/// Answers one SMTP session.
+pub struct SmtpHost {
+    server: Arc<Server>,
+    connection: Connection,
+    user: Option<Address>,
+    transaction: Option<Transaction>,
+    stopping: watch::Receiver<bool>,
+    told: bool,
+}
+
+/// A message on its way in.
+struct Transaction {
+    snapshot: Arc<Snapshot>,
+    mail: MailAsk,
+    recipients: Vec<Recipient>,
+    /// Whether every recipient is one account here.
+    all_accounts: bool,
+    lists: Vec<Arc<List>>,
+    octets: BytesMut,
+    room: Option<Room>,
+}
+
+/// A message that may come in.
+struct Judged {
+    /// As it is to be stored.
+    octets: Vec<u8>,
+    /// Whether it goes to Junk.
+    junk: bool,
+    /// Whether the reverse path is its own, so that failures may be told to it.
+    vouched: bool,
+}
+
+impl SmtpHost {
+    /// A host and its session for a connection just made.
+    pub fn begin(
+        connection: Connection,
+        tls: Option<TlsFacts>,
+        server: Arc<Server>,
+        now: Instant,
+    ) -> (SmtpHost, SmtpSession) {
+        let snapshot = server.live.now();
+        let limits = &snapshot.config.limits;
+        let config = Config {
+            host_name: snapshot.host.name.to_string(),
+            role: if connection.service == Service::Smtp { Role::Relay } else { Role::Submission },
+            starttls: connection.service != Service::Submissions,
+            mechanisms: mechanisms(snapshot.directory.all_have_scram()),
+            max_size: limits.message_size.0,
+            max_recipients: limits.recipients,
+            session_time: limits.session.duration(),
+        };
+        let session = SmtpSession::new(config, tls, drive::seed(&server.secret, connection.id), now);
+        let stopping = server.stopping.subscribe();
+        (SmtpHost { server, connection, user: None, transaction: None, stopping, told: false }, session)
+    }
+
+    fn mail(&mut self, mail: MailAsk) -> Answer {
+        let snapshot = self.server.live.now();
+        if let (Some(user), Path::Mailbox(mailbox)) = (&self.user, &mail.from) {
+            let owned = mailbox.to_string().parse().is_ok_and(|from| snapshot.directory.may_send_as(user, &from));
+            if !owned {
+                return refuse(550, (5, 7, 1), &format!("{user} may not send as {mailbox}"));
+            }
+        }
+        let octets = BytesMut::new();
+        self.transaction = Some(Transaction {
+            snapshot,
+            mail,
+            recipients: Vec::new(),
+            all_accounts: true,
+            lists: Vec::new(),
+            octets,
+            room: None,
+        });
+        Answer::Go
+    }
+
+    async fn recipient(&mut self, path: Path, params: RcptParams) -> Answer {
+        let Some(transaction) = &mut self.transaction else { return Answer::Refuse(Reply::bad_sequence()) };
+        let address = path.to_string();
+        match transaction.snapshot.route(&address) {
+            Route::Account(account) => {
+                if let Err(reply) = has_room(transaction, &account).await {
+                    return Answer::Refuse(reply);
+                }
+            }
+            Route::Group { .. } | Route::Rewritten(_) => transaction.all_accounts = false,
+            Route::List(list) => {
+                transaction.all_accounts = false;
+                transaction.lists.push(list);
+            }
+            Route::Remote(_) if self.user.is_some() => transaction.all_accounts = false,
+            Route::Remote(_) => {
+                self.server.metrics.recipients_refused.add(1);
+                info!(to = address, "refused: relaying");
+                return refuse(550, (5, 7, 1), &format!("<{address}>: this server does not relay; log in to send"));
+            }
+            Route::Nobody(status, why) => {
+                self.server.metrics.recipients_refused.add(1);
+                info!(to = address, why, "refused");
+                let detail = status.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(1);
+                return refuse(550, (5, 1, detail), &why);
+            }
+        }
+        let notify = params.notify.map(|on| NotifyOn { success: on.success, failure: on.failure, delay: on.delay });
+        transaction.recipients.push(Recipient {
+            address,
+            orcpt: params.orcpt.map(|(kind, address)| format!("{kind};{address}")),
+            notify,
+            ..Recipient::default()
+        });
+        Answer::Go
+    }
+
+    async fn body(&mut self, chunk: Bytes) -> Answer {
+        let Some(transaction) = &mut self.transaction else { return Answer::Refuse(Reply::bad_sequence()) };
+        if transaction.room.is_none() {
+            // What the client announced, or what messages mostly are; the session bounds the rest.
+            let most = transaction.snapshot.config.limits.message_size.0;
+            let said = transaction.mail.params.size.unwrap_or(64 << 10).clamp(64 << 10, most.max(64 << 10));
+            let Some(room) = self.server.room(said).await else {
+                return refuse(452, (4, 3, 1), "too many large messages at once, try again later");
+            };
+            transaction.room = Some(room);
+        }
+        let held = transaction.room.as_ref().map_or(0, |room| room.num_permits() << 10);
+        if transaction.octets.len() + chunk.len() > held {
+            // Doubled, so that a large message does not wait for each of its chunks.
+            let Some(more) = self.server.room(held as u64).await else {
+                return refuse(452, (4, 3, 1), "too many large messages at once, try again later");
+            };
+            if let Some(room) = &mut transaction.room {
+                room.merge(more);
+            }
+        }
+        transaction.octets.extend_from_slice(&chunk);
+        Answer::Go
+    }
+
+    async fn end(&mut self) -> Answer {
+        let Some(mut transaction) = self.transaction.take() else { return Answer::Refuse(Reply::bad_sequence()) };
+        let octets = std::mem::take(&mut transaction.octets).freeze();
+        let size = octets.len();
+        let judged = match &self.user {
+            Some(user) => submission::judge(&transaction, user, octets, self.connection),
+            None => arrival::judge(&transaction, octets, self.connection).await,
+        };
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(reply) => {
+                self.server.metrics.messages_refused.add(1);
+                info!(from = %transaction.mail.from, size, reply = reply.code(), why = reply.text(), "message refused");
+                return Answer::Refuse(reply);
+            }
+        };
+        let junk = judged.junk;
+        let entry = self.entry(transaction, judged);
+        let snapshot = self.server.live.now();
+        match snapshot.stores.spool.accept(&entry, clock::now()).await {
+            Ok(receipt) => {
+                self.server.metrics.messages_accepted.add(1);
+                let id = receipt.id();
+                info!(id, from = entry.message.from, recipients = entry.recipients.len(), size, junk, "accepted");
+                // RFC 5321 §6.1: after 250 the message is ours to lose, so only a receipt makes one.
+                Answer::Accepted(format!("2.0.0 queued as {id}"))
+            }
+            Err(error) => {
+                warn!(%error, "a message cannot be stored");
+                Answer::Refuse(match error {
+                    StoreError::Full => Reply::new(452, Some((4, 3, 1)), "the server's disk is full, try again later"),
+                    StoreError::Misconfigured(_) => Reply::new(451, Some((4, 3, 5)), "the server is not set up rightly"),
+                    StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
+                        Reply::new(451, Some((4, 3, 0)), "the message cannot be stored now, try again later")
+                    }
+                })
+            }
+        }
+    }
+
+    fn entry(&self, transaction: Transaction, judged: Judged) -> NewEntry {
+        let now = clock::now();
+        let Transaction { mail, mut recipients, all_accounts, .. } = transaction;
+        recipients.iter_mut().for_each(|recipient| recipient.due = now);
+        let message = Message {
+            arrived: now,
+            from: mail.from.to_string(),
+            envid: mail.params.envid,
+            ret: match mail.params.ret {
+                Some(Ret::Full) => Return::Full,
+                Some(Ret::Headers) => Return::Headers,
+                None => Return::Unsaid,
+            },
+            utf8: mail.params.smtputf8,
+            return_path: all_accounts,
+            junk: judged.junk,
+            bounces: judged.vouched,
+            user: self.user.clone(),
+            ..Message::default()
+        };
+        NewEntry { message, octets: judged.octets.into(), recipients }
+    }
+
+    async fn login(&mut self, ask: Ask) -> Answer {
+        let peer = self.connection.peer.ip();
+        let proved = match ask {
+            Ask::Login(credentials) => self.server.password(credentials, peer).await,
+            Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
+            Ask::Verifier { user } => return Answer::Verifier(self.server.scram_verifier(&user)),
+            Ask::LoginRefused { user } => {
+                self.server.refused(&user, peer).await;
+                return Answer::Go;
+            }
+            _ => Err(LoginError::Wrong),
+        };
+        match proved {
+            Ok(account) => {
+                let user = account.to_string();
+                self.user = Some(account);
+                Answer::LoggedIn { user }
+            }
+            Err(LoginError::Wrong) => refuse(535, (5, 7, 8), "user name or password is wrong"),
+            Err(LoginError::Unavailable) => refuse(454, (4, 7, 0), "logins cannot be checked now, try again later"),
+        }
+    }
+}
+
+/// RFC 5321 §4.5.3.1.10: a full mailbox is a matter for later, since it may be emptied.
+async fn has_room(transaction: &Transaction, account: &Address) -> Result<(), Reply> {
+    let Some(quota) = transaction.snapshot.directory.quota(account) else { return Ok(()) };
+    let said = transaction.mail.params.size.unwrap_or(1);
+    match transaction.snapshot.stores.mailboxes.used(account).await {
+        Ok(used) if used.saturating_add(said) <= quota => Ok(()),
+        Ok(_) => Err(Reply::new(452, Some((4, 2, 2)), &format!("the mailbox of {account} is full"))),
+        Err(error) => {
+            warn!(%error, "a mailbox's size is unknown");
+            Err(Reply::new(451, Some((4, 3, 0)), "the mailbox cannot be used now, try again later"))
+        }
+    }
+}
+
+fn refuse(code: u16, enhanced: (u8, u16, u16), text: &str) -> Answer {
+    Answer::Refuse(Reply::new(code, Some(enhanced), text))
+}
+
+#[async_trait]
+impl Host for SmtpHost {
+    type Session = SmtpSession;
+
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Mail(mail) => self.mail(*mail),
+            Ask::Recipient { path, params } => self.recipient(path, params).await,
+            Ask::BodyStart => Answer::Go,
+            Ask::Body(chunk) => self.body(chunk).await,
+            Ask::BodyEnd => self.end().instrument(info_span!("message")).await,
+            Ask::Reset => {
+                if self.transaction.take().is_some() {
+                    debug!("transaction ended without a message");
+                }
+                Answer::Go
+            }
+            ask => self.login(ask).await,
+        }
+    }
+
+    async fn news(&mut self) -> Answer {
+        if *self.stopping.borrow() && !self.told {
+            self.told = true;
+            return Answer::Shutdown;
+        }
+        if self.told || self.stopping.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        self.told = true;
+        Answer::Shutdown
+    }
+
+    async fn body(&mut self, _: BlobRef, _: Range<u64>) -> Option<Bytes> {
+        // SMTP sends no bodies.
+        None
+    }
+}

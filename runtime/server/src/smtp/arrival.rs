@@ -1,0 +1,88 @@
+//! Mail from other servers: authenticated, judged, marked.
+
+use super::{HOPS_MOST, Judged, Transaction};
+use crate::clock;
+use crate::listen::Connection;
+use bytes::Bytes;
+use mail::auth::{Arrival, Verdict};
+use mail::message;
+use mail::policy::{self, Decision};
+use mail::trace;
+use proto::smtp::types::Reply;
+use schema::config::{List, Posting};
+use tracing::info;
+
+/// Judges a message that nobody logged in for.
+pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: Connection) -> Result<Judged, Reply> {
+    let header_end = message::Message::parse(&octets).root.header.end;
+    let header = octets.get(..header_end).unwrap_or_default();
+    if message::hops(header) >= HOPS_MOST {
+        return Err(Reply::new(554, Some((5, 4, 6)), "the message is going in circles"));
+    }
+    let (snapshot, mail) = (&transaction.snapshot, &transaction.mail);
+    let host = snapshot.host.name.as_str();
+    let from = mail.from.to_string();
+    let arrival =
+        Arrival { message: &octets, ip: connection.peer.ip(), helo: &mail.helo, mail_from: &from, host };
+    let verdict = snapshot.authenticator.verify(&arrival).await;
+    let junk = match policy::decide(&verdict, &snapshot.config.trust.arc_sealers) {
+        Decision::Accept => false,
+        Decision::Junk { why } => {
+            info!(why, "goes to Junk");
+            true
+        }
+        Decision::Refuse { text } => return Err(Reply::new(550, Some((5, 7, 1)), &text)),
+        Decision::Later { text } => return Err(Reply::new(451, Some((4, 7, 1)), &text)),
+    };
+    for list in &transaction.lists {
+        if !may_post(list, header, &verdict) {
+            return Err(Reply::new(550, Some((5, 7, 2)), &format!("you may not post to {}", list.address)));
+        }
+    }
+    let mut stored = Vec::with_capacity(octets.len() + 2048);
+    if transaction.all_accounts {
+        stored.extend_from_slice(trace::return_path(&from).as_bytes());
+    }
+    stored.extend_from_slice(verdict.header(host).as_bytes());
+    stored.extend_from_slice(received(transaction, connection).as_bytes());
+    stored.extend_from_slice(&trace::authentication_results_strip(header, host));
+    stored.extend_from_slice(octets.get(header_end..).unwrap_or_default());
+    Ok(Judged { octets: stored, junk, vouched: verdict.spf_passes() })
+}
+
+/// The Received field (RFC 5321 §4.4).
+pub(super) fn received(transaction: &Transaction, connection: Connection) -> String {
+    let mail = &transaction.mail;
+    let only = match transaction.recipients.as_slice() {
+        // With several, the field would tell each of the others.
+        [only] => Some(only.address.as_str()),
+        _ => None,
+    };
+    trace::received(&trace::Trace {
+        helo: &mail.helo,
+        ip: connection.peer.ip(),
+        host: transaction.snapshot.host.name.as_str(),
+        esmtp: mail.esmtp,
+        tls: mail.tls.as_ref().map(|tls| (tls.version, tls.cipher.as_str())),
+        authenticated: mail.user.is_some(),
+        utf8: mail.params.smtputf8,
+        id: &format!("{:x}", connection.id),
+        recipient: only,
+        now: clock::now(),
+    })
+}
+
+/// Whether a stranger may post. Members and owners are known by a From that DMARC, or DKIM or SPF in line with
+/// it, vouches for; a null reverse path never posts, since it is a report.
+fn may_post(list: &List, header: &[u8], verdict: &Verdict) -> bool {
+    if list.posting == Posting::Anyone {
+        return true;
+    }
+    let Ok(authors) = message::authors(header) else { return false };
+    verdict.is_aligned()
+        && authors.iter().all(|author| {
+            let author = author.parse().ok();
+            let among = |people: &[schema::name::Address]| author.as_ref().is_some_and(|who| people.contains(who));
+            among(&list.owners) || (list.posting == Posting::Members && among(&list.members))
+        })
+}

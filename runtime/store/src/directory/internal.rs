@@ -1,0 +1,233 @@
+//! The people of the spec.
+
+use super::Target;
+use crate::error::{Cause, StoreError};
+use crate::password::{self, Scram};
+use aws_lc_rs::{hmac, rand};
+use schema::config::{Account, Group, List, RuntimeConfig};
+use schema::name::{Address, DomainName, LocalPart};
+use schema::spec::Credential;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Passwords checked at once.
+const CHECKS_MOST: usize = 4;
+/// Right passwords remembered; past that all are forgotten.
+const REMEMBERED_MOST: usize = 20_000;
+/// A hash that no password has, with the cost of `waybill init`'s: what is checked for people who do not exist.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+enum Owner {
+    Account(u32),
+    Group(u32),
+    List(u32),
+}
+
+/// The people of one configuration, and what is known of them.
+pub struct Internal {
+    accounts: Vec<Account>,
+    groups: Vec<Group>,
+    lists: Vec<Arc<List>>,
+    owners: HashMap<Address, Owner>,
+    /// Domains and hosts: whom `postmaster` there is, and who gets what has no owner.
+    domains: HashMap<DomainName, (Option<Address>, Option<Address>)>,
+    all_have_scram: bool,
+    checks: Semaphore,
+    /// Right passwords, as an HMAC under a key of this process, so that a mail client that logs in every minute
+    /// costs one hash a configuration and not one a minute.
+    right: Mutex<HashSet<[u8; 32]>>,
+    key: Option<hmac::Key>,
+}
+
+fn at(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+impl Internal {
+    /// The people of a configuration.
+    pub fn new(config: &RuntimeConfig) -> Internal {
+        let mut owners = HashMap::with_capacity(config.accounts.len() * 2);
+        for (n, account) in config.accounts.iter().enumerate() {
+            for alias in &account.aliases {
+                owners.insert(alias.clone(), Owner::Account(at(n)));
+            }
+        }
+        for (n, group) in config.groups.iter().enumerate() {
+            owners.insert(group.address.clone(), Owner::Group(at(n)));
+        }
+        for (n, list) in config.lists.iter().enumerate() {
+            owners.insert(list.address.clone(), Owner::List(at(n)));
+        }
+        for (n, account) in config.accounts.iter().enumerate() {
+            owners.insert(account.address.clone(), Owner::Account(at(n)));
+        }
+        let mut domains = HashMap::with_capacity(config.domains.len() + config.hosts.len());
+        for host in &config.hosts {
+            domains.insert(host.name.domain().clone(), (host.postmaster.clone(), None));
+        }
+        for domain in &config.domains {
+            domains.insert(domain.name.clone(), (domain.postmaster.clone(), domain.catch_all.clone()));
+        }
+        let has_scram = |account: &Account| {
+            account.credentials.iter().any(|one| matches!(one, Credential::Scram(text) if password::scram(text).is_some()))
+        };
+        let mut key = [0; 32];
+        let key = rand::fill(&mut key).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &key));
+        Internal {
+            accounts: config.accounts.clone(),
+            groups: config.groups.clone(),
+            lists: config.lists.iter().cloned().map(Arc::new).collect(),
+            owners,
+            domains,
+            all_have_scram: !config.accounts.is_empty() && config.accounts.iter().all(has_scram),
+            checks: Semaphore::new(CHECKS_MOST),
+            right: Mutex::default(),
+            key,
+        }
+    }
+
+    /// Whether mail for this domain ends here: a domain of the configuration, or a host.
+    pub fn is_ours(&self, domain: &DomainName) -> bool {
+        self.domains.contains_key(domain)
+    }
+
+    /// What an address stands for; `None` where nobody has it.
+    pub fn resolve(&self, address: &Address) -> Option<Target> {
+        if let Some(target) = self.owner(address) {
+            return Some(target);
+        }
+        if let Some(local) = address.local.without_detail() {
+            let detail = address.local.as_str().get(local.as_str().len() + 1..).unwrap_or_default().to_owned();
+            match self.owner(&Address::new(local, address.domain.clone())) {
+                Some(Target::Account { account, .. }) => return Some(Target::Account { account, detail: Some(detail) }),
+                Some(other) => return Some(other),
+                None => {}
+            }
+        }
+        let (postmaster, catch_all) = self.domains.get(&address.domain)?;
+        let wanted = if address.local == LocalPart::postmaster() { postmaster.as_ref() } else { None };
+        // RFC 5321 §4.5.1: postmaster is always somebody.
+        self.owner(wanted.or(catch_all.as_ref())?)
+    }
+
+    fn owner(&self, address: &Address) -> Option<Target> {
+        Some(match self.owners.get(address)? {
+            Owner::Account(n) => {
+                let account = self.accounts.get(*n as usize)?.address.clone();
+                Target::Account { account, detail: None }
+            }
+            Owner::Group(n) => {
+                let group = self.groups.get(*n as usize)?;
+                Target::Group { address: group.address.clone(), members: group.members.clone() }
+            }
+            Owner::List(n) => Target::List(Arc::clone(self.lists.get(*n as usize)?)),
+        })
+    }
+
+    fn account_row(&self, account: &Address) -> Option<&Account> {
+        match self.owners.get(account)? {
+            Owner::Account(n) => self.accounts.get(*n as usize).filter(|row| row.address == *account),
+            _ => None,
+        }
+    }
+
+    /// The account that a login name means: its full address, in any case.
+    pub fn account(&self, user: &str) -> Option<Address> {
+        let address = user.parse().ok()?;
+        self.account_row(&address).map(|row| row.address.clone())
+    }
+
+    /// How much an account may keep, in octets; `None`: anything.
+    pub fn quota(&self, account: &Address) -> Option<u64> {
+        self.account_row(account)?.quota.map(|size| size.0)
+    }
+
+    /// Whether an account may put this address into From or the reverse path: its own, its aliases', with or
+    /// without a detail; that of a group it is in; `postmaster` where it is that.
+    pub fn may_send_as(&self, account: &Address, address: &Address) -> bool {
+        match self.resolve(address) {
+            Some(Target::Account { account: owner, .. }) => {
+                // What only falls to the catch-all is not its own.
+                owner == *account && (self.owned(address) || address.local == LocalPart::postmaster())
+            }
+            Some(Target::Group { address, .. }) => self.is_member(account, &address, 0),
+            Some(Target::List(_)) | None => false,
+        }
+    }
+
+    fn owned(&self, address: &Address) -> bool {
+        self.owners.contains_key(address)
+            || address
+                .local
+                .without_detail()
+                .is_some_and(|local| self.owners.contains_key(&Address::new(local, address.domain.clone())))
+    }
+
+    fn is_member(&self, account: &Address, group: &Address, depth: u8) -> bool {
+        let Some(Owner::Group(n)) = self.owners.get(group) else { return false };
+        let Some(group) = self.groups.get(*n as usize).filter(|group| group.send_as && depth < 16) else { return false };
+        group.members.iter().any(|member| {
+            matches!(self.owner(member), Some(Target::Account { account: one, .. }) if one == *account)
+                || self.is_member(account, member, depth + 1)
+        })
+    }
+
+    /// Whether SCRAM may be offered: a client takes the strongest that it sees, and would lock out whoever has no
+    /// verifier.
+    pub fn all_have_scram(&self) -> bool {
+        self.all_have_scram
+    }
+
+    /// What SCRAM needs to know of a user; for an unknown one something false that looks the same.
+    pub fn scram(&self, user: &str, secret: &[u8; 32]) -> Scram {
+        let found = user.parse().ok().and_then(|address| self.account_row(&address));
+        let verifier = found.and_then(|row| {
+            row.credentials.iter().find_map(|one| match one {
+                Credential::Scram(text) => password::scram(text),
+                Credential::Hash(_) => None,
+            })
+        });
+        verifier.unwrap_or_else(|| password::false_scram(&user.to_lowercase(), secret))
+    }
+
+    /// Whether a password is an account's. For nobody it takes as long, and is wrong.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it cannot be checked now.
+    pub async fn verify(&self, account: Option<&Address>, given: String) -> Result<bool, StoreError> {
+        let row = account.and_then(|account| self.account_row(account));
+        let mut hashes: Vec<String> = row.map_or_else(Vec::new, |row| {
+            let hash = |one: &Credential| match one {
+                Credential::Hash(hash) => Some(hash.clone()),
+                Credential::Scram(_) => None,
+            };
+            row.credentials.iter().filter_map(hash).collect()
+        });
+        if hashes.is_empty() {
+            hashes.push(NOBODY.to_owned());
+        }
+        let known = account.and_then(|account| self.print(account, &given));
+        if known.is_some_and(|print| self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&print)) {
+            return Ok(true);
+        }
+        let unavailable = |why: &str| StoreError::Unavailable(Cause::new(why));
+        let _turn = self.checks.acquire().await.map_err(|_| unavailable("passwords are no longer checked"))?;
+        let check = move || hashes.iter().any(|hash| password::matches(&given, hash));
+        let right = tokio::task::spawn_blocking(check).await.map_err(|_| unavailable("the check failed"))?;
+        if let (true, Some(print)) = (right, known) {
+            let mut prints = self.right.lock().unwrap_or_else(PoisonError::into_inner);
+            if prints.len() >= REMEMBERED_MOST {
+                prints.clear();
+            }
+            prints.insert(print);
+        }
+        Ok(right && row.is_some())
+    }
+
+    fn print(&self, account: &Address, given: &str) -> Option<[u8; 32]> {
+        let tag = hmac::sign(self.key.as_ref()?, format!("{account}\0{given}").as_bytes());
+        tag.as_ref().try_into().ok()
+    }
+}

@@ -1,0 +1,76 @@
+//! From a configuration to open stores; what is open stays open.
+
+use crate::blob::{Blobs, kv::KvBlobs};
+use crate::error::StoreError;
+use crate::kv::KeyValue;
+use crate::kv::memory::Memory;
+use crate::kv::rocksdb::RocksDb;
+use crate::lookup::{Clock, Lookups, kv::KvLookups};
+use crate::mailbox::Mailboxes;
+use crate::search::{Search, kv::KvSearch};
+use crate::spool::Spool;
+use schema::config::{Storage, Store};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use tokio::sync::Mutex;
+
+/// The stores of one configuration.
+#[derive(Clone)]
+pub struct Stores {
+    /// Ordered keys.
+    pub data: Arc<dyn KeyValue>,
+    /// Messages.
+    pub blobs: Arc<dyn Blobs>,
+    /// The full-text index.
+    pub search: Arc<dyn Search>,
+    /// Counters, facts and leases.
+    pub lookups: Arc<dyn Lookups>,
+    /// Everybody's mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+    /// The queue.
+    pub spool: Arc<Spool>,
+}
+
+/// Opens stores, and knows those that are open: one database is never opened twice.
+pub struct Registry {
+    root: PathBuf,
+    clock: Clock,
+    open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
+}
+
+impl Registry {
+    /// Relative paths start at `root`; `clock` is for what lives only a while.
+    pub fn new(root: PathBuf, clock: Clock) -> Registry {
+        Registry { root, clock, open: Mutex::default() }
+    }
+
+    /// Opens a configuration's stores.
+    ///
+    /// # Errors
+    /// [`StoreError`], naming the store.
+    pub async fn open(&self, storage: &Storage) -> Result<Stores, StoreError> {
+        let data = self.database(&storage.data).await?;
+        let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
+        let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
+        let lookup = self.database(&storage.lookup).await?;
+        let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.clock)));
+        let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+        let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes)).await?;
+        Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
+    }
+
+    async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
+        // Held while opening: who comes second waits for the first, and gets the same.
+        let mut open = self.open.lock().await;
+        if let Some(found) = open.get(store).and_then(Weak::upgrade) {
+            return Ok(found);
+        }
+        let opened: Arc<dyn KeyValue> = match store {
+            Store::Rocksdb { path } => Arc::new(RocksDb::open(self.root.join(path)).await?),
+            Store::Memory { .. } => Arc::new(Memory::new()),
+        };
+        open.insert(store.clone(), Arc::downgrade(&opened));
+        Ok(opened)
+    }
+}

@@ -1,0 +1,142 @@
+//! Checking passwords against the hashes that a spec may hold, and SCRAM's verifiers.
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::{digest, hmac, pbkdf2};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use std::num::NonZeroU32;
+
+/// The most memory one argon2 or scrypt hash may ask for, in KiB.
+const MEMORY_MOST: u32 = 1 << 20;
+/// The longest password that is looked at, in octets.
+pub const PASSWORD_MOST: usize = 1024;
+
+/// What SCRAM-SHA-256 knows of a password (RFC 5802 §3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Scram {
+    /// Iterations, at least 4096.
+    pub iterations: u32,
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// `H(ClientKey)`.
+    pub stored_key: [u8; 32],
+    /// `ServerKey`.
+    pub server_key: [u8; 32],
+}
+
+/// Whether a password has this hash. What cannot be read matches nothing.
+///
+/// Takes as long as the hash was made to take: not for an async worker.
+pub fn matches(password: &str, hash: &str) -> bool {
+    if password.len() > PASSWORD_MOST {
+        return false;
+    }
+    let octets = password.as_bytes();
+    if hash.starts_with("$2") {
+        return bcrypt::verify(password, hash).unwrap_or(false);
+    }
+    if hash.starts_with("$6$") {
+        return sha_crypt::ShaCrypt::default().verify_password(octets, hash).is_ok();
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else { return false };
+    let name = parsed.algorithm.as_str();
+    let asked = |param: &str| parsed.params.get_decimal(param).unwrap_or(0);
+    match name {
+        "argon2id" | "argon2i" | "argon2d" if asked("m") <= MEMORY_MOST => {
+            Argon2::default().verify_password(octets, &parsed).is_ok()
+        }
+        // 128 * r * 2^ln octets.
+        "scrypt" if asked("ln") < 24 && u64::from(asked("r")) << asked("ln") <= u64::from(MEMORY_MOST) << 3 => {
+            scrypt::Scrypt::default().verify_password(octets, &parsed).is_ok()
+        }
+        "pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2" => ::pbkdf2::Pbkdf2::default().verify_password(octets, &parsed).is_ok(),
+        _ => false,
+    }
+}
+
+/// Hashes a password by argon2id with 19 MiB and two passes.
+pub fn hash(password: &str, salt: &[u8; 16]) -> Option<String> {
+    let params = Params::new(19_456, 2, 1, None).ok()?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_with_salt(password.as_bytes(), salt).ok().map(|hash| hash.to_string())
+}
+
+/// Reads `SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER`.
+pub fn scram(text: &str) -> Option<Scram> {
+    let rest = text.strip_prefix("SCRAM-SHA-256$")?;
+    let (head, keys) = rest.split_once('$')?;
+    let (iterations, salt) = head.split_once(':')?;
+    let (stored, server) = keys.split_once(':')?;
+    let key = |text: &str| BASE64_STANDARD.decode(text).ok()?.try_into().ok();
+    let salt = BASE64_STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty() && salt.len() <= 256)?;
+    let iterations = iterations.parse().ok().filter(|n| (4096..=10_000_000).contains(n))?;
+    Some(Scram { iterations, salt, stored_key: key(stored)?, server_key: key(server)? })
+}
+
+/// Makes a verifier (RFC 5802 §3).
+pub fn scram_of(password: &str, salt: &[u8], iterations: NonZeroU32) -> Scram {
+    let mut salted = [0; 32];
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password.as_bytes(), &mut salted);
+    let key = |what: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &salted), what);
+    let stored = digest::digest(&digest::SHA256, key(b"Client Key").as_ref());
+    Scram {
+        iterations: iterations.get(),
+        salt: salt.to_vec(),
+        stored_key: whole(stored.as_ref()),
+        server_key: whole(key(b"Server Key").as_ref()),
+    }
+}
+
+/// A verifier that nothing proves: for an unknown user, the same at every attempt, and as good as a true one to
+/// look at.
+pub fn false_scram(user: &str, secret: &[u8; 32]) -> Scram {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let part = |what: &str| whole(hmac::sign(&key, format!("{what}\0{user}").as_bytes()).as_ref());
+    Scram {
+        iterations: 4096,
+        salt: part("salt")[..16].to_vec(),
+        stored_key: part("stored"),
+        server_key: part("server"),
+    }
+}
+
+// HMAC-SHA-256 and SHA-256 give 32 octets.
+fn whole(octets: &[u8]) -> [u8; 32] {
+    octets.try_into().unwrap_or([0; 32])
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_hash_that_a_spec_may_hold_is_checked() {
+        let made = hash("secret", b"sixteen octets!!").unwrap();
+        let scrypt = scrypt::Scrypt::new_with_params(scrypt::Params::new(4, 8, 1).unwrap());
+        let scrypt: argon2::password_hash::phc::PasswordHash = scrypt.hash_password_with_salt(b"secret", b"0123456789abcdef").unwrap();
+        let sha = sha_crypt::ShaCrypt::default().hash_password_with_salt(b"secret", b"0123456789abcdef").unwrap();
+        for hash in [made, bcrypt::hash("secret", 4).unwrap(), scrypt.to_string(), sha.to_string()] {
+            assert!(matches("secret", &hash), "{hash}");
+            assert!(!matches("Secret", &hash), "{hash}");
+        }
+        for odd in ["", "$", "secret", "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "$1$abc$def"] {
+            assert!(!matches("secret", odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_scram_verifier_is_rfc_7677s() {
+        let salt = BASE64_STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let made = scram_of("pencil", &salt, NonZeroU32::new(4096).unwrap());
+        let text = format!(
+            "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==${}:{}",
+            BASE64_STANDARD.encode(made.stored_key),
+            BASE64_STANDARD.encode(made.server_key)
+        );
+        assert!(text.ends_with("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="));
+        assert!(scram(&text).unwrap() == made);
+        assert!(scram("SCRAM-SHA-256$1:AA==$AA==:AA==").is_none());
+    }
+}
