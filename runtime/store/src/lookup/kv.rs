@@ -74,7 +74,9 @@ impl KvLookups {
             // Forgetting a counter harms nobody much; forgetting a lease gives its number to two.
             batch.lazy = kind != b'l';
             if batch.lazy {
-                was.into_iter().for_each(|was| drop(batch.remove(end_key(was, &key))));
+                if let Some(was) = was {
+                    batch.remove(end_key(was, &key));
+                }
                 batch.put(end_key(next.until, &key), Bytes::new());
             }
             batch.put(key.clone(), next.write());
