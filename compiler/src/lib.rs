@@ -1,1 +1,7 @@
-//! x
+//! The compiler: a spec of KDL files is read, resolved, linted and emitted as one runtime configuration and its zones.
+
+pub mod code;
+pub mod diagnostic;
+pub mod format;
+pub mod locate;
+pub mod read;

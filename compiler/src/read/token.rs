@@ -80,7 +80,8 @@ pub fn is_newline(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-fn is_space(c: char) -> bool {
+/// Whether a character is white space within a line (KDL 2.0 §3.17).
+pub fn is_space(c: char) -> bool {
     c == '\u{feff}' || (c.is_whitespace() && !is_newline(c))
 }
 

@@ -63,6 +63,7 @@ impl Dialog {
             }
             Ask::BodyEnd => Answer::Accepted("2.0.0 queued as 1".into()),
             Ask::Reset => {
+                self.body.clear();
                 self.seen.push_str("(reset)\n");
                 Answer::Go
             }

@@ -1,0 +1,200 @@
+//! Who sent a message: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 9989), ARC (RFC 8617).
+
+use mail_auth::common::headers::HeaderWriter;
+use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{
+    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, MessageAuthenticator, SpfResult,
+};
+use schema::name::DomainName;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// How long one question to one name server may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why there is no authenticator.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no name server can be asked: {0}")]
+pub struct AuthError(String);
+
+/// Asks DNS who may send.
+pub struct Authenticator(MessageAuthenticator);
+
+/// A message as it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Its octets, before anything is put before them.
+    pub message: &'a [u8],
+    /// Where it came from.
+    pub ip: IpAddr,
+    /// What the client called itself.
+    pub helo: &'a str,
+    /// The reverse path; empty: null.
+    pub mail_from: &'a str,
+    /// Our name.
+    pub host: &'a str,
+}
+
+/// What DMARC says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dmarc {
+    /// No policy, or no From to judge by.
+    None,
+    /// Aligned.
+    Pass,
+    /// Not aligned; the policy asks for this.
+    Fail(Wish),
+    /// DNS failed.
+    Temporary,
+}
+
+/// What a domain wants done with mail that is not its.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    /// Nothing.
+    None,
+    /// Suspicion.
+    Quarantine,
+    /// Refusal.
+    Reject,
+}
+
+/// What is known of a message's origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether SPF passes for the reverse path.
+    pub spf_passes: bool,
+    /// Domains with a good DKIM signature.
+    pub signers: Vec<String>,
+    /// DMARC of the From.
+    pub dmarc: Dmarc,
+    /// The domain that DMARC was asked of.
+    pub from_domain: String,
+    /// How many From addresses the message has.
+    pub authors: usize,
+    /// The last sealer of a whole ARC chain.
+    pub sealer: Option<DomainName>,
+    header: String,
+}
+
+impl Verdict {
+    /// The Authentication-Results field with its CRLF (RFC 8601).
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+    /// Whether the reverse path is the sender's own, so that it may be told of failures.
+    pub fn spf_passes(&self) -> bool {
+        self.spf_passes
+    }
+    /// Whether somebody in line with the From vouches for the message.
+    pub fn is_aligned(&self) -> bool {
+        let same = |signer: &String| {
+            let (one, other) = (signer.to_ascii_lowercase(), self.from_domain.to_ascii_lowercase());
+            !other.is_empty() && (one == other || other.ends_with(&format!(".{one}")))
+        };
+        self.dmarc == Dmarc::Pass || (self.dmarc == Dmarc::None && self.signers.iter().any(same))
+    }
+}
+
+impl Authenticator {
+    /// Asks these servers, or the system's where there are none.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub fn new(servers: &[SocketAddr]) -> Result<Authenticator, AuthError> {
+        let made = if servers.is_empty() {
+            MessageAuthenticator::new_system_conf()
+        } else {
+            let servers = servers.iter().map(|server| {
+                let mut config = NameServerConfig::udp_and_tcp(server.ip());
+                config.connections.iter_mut().for_each(|connection| connection.port = server.port());
+                config
+            });
+            let mut options = ResolverOpts::default();
+            options.timeout = TIMEOUT;
+            options.attempts = 2;
+            MessageAuthenticator::new(ResolverConfig::from_parts(None, Vec::new(), servers.collect()), options)
+        };
+        made.map(Authenticator).map_err(|error| AuthError(error.to_string()))
+    }
+
+    /// Finds out who sent a message. What DNS does not answer is `temperror`, never a failure.
+    pub async fn verify(&self, arrival: &Arrival<'_>) -> Verdict {
+        let Arrival { ip, helo, mail_from, host, .. } = *arrival;
+        let results = AuthenticationResults::new(host);
+        let spf = self.0.verify_spf(SpfParameters::verify_mail_from(ip, helo, host, mail_from)).await;
+        let results = match mail_from.is_empty() {
+            true => results.with_spf_ehlo_result(&spf, ip, helo),
+            false => results.with_spf_mailfrom_result(&spf, ip, mail_from, helo),
+        };
+        let mut verdict = Verdict {
+            spf_passes: spf.result() == SpfResult::Pass,
+            signers: Vec::new(),
+            dmarc: Dmarc::None,
+            from_domain: String::new(),
+            authors: 0,
+            sealer: None,
+            header: String::new(),
+        };
+        let Some(message) = AuthenticatedMessage::parse(arrival.message) else {
+            verdict.header = results.to_header();
+            return verdict;
+        };
+        let dkim = self.0.verify_dkim(&message).await;
+        let from = message.from.first().map_or("", String::as_str);
+        let results = results.with_dkim_results(&dkim, from);
+        let domain = mail_from.rsplit_once('@').map_or(helo, |(_, domain)| domain);
+        let dmarc = self.0.verify_dmarc(DmarcParameters::new(&message, &dkim, domain, &spf)).await;
+        let mut results = results.with_dmarc_result(&dmarc);
+        let arc = self.0.verify_arc(&message).await;
+        if let Some(set) = arc.sets().last() {
+            results = results.with_arc_result(&arc, ip);
+            if *arc.result() == DkimResult::Pass {
+                verdict.sealer = set.seal.header.d.parse().ok();
+            }
+        }
+        let passed = dkim.iter().filter(|output| *output.result() == DkimResult::Pass);
+        verdict.signers = passed.filter_map(|output| output.signature().map(|one| one.d.clone())).collect();
+        verdict.authors = message.from.len();
+        verdict.from_domain = from.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
+        verdict.dmarc = dmarc_of(&dmarc);
+        verdict.header = results.to_header();
+        verdict
+    }
+}
+
+fn dmarc_of(output: &mail_auth::DmarcOutput) -> Dmarc {
+    let record = output.dmarc_record();
+    if record.is_none() && !matches!(output.result(), DmarcResult::TempError(_)) {
+        return Dmarc::None;
+    }
+    let wish = match output.policy() {
+        Policy::Reject => Wish::Reject,
+        Policy::Quarantine => Wish::Quarantine,
+        Policy::None | Policy::Unspecified => Wish::None,
+    };
+    // RFC 9989 §4.7: `t=y` asks for one step less than the policy.
+    let wish = match (wish, record.is_some_and(|record| record.t)) {
+        (Wish::Reject, true) => Wish::Quarantine,
+        (Wish::Quarantine, true) => Wish::None,
+        (wish, _) => wish,
+    };
+    match output.result() {
+        DmarcResult::Pass => Dmarc::Pass,
+        DmarcResult::TempError(_) => Dmarc::Temporary,
+        DmarcResult::None => Dmarc::None,
+        DmarcResult::Fail(_) | DmarcResult::PermError(_) => Dmarc::Fail(wish),
+    }
+}
+
+#[cfg(test)]
+impl Verdict {
+    /// A verdict that only DMARC and ARC speak in.
+    pub(crate) fn for_tests(dmarc: Dmarc, sealer: Option<DomainName>) -> Verdict {
+        let (from_domain, header) = ("example.org".to_owned(), String::new());
+        Verdict { spf_passes: false, signers: Vec::new(), dmarc, from_domain, authors: 1, sealer, header }
+    }
+}
