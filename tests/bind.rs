@@ -50,7 +50,8 @@ impl Bind {
     /// The values of a record set as this server has them.
     pub fn dig(&self, name: &str, kind: &str) -> Vec<String> {
         let port = self.address.port().to_string();
-        let arguments = ["@127.0.0.1", "-p", &port, "+short", "+norecurse", "+tries=1", "+time=1", "-t", kind, "-q", name];
+        let arguments =
+            ["@127.0.0.1", "-p", &port, "+short", "+norecurse", "+tries=1", "+time=1", "-t", kind, "-q", name];
         let output = Command::new("dig").args(arguments).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()

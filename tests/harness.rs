@@ -1,5 +1,11 @@
 //! A Waybill from outside: a spec in a folder, the two programs, and small clients to talk to them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 pub mod bind;
 pub mod client;

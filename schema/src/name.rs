@@ -299,7 +299,11 @@ impl fmt::Display for LocalOrAddress {
 impl FromStr for LocalOrAddress {
     type Err = NameError;
     fn from_str(text: &str) -> Result<LocalOrAddress, NameError> {
-        if text.contains('@') { text.parse().map(LocalOrAddress::Address) } else { text.parse().map(LocalOrAddress::Local) }
+        if text.contains('@') {
+            text.parse().map(LocalOrAddress::Address)
+        } else {
+            text.parse().map(LocalOrAddress::Local)
+        }
     }
 }
 

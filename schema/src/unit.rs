@@ -50,8 +50,10 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Size, UnitError> {
         let (count, unit) = number(text)?;
         let wanted = if unit == "KB" { "kB" } else { unit };
-        let (_, factor) =
-            SIZES.iter().find(|(name, _)| *name == wanted).ok_or(UnitError::Unit("B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"))?;
+        let (_, factor) = SIZES
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .ok_or(UnitError::Unit("B, KiB, MiB, GiB, TiB, kB, MB, GB, TB"))?;
         count.checked_mul(*factor).map(Size).ok_or(UnitError::Large)
     }
 }
@@ -88,8 +90,7 @@ impl FromStr for Period {
             let (count, tail) = number(rest)?;
             let at = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
             let (unit, next) = tail.split_at(at);
-            let place =
-                PERIODS.iter().position(|(name, _)| *name == unit).ok_or(UnitError::Unit("s, m, h, d, w"))?;
+            let place = PERIODS.iter().position(|(name, _)| *name == unit).ok_or(UnitError::Unit("s, m, h, d, w"))?;
             if !first && place <= last {
                 return Err(UnitError::Order);
             }

@@ -83,7 +83,9 @@ pub fn dsn(dsn: &Dsn<'_>) -> Vec<u8> {
             "Your message has not been delivered yet. Nothing needs to be done: it is tried again. It waits for:",
         ),
         Action::Delivered => ("Mail delivered", "Your message was delivered to:"),
-        Action::Relayed => ("Mail relayed", "Your message was handed to a server that does not report deliveries, for:"),
+        Action::Relayed => {
+            ("Mail relayed", "Your message was handed to a server that does not report deliveries, for:")
+        }
     };
     let wide = dsn.recipients.iter().any(|one| !one.address.is_ascii()) || !dsn.to.is_ascii();
     let returned = match dsn.returned {
@@ -100,9 +102,15 @@ pub fn dsn(dsn: &Dsn<'_>) -> Vec<u8> {
         "From: Mail Delivery System <postmaster@{}>\r\nTo: <{}>\r\nSubject: {subject}\r\nDate: {}\r\n\
          Message-ID: <{}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{boundary}\"\r\n\r\n",
-        dsn.host, plain(dsn.to), date(dsn.now), dsn.message_id
+        dsn.host,
+        plain(dsn.to),
+        date(dsn.now),
+        dsn.message_id
     );
-    let _ = write!(out, "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
+    let _ = write!(
+        out,
+        "--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    );
     let _ = write!(out, "This is the mail server {}.\r\n\r\n{opening}\r\n\r\n", dsn.host);
     for one in &dsn.recipients {
         let _ = write!(out, "  <{}>\r\n", plain(&one.address));
@@ -148,7 +156,12 @@ fn status(out: &mut String, one: &Reported, retry_until: Option<i64>) {
         Action::Delivered => "delivered",
         Action::Relayed => "relayed",
     };
-    let _ = write!(out, "Final-Recipient: {kind}; {}\r\nAction: {action}\r\nStatus: {}\r\n", plain(&one.address), one.status);
+    let _ = write!(
+        out,
+        "Final-Recipient: {kind}; {}\r\nAction: {action}\r\nStatus: {}\r\n",
+        plain(&one.address),
+        one.status
+    );
     if let Some(remote) = &one.remote {
         let _ = write!(out, "Remote-MTA: dns; {}\r\n", plain(remote));
     }
@@ -243,7 +256,10 @@ mod tests {
         assert_eq!(kinds, ["text/plain", "message/delivery-status", "message/rfc822"]);
         assert_eq!(&made[parts[2].body.clone()], returned);
         let status = String::from_utf8(made[parts[1].body.clone()].to_vec()).unwrap();
-        assert!(status.contains("\r\n\r\nOriginal-Recipient: rfc822; e@f\r\nFinal-Recipient: rfc822; c@d\r\n"), "{status}");
+        assert!(
+            status.contains("\r\n\r\nOriginal-Recipient: rfc822; e@f\r\nFinal-Recipient: rfc822; c@d\r\n"),
+            "{status}"
+        );
         assert!(!status.contains("\nEvil"), "{status}");
     }
 }

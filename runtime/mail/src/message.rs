@@ -126,7 +126,8 @@ fn part(raw: &[u8], range: Range<usize>, default: (&str, &str), (depth, left): (
     let end = range.start + header_end(octets);
     let (header, body) = (range.start..end, end..range.end);
     let fields = &raw[header.clone()];
-    let (media_type, subtype, parameters) = match field(fields, "Content-Type").as_deref().and_then(mime::content_type) {
+    let (media_type, subtype, parameters) = match field(fields, "Content-Type").as_deref().and_then(mime::content_type)
+    {
         Some(found) => found,
         None => (default.0.to_owned(), default.1.to_owned(), Vec::new()),
     };
@@ -247,7 +248,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const NESTED: &[u8] = b"From: a@b\r\nContent-Type: multipart/mixed; boundary=\"outer\"\r\n\r\npreamble\r\n--outer\r\n\
+    const NESTED: &[u8] =
+        b"From: a@b\r\nContent-Type: multipart/mixed; boundary=\"outer\"\r\n\r\npreamble\r\n--outer\r\n\
 Content-Type: text/plain; charset=utf-8\r\n\r\nhello\r\nthere\r\n--outer\r\nContent-Type: message/rfc822\r\n\r\n\
 Subject: inner\r\nContent-Type: multipart/alternative; boundary=in\r\n\r\n--in\r\n\r\none\r\n--in\r\n\
 Content-Type: text/html\r\n\r\n<p>two\r\n--in--\r\n\r\n--outer--\r\nepilogue";

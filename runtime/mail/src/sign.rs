@@ -12,8 +12,22 @@ use schema::spec::DkimAlgorithm;
 
 /// Fields that are signed where they are there; From twice, so that none can be added.
 const FIELDS: [&str; 16] = [
-    "From", "From", "To", "Cc", "Subject", "Date", "Message-ID", "Reply-To", "In-Reply-To", "References",
-    "MIME-Version", "Content-Type", "List-Id", "List-Post", "List-Unsubscribe", "Sender",
+    "From",
+    "From",
+    "To",
+    "Cc",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Reply-To",
+    "In-Reply-To",
+    "References",
+    "MIME-Version",
+    "Content-Type",
+    "List-Id",
+    "List-Post",
+    "List-Unsubscribe",
+    "Sender",
 ];
 
 /// Why a key cannot be used. Never holds the key.

@@ -50,7 +50,9 @@ pub fn matches(password: &str, hash: &str) -> bool {
         "scrypt" if asked("ln") < 24 && u64::from(asked("r")) << asked("ln") <= u64::from(MEMORY_MOST) << 3 => {
             scrypt::Scrypt::default().verify_password(octets, &parsed).is_ok()
         }
-        "pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2" => ::pbkdf2::Pbkdf2::default().verify_password(octets, &parsed).is_ok(),
+        "pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2" => {
+            ::pbkdf2::Pbkdf2::default().verify_password(octets, &parsed).is_ok()
+        }
         _ => false,
     }
 }
@@ -115,7 +117,8 @@ mod tests {
     fn every_hash_that_a_spec_may_hold_is_checked() {
         let made = hash("secret", b"sixteen octets!!").unwrap();
         let scrypt = scrypt::Scrypt::new_with_params(scrypt::Params::new(4, 8, 1).unwrap());
-        let scrypt: argon2::password_hash::phc::PasswordHash = scrypt.hash_password_with_salt(b"secret", b"0123456789abcdef").unwrap();
+        let scrypt: argon2::password_hash::phc::PasswordHash =
+            scrypt.hash_password_with_salt(b"secret", b"0123456789abcdef").unwrap();
         let sha = sha_crypt::ShaCrypt::default().hash_password_with_salt(b"secret", b"0123456789abcdef").unwrap();
         for hash in [made, bcrypt::hash("secret", 4).unwrap(), scrypt.to_string(), sha.to_string()] {
             assert!(matches("secret", &hash), "{hash}");
@@ -135,7 +138,9 @@ mod tests {
             BASE64_STANDARD.encode(made.stored_key),
             BASE64_STANDARD.encode(made.server_key)
         );
-        assert!(text.ends_with("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="));
+        assert!(
+            text.ends_with("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")
+        );
         assert!(scram(&text).unwrap() == made);
         assert!(scram("SCRAM-SHA-256$1:AA==$AA==:AA==").is_none());
     }

@@ -211,7 +211,8 @@ impl Spool {
         let from = after.map_or(0, |id| id.saturating_add(1));
         let found = self.data.scan(keys::all_queued(from), Page::first(most)).await?;
         let read = |(key, value): &(crate::kv::Key, Bytes)| {
-            let id = keys::read_queued(key).ok_or_else(|| StoreError::Corrupt { what: "a queue entry's key".into() })?;
+            let id =
+                keys::read_queued(key).ok_or_else(|| StoreError::Corrupt { what: "a queue entry's key".into() })?;
             Ok((id, Message::read(value)?))
         };
         found.iter().map(read).collect()

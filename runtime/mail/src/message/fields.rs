@@ -296,8 +296,12 @@ mod tests {
     use super::*;
 
     fn shown(value: &str) -> Vec<String> {
-        let text = |octets: &Option<Vec<u8>>| octets.as_ref().map_or("-".into(), |o| String::from_utf8_lossy(o).into_owned());
-        mailboxes(value.as_bytes()).iter().map(|m| format!("{}|{}|{}", text(&m.name), text(&m.mailbox), text(&m.host))).collect()
+        let text =
+            |octets: &Option<Vec<u8>>| octets.as_ref().map_or("-".into(), |o| String::from_utf8_lossy(o).into_owned());
+        mailboxes(value.as_bytes())
+            .iter()
+            .map(|m| format!("{}|{}|{}", text(&m.name), text(&m.mailbox), text(&m.host)))
+            .collect()
     }
 
     #[test]
@@ -320,7 +324,9 @@ mod tests {
     fn one_from_field_names_the_authors() {
         let of = |header: &str| authors(header.as_bytes());
         assert_eq!(of("From: Ada <ada@x.org>, bob@y.org\r\n\r\n"), Ok(vec!["ada@x.org".into(), "bob@y.org".into()]));
-        for wrong in ["Subject: x\r\n\r\n", "From: a@b\r\nFrom: c@d\r\n\r\n", "From: nobody\r\n\r\n", "From: a@b, x\r\n\r\n"] {
+        for wrong in
+            ["Subject: x\r\n\r\n", "From: a@b\r\nFrom: c@d\r\n\r\n", "From: nobody\r\n\r\n", "From: a@b, x\r\n\r\n"]
+        {
             assert_eq!(of(wrong), Err(OneFrom), "{wrong}");
         }
     }

@@ -11,7 +11,9 @@ pub fn content_type(text: &str) -> Option<ContentType> {
     let (head, parameters) = split(text);
     let (kind, subtype) = head.split_once('/')?;
     let (kind, subtype) = (bare(kind).to_lowercase(), bare(subtype).to_lowercase());
-    let token = |text: &str| !text.is_empty() && text.bytes().all(|c| c.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&c));
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|c| c.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(&c))
+    };
     (token(&kind) && token(&subtype)).then_some((kind, subtype, parameters))
 }
 

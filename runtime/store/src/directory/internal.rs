@@ -71,7 +71,10 @@ impl Internal {
             domains.insert(domain.name.clone(), (domain.postmaster.clone(), domain.catch_all.clone()));
         }
         let has_scram = |account: &Account| {
-            account.credentials.iter().any(|one| matches!(one, Credential::Scram(text) if password::scram(text).is_some()))
+            account
+                .credentials
+                .iter()
+                .any(|one| matches!(one, Credential::Scram(text) if password::scram(text).is_some()))
         };
         let mut key = [0; 32];
         let key = rand::fill(&mut key).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &key));
@@ -101,7 +104,9 @@ impl Internal {
         if let Some(local) = address.local.without_detail() {
             let detail = address.local.as_str().get(local.as_str().len() + 1..).unwrap_or_default().to_owned();
             match self.owner(&Address::new(local, address.domain.clone())) {
-                Some(Target::Account { account, .. }) => return Some(Target::Account { account, detail: Some(detail) }),
+                Some(Target::Account { account, .. }) => {
+                    return Some(Target::Account { account, detail: Some(detail) });
+                }
                 Some(other) => return Some(other),
                 None => {}
             }
@@ -167,7 +172,9 @@ impl Internal {
 
     fn is_member(&self, account: &Address, group: &Address, depth: u8) -> bool {
         let Some(Owner::Group(n)) = self.owners.get(group) else { return false };
-        let Some(group) = self.groups.get(*n as usize).filter(|group| group.send_as && depth < 16) else { return false };
+        let Some(group) = self.groups.get(*n as usize).filter(|group| group.send_as && depth < 16) else {
+            return false;
+        };
         group.members.iter().any(|member| {
             matches!(self.owner(member), Some(Target::Account { account: one, .. }) if one == *account)
                 || self.is_member(account, member, depth + 1)

@@ -166,7 +166,11 @@ fn scan(db: &DB, keys: &KeyRange, page: Page, mut how: ReadOptions) -> Result<Op
     how.set_iterate_lower_bound(&keys.from.0[..]);
     how.set_iterate_upper_bound(&keys.to.0[..]);
     let mut at = db.raw_iterator_opt(how);
-    if page.backwards { at.seek_to_last() } else { at.seek_to_first() }
+    if page.backwards {
+        at.seek_to_last()
+    } else {
+        at.seek_to_first()
+    }
     while let Some((key, value)) = at.item() {
         entries.push((Key(Bytes::copy_from_slice(key)), Bytes::copy_from_slice(value)));
         if entries.len() == most {

@@ -21,12 +21,7 @@ pub struct AccountRow {
 impl AccountRow {
     pub(super) fn read(value: &[u8]) -> Result<AccountRow, StoreError> {
         let mut from = Unpacker::new(value, 1, "an account's entry")?;
-        Ok(AccountRow {
-            modseq: from.u64()?,
-            next_mailbox: from.u32()?,
-            uid_validity: from.u32()?,
-            used: from.u64()?,
-        })
+        Ok(AccountRow { modseq: from.u64()?, next_mailbox: from.u32()?, uid_validity: from.u32()?, used: from.u64()? })
     }
     pub(super) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);

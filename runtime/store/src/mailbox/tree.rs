@@ -183,7 +183,11 @@ impl Mailboxes {
         for _ in 0..TRIES {
             let mut change = self.begin(account, now).await?;
             let key = keys::subscription(account, name);
-            if on { change.batch.put(key, Bytes::new()) } else { change.batch.remove(key) };
+            if on {
+                change.batch.put(key, Bytes::new())
+            } else {
+                change.batch.remove(key)
+            };
             if let Outcome::Done = change.commit().await? {
                 return Ok(());
             }

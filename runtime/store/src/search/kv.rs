@@ -45,7 +45,7 @@ impl KvSearch {
                 unpack(&part, |field, word| {
                     batch.remove(posting(id, field, word));
                 })
-                    .ok_or_else(|| StoreError::Corrupt { what: format!("search entry {key:?}") })?;
+                .ok_or_else(|| StoreError::Corrupt { what: format!("search entry {key:?}") })?;
                 batch.remove(key);
             }
             for (field, word) in now {

@@ -1,6 +1,6 @@
 //! From the queue into a mailbox, in one batch.
 
-use super::{Next, NewEntry, Open, Spool, TRIES, Ticket, busy};
+use super::{NewEntry, Next, Open, Spool, TRIES, Ticket, busy};
 use crate::error::StoreError;
 use crate::mailbox::{Flags, MailboxError, NewMessage, Outcome};
 use bytes::Bytes;

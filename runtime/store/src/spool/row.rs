@@ -173,9 +173,7 @@ impl Recipient {
     pub(super) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.text(&self.address).option(self.orcpt.as_deref());
-        to.u8(self.notify.map_or(255, |on| {
-            u8::from(on.success) | u8::from(on.failure) << 1 | u8::from(on.delay) << 2
-        }));
+        to.u8(self.notify.map_or(255, |on| u8::from(on.success) | u8::from(on.failure) << 1 | u8::from(on.delay) << 2));
         match &self.task {
             Task::Deliver => to.option(None),
             Task::Spread(after) => to.option(Some(after)),
