@@ -100,7 +100,7 @@ impl DkimKey {
                 Signer::Ed25519(DkimSigner::from_key(key).domain(domain).selector(selector).headers(fields))
             }
             DkimAlgorithm::Rsa => {
-                let key = RsaKey::<Sha256>::from_pkcs8_der(&der).map_err(form)?;
+                let key = RsaKey::<Sha256>::from_key_der(&der).map_err(form)?;
                 Signer::Rsa(DkimSigner::from_key(key).domain(domain).selector(selector).headers(fields))
             }
         }))

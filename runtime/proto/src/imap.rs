@@ -19,7 +19,7 @@ pub mod utf7;
 pub mod view;
 
 pub use ask::{Answer, Ask, Code, FlagRow};
-pub use session::{Config, ImapSession, Transport};
+pub use session::{Config, ImapSession};
 
 use std::time::Duration;
 
