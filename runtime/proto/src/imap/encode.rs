@@ -5,7 +5,7 @@ use super::types::{FetchItem, Flag, Section, SectionText, StatusItem};
 use super::{MAX_STRUCTURE_DEPTH, utf7};
 use bytes::{BufMut, Bytes, BytesMut};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 use std::fmt::Write as _;
 
 /// Octets of a quoted string; a longer one is sent as a literal.
@@ -63,7 +63,7 @@ pub fn flags(flags: &[Flag], out: &mut BytesMut) {
 
 /// `"17-Jul-1996 02:44:25 +0000"`, of seconds since 1970.
 pub fn date_time(seconds: i64, out: &mut BytesMut) {
-    let at = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(TimeZone::UTC);
+    let at = Offset::UTC.to_datetime(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH));
     let _ = write!(out, "\"{}\"", at.strftime("%d-%b-%Y %H:%M:%S +0000"));
 }
 
@@ -72,7 +72,7 @@ pub fn set(numbers: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = numbers;
     while let Some(first) = rest.first() {
-        let run = rest.iter().zip(*first..).take_while(|(number, at)| *number == at).count().max(1);
+        let run = rest.iter().zip(u64::from(*first)..).take_while(|(number, at)| u64::from(**number) == *at).count().max(1);
         if !text.is_empty() {
             text.push(',');
         }

@@ -695,8 +695,8 @@ impl<'a> Cursor<'a> {
             Some(b'-') => -offset,
             _ => return Err(wrong),
         };
-        let at = date.to_datetime(time).to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong)?;
-        Ok(at.timestamp().as_second() - offset)
+        let at = jiff::tz::Offset::UTC.to_timestamp(date.to_datetime(time)).map_err(|_| wrong)?;
+        Ok(at.as_second() - offset)
     }
 }
 

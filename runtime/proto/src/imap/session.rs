@@ -70,7 +70,7 @@ enum Job {
     Fetch(Box<Fetch>),
     Store(Box<Store>),
     Search { tag: String, uid: bool, returns: Option<SearchReturn>, modseq: bool },
-    Copy { tag: String, uid: bool, remove: bool },
+    Copy { tag: String, remove: bool },
     Expunge { tag: String },
     Close { tag: String },
     /// Tell what has changed, then say the line, if any.

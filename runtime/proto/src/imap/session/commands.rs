@@ -224,7 +224,7 @@ impl ImapSession {
                 self.found((&tag, uid, returns), &uids, highest_modseq.filter(|_| modseq));
                 self.finish_numbers(format!("{tag} OK searched"), uid);
             }
-            (Job::Copy { tag, remove, .. }, Answer::Copied { uid_validity, pairs }) => {
+            (Job::Copy { tag, remove }, Answer::Copied { uid_validity, pairs }) => {
                 self.copied(&tag, (uid_validity, &pairs), remove);
             }
             (Job::Expunge { tag }, Answer::Expunged(uids)) => {

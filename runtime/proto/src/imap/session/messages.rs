@@ -77,7 +77,7 @@ impl ImapSession {
                 None => self.bad(Some(&tag), "no such message"),
                 Some(uids) if uids.is_empty() => self.finish(format!("{tag} OK there is nothing to do"), false),
                 Some(uids) => {
-                    let job = Job::Copy { tag, uid: messages.uid, remove };
+                    let job = Job::Copy { tag, remove };
                     self.ask(Ask::Copy { mailbox, uids, to, remove }, job);
                 }
             },
