@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use mail_auth::common::crypto::{Ed25519Key, RsaKey, Sha256};
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dkim::{DkimSigner, Done};
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use schema::name::{DomainName, Secret};
 use schema::spec::DkimAlgorithm;
 
@@ -100,7 +101,7 @@ impl DkimKey {
                 Signer::Ed25519(DkimSigner::from_key(key).domain(domain).selector(selector).headers(fields))
             }
             DkimAlgorithm::Rsa => {
-                let key = RsaKey::<Sha256>::from_key_der(&der).map_err(form)?;
+                let key = RsaKey::<Sha256>::from_key_der(PrivatePkcs8KeyDer::from(der).into()).map_err(form)?;
                 Signer::Rsa(DkimSigner::from_key(key).domain(domain).selector(selector).headers(fields))
             }
         }))

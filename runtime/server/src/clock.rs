@@ -23,3 +23,9 @@ pub fn instant() -> Instant {
 pub fn day() -> u32 {
     u32::try_from(now() / 86_400).unwrap_or(0)
 }
+
+/// Milliseconds since 1970 (UTC).
+#[allow(clippy::cast_possible_truncation, reason = "good for 292 million years")]
+pub fn milliseconds() -> i64 {
+    (nanoseconds() / 1_000_000) as i64
+}

@@ -66,7 +66,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     }
     let bytes = options.source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
     let ground = Ground {
-        registry: Registry::new(options.root.clone()),
+        registry: Registry::new(options.root.clone(), Arc::new(clock::milliseconds)),
         secrets: Secrets::new(options.root),
         host: options.host,
         resolvers: options.resolvers,
