@@ -4,7 +4,7 @@ use super::convert;
 use crate::clock;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::tz::Offset;
 use mail::message::{self, Texts};
 use proto::imap::Answer;
 use proto::imap::types::{Flag, SearchField, SearchKey, When};
@@ -87,7 +87,7 @@ fn has(entry: &Entry, flag: &Flag) -> bool {
 
 fn day(seconds: i64) -> Date {
     let when = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH);
-    when.to_zoned(TimeZone::UTC).date()
+    Offset::UTC.to_datetime(when).date()
 }
 
 fn compares(when: When, this: Date, with: Date) -> bool {

@@ -14,7 +14,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use store::spool::row::{Recipient, Return};
+use store::spool::row::{Notify as NotifyOn, Recipient, Return};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
@@ -281,10 +281,11 @@ impl<'a> Client<'a> {
         let Some(to) = path(&recipient.address) else {
             return Ok(Handed::Refused(failure("5.1.3", "the address is not well-formed", None)));
         };
-        let notify = recipient.notify;
+        let notify = |on: NotifyOn| Notify { success: on.success, failure: on.failure, delay: on.delay };
+        let orcpt = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';'));
         let params = RcptParams {
-            notify: Some(Notify { success: notify.success, failure: notify.failure, delay: notify.delay }),
-            orcpt: recipient.orcpt.clone(),
+            notify: recipient.notify.map(notify),
+            orcpt: orcpt.map(|(kind, address)| (kind.to_owned(), address.to_owned())),
         };
         let reply = self.say(&client::rcpt(&to, &params, server)).await?;
         Ok(match reply.code() {

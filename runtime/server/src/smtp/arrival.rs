@@ -9,7 +9,8 @@ use mail::message;
 use mail::policy::{self, Decision};
 use mail::trace;
 use proto::smtp::types::Reply;
-use schema::config::{List, Posting};
+use schema::config::List;
+use schema::spec::Posting;
 use tracing::info;
 
 /// Judges a message that nobody logged in for.
@@ -43,7 +44,7 @@ pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: 
     if transaction.all_accounts {
         stored.extend_from_slice(trace::return_path(&from).as_bytes());
     }
-    stored.extend_from_slice(verdict.header(host).as_bytes());
+    stored.extend_from_slice(verdict.header().as_bytes());
     stored.extend_from_slice(received(transaction, connection).as_bytes());
     stored.extend_from_slice(&trace::authentication_results_strip(header, host));
     stored.extend_from_slice(octets.get(header_end..).unwrap_or_default());

@@ -6,7 +6,7 @@ use crate::listen::Connection;
 use bytes::Bytes;
 use mail::{message, sign, trace};
 use proto::smtp::types::Reply;
-use schema::config::Posting;
+use schema::spec::Posting;
 use schema::name::{Address, DomainName};
 use tracing::warn;
 
@@ -60,7 +60,7 @@ pub(super) fn judge(
     }
     stored.extend_from_slice(arrival::received(transaction, connection).as_bytes());
     if let Some(keys) = domain.and_then(|domain| snapshot.signers.get(&domain)) {
-        match sign::sign(keys, &whole, now) {
+        match sign::sign(keys, &whole) {
             Ok(fields) => fields.iter().for_each(|field| stored.extend_from_slice(field.as_bytes())),
             Err(error) => {
                 // Unsigned, the message would fail the domain's own policy elsewhere.
