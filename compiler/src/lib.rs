@@ -2,6 +2,5 @@
 
 pub mod code;
 pub mod diagnostic;
-pub mod format;
 pub mod locate;
 pub mod read;

@@ -1,0 +1,125 @@
+//! Findings for programs: JSON, SARIF 2.1.0, and GitHub's annotations.
+
+use super::{Diagnostic, Report};
+use crate::code::{Code, Severity};
+use crate::locate::{Located, Place};
+use serde_json::{Value as Json, json};
+use std::fmt::Write as _;
+
+fn severity(found: &Diagnostic) -> &'static str {
+    match found.severity() {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+/// File, line and column of a finding, and where it ends. A finding about the whole spec has no file.
+struct Spot {
+    file: String,
+    line: usize,
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+}
+
+fn spot(place: &Place, located: &Located) -> Option<Spot> {
+    let file = located.file(place)?;
+    let (line, column) = file.line_column(place.span.start);
+    let (end_line, end_column) = file.line_column(place.span.end);
+    Some(Spot { file: file.name.clone(), line, column, end_line, end_column })
+}
+
+/// The place of a finding.
+pub fn place(found: &Diagnostic, located: &Located) -> Place {
+    found.place.clone().unwrap_or_else(|| located.place(&found.at))
+}
+
+/// A JSON array, one object a finding.
+pub fn json(report: &Report, located: &Located) -> Json {
+    let one = |found: &Diagnostic| {
+        let mut object = json!({
+            "code": found.code.id(),
+            "severity": severity(found),
+            "message": found.says,
+            "rule": found.code.rule(),
+        });
+        if let Some(spot) = spot(&place(found, located), located) {
+            object["file"] = spot.file.into();
+            object["line"] = spot.line.into();
+            object["column"] = spot.column.into();
+            object["end_line"] = spot.end_line.into();
+            object["end_column"] = spot.end_column.into();
+        }
+        if let Some(help) = &found.help {
+            object["help"] = help.clone().into();
+        }
+        object
+    };
+    report.diagnostics().iter().map(one).collect()
+}
+
+/// A SARIF 2.1.0 log.
+pub fn sarif(report: &Report, located: &Located) -> Json {
+    let rule = |code: &Code| {
+        json!({
+            "id": code.id(),
+            "shortDescription": { "text": code.title() },
+            "fullDescription": { "text": code.text() },
+        })
+    };
+    let result = |found: &Diagnostic| {
+        let mut text = found.says.clone();
+        if let Some(help) = &found.help {
+            let _ = write!(text, "; {help}");
+        }
+        let mut result = json!({ "ruleId": found.code.id(), "level": severity(found), "message": { "text": text } });
+        if let Some(spot) = spot(&place(found, located), located) {
+            result["locations"] = json!([{ "physicalLocation": {
+                "artifactLocation": { "uri": spot.file },
+                "region": {
+                    "startLine": spot.line, "startColumn": spot.column,
+                    "endLine": spot.end_line, "endColumn": spot.end_column,
+                },
+            } }]);
+        }
+        result
+    };
+    json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "waybill",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": Code::ALL.iter().map(rule).collect::<Vec<_>>(),
+            } },
+            "columnKind": "unicodeCodePoints",
+            "results": report.diagnostics().iter().map(result).collect::<Vec<_>>(),
+        }],
+    })
+}
+
+/// Workflow commands that GitHub shows beside the lines of a pull request.
+pub fn github(report: &Report, located: &Located) -> String {
+    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
+    let mut out = String::new();
+    for found in report.diagnostics() {
+        let mut text = found.says.clone();
+        if let Some(help) = &found.help {
+            let _ = write!(text, "\n{help}");
+        }
+        let at = spot(&place(found, located), located).map_or_else(String::new, |spot| {
+            format!(
+                "file={},line={},col={},endLine={},endColumn={},",
+                property(&spot.file),
+                spot.line,
+                spot.column,
+                spot.end_line,
+                spot.end_column
+            )
+        });
+        let _ = writeln!(out, "::{} {at}title={}::{}", severity(found), property(found.code.id()), data(&text));
+    }
+    out
+}

@@ -1,0 +1,51 @@
+//! The forms of text that the schema names by `format`, each by the type that it becomes.
+
+use schema::name::{Address, DomainName, HostName, LocalOrAddress, LocalPart};
+use schema::unit::{Period, Rate, Size};
+use std::net::{IpAddr, SocketAddr};
+
+/// Why a text is not of a form: a phrase that follows the text, and help.
+pub struct Misfit {
+    /// "must …"
+    pub says: String,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+/// Whether a text has a form of the schema.
+///
+/// # Errors
+/// [`Misfit`].
+pub fn check(format: &str, text: &str) -> Result<(), Misfit> {
+    fn plain<T: std::str::FromStr<Err = E>, E: ToString>(text: &str) -> Result<(), Misfit> {
+        text.parse::<T>().map(drop).map_err(|why| Misfit { says: why.to_string(), help: None })
+    }
+    match format {
+        "domain-name" => plain::<DomainName, _>(text),
+        "host-name" => plain::<HostName, _>(text),
+        "local-part" => plain::<LocalPart, _>(text).map_err(|misfit| local(text, misfit)),
+        "mail-address" => plain::<Address, _>(text),
+        "local-or-address" => plain::<LocalOrAddress, _>(text),
+        "size" => plain::<Size, _>(text),
+        "period" => plain::<Period, _>(text),
+        "rate" => plain::<Rate, _>(text),
+        "ip-address" => text.parse::<IpAddr>().map(drop).map_err(|_| Misfit {
+            says: "is no IP address".into(),
+            help: Some("write `192.0.2.25` or `2001:db8::25`, without a port or a prefix".into()),
+        }),
+        "socket-address" => text.parse::<SocketAddr>().map(drop).map_err(|_| Misfit {
+            says: "is no address with a port".into(),
+            help: Some("write `127.0.0.1:53` or `[::1]:53`".into()),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn local(text: &str, misfit: Misfit) -> Misfit {
+    match text.split_once('@') {
+        Some((local, _)) if !local.is_empty() => {
+            Misfit { help: Some(format!("write only what stands before the `@`: `{local}`")), ..misfit }
+        }
+        _ => misfit,
+    }
+}

@@ -1,0 +1,237 @@
+//! The language's grammar, taken from the schema of [`schema::spec::Spec`]: which node holds what, and where.
+
+use schema::spec::Spec;
+use serde_json::{Map, Value as Json};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Where a field of a node is written; the schema's keyword `x-kdl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The node's next argument.
+    Argument,
+    /// All of the node's remaining arguments.
+    Arguments,
+    /// `name=value`.
+    Property,
+    /// Children of several names, in order.
+    Sequence,
+    /// Children of the field's name.
+    Child,
+}
+
+/// What a field holds.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// Text of a form, by the schema's `format`; empty: any.
+    Text(String),
+    /// One of these words.
+    Choice(Vec<String>),
+    /// A whole number between these two, both included.
+    Whole(i128, i128),
+    /// Yes or no; as a child, its bare presence.
+    Truth,
+    /// Text whose type annotation is one of these.
+    Annotated(Vec<String>),
+    /// One of several children, each by name.
+    OneOf(Vec<(String, Shape)>),
+    /// A node of its own.
+    Node(Arc<Kind>),
+}
+
+/// A field of a node.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its name, in the schema and in KDL.
+    pub name: Arc<str>,
+    /// Where it is written.
+    pub written: Written,
+    /// It may stand several times.
+    pub many: bool,
+    /// It must be there.
+    pub required: bool,
+    /// What it holds, each time.
+    pub shape: Shape,
+    /// What the server of this version does not serve yet.
+    pub unserved: Option<String>,
+    /// A value that the field might have, for help.
+    pub example: Option<String>,
+}
+
+/// A kind of node.
+#[derive(Clone, Debug, Default)]
+pub struct Kind {
+    /// Its fields; arguments come in the order that they are written in.
+    pub fields: Vec<Field>,
+    /// Where in [`Kind::fields`] a child or property of a name is.
+    pub named: HashMap<Arc<str>, usize>,
+}
+
+impl Kind {
+    /// The child of that name.
+    pub fn child(&self, name: &str) -> Option<&Field> {
+        self.named.get(name).map(|at| &self.fields[*at]).filter(|field| field.written == Written::Child)
+    }
+    /// The property of that name.
+    pub fn property(&self, name: &str) -> Option<&Field> {
+        self.named.get(name).map(|at| &self.fields[*at]).filter(|field| field.written == Written::Property)
+    }
+    /// The children that stand in one sequence, if the node has such.
+    pub fn sequence(&self) -> Option<(&Field, &[(String, Shape)])> {
+        let field = self.fields.iter().find(|field| field.written == Written::Sequence)?;
+        match &field.shape {
+            Shape::OneOf(several) => Some((field, several)),
+            _ => None,
+        }
+    }
+    /// The names of children, sequences included.
+    pub fn children(&self) -> impl Iterator<Item = &str> {
+        let own = self.fields.iter().filter(|field| field.written == Written::Child).map(|field| &*field.name);
+        own.chain(self.sequence().into_iter().flat_map(|(_, several)| several.iter().map(|(name, _)| &**name)))
+    }
+    /// The names of properties.
+    pub fn properties(&self) -> impl Iterator<Item = &str> {
+        self.fields.iter().filter(|field| field.written == Written::Property).map(|field| &*field.name)
+    }
+}
+
+/// The schema of a spec, as `waybill schema spec` prints it.
+pub fn schema() -> Json {
+    schemars::schema_for!(Spec).to_value()
+}
+
+/// The grammar in a schema of a spec.
+pub fn grammar(schema: &Json) -> Arc<Kind> {
+    let empty = Map::new();
+    let kinds = schema["$defs"].as_object().unwrap_or(&empty);
+    Maker { kinds, made: HashMap::new() }.kind(schema)
+}
+
+struct Maker<'a> {
+    kinds: &'a Map<String, Json>,
+    made: HashMap<String, Arc<Kind>>,
+}
+
+impl Maker<'_> {
+    fn kind(&mut self, schema: &Json) -> Arc<Kind> {
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let mut fields: Vec<Field> = schema["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, field)| self.field(name, field, required.contains(&name.as_str())))
+            .collect();
+        // Required arguments are written first, in the order of `required`, which is that of the type.
+        fields.sort_by_key(|field| required.iter().position(|name| *name == &*field.name).unwrap_or(usize::MAX));
+        let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
+        Arc::new(Kind { fields, named })
+    }
+
+    fn field(&mut self, name: &str, schema: &Json, required: bool) -> Field {
+        let many = schema["type"] == "array";
+        let written = match schema["x-kdl"].as_str() {
+            Some("argument") => Written::Argument,
+            Some("arguments") => Written::Arguments,
+            Some("property") => Written::Property,
+            Some("sequence") => Written::Sequence,
+            _ => Written::Child,
+        };
+        let inner = if many { &schema["items"] } else { schema };
+        Field {
+            name: name.into(),
+            written,
+            many,
+            required,
+            shape: self.shape(inner),
+            unserved: schema["x-unserved"].as_str().map(str::to_owned),
+            example: inner["examples"][0].as_str().map(str::to_owned),
+        }
+    }
+
+    fn shape(&mut self, schema: &Json) -> Shape {
+        // `anyOf: [X, null]` is how an optional field is told.
+        if let Some(first) = schema["anyOf"].as_array().and_then(|either| either.first()) {
+            return self.shape(first);
+        }
+        if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
+            return self.referred(name);
+        }
+        if let Some(several) = schema["oneOf"].as_array() {
+            return self.one_of(several);
+        }
+        let kind = schema["type"].as_str().or_else(|| schema["type"][0].as_str()).unwrap_or_default();
+        match kind {
+            "boolean" => Shape::Truth,
+            "integer" => {
+                let bound = |key: &str, default: i128| schema[key].as_i64().map_or(default, i128::from);
+                Shape::Whole(bound("minimum", i128::from(i64::MIN)), bound("maximum", i128::from(u32::MAX)))
+            }
+            "object" => Shape::Node(self.kind(schema)),
+            _ => Shape::Text(schema["format"].as_str().unwrap_or_default().to_owned()),
+        }
+    }
+
+    fn referred(&mut self, name: &str) -> Shape {
+        if let Some(made) = self.made.get(name) {
+            return Shape::Node(Arc::clone(made));
+        }
+        let Some(schema) = self.kinds.get(name).cloned() else { return Shape::Text(String::new()) };
+        let shape = self.shape(&schema);
+        if let Shape::Node(kind) = &shape {
+            self.made.insert(name.to_owned(), Arc::clone(kind));
+        }
+        shape
+    }
+
+    fn one_of(&mut self, several: &[Json]) -> Shape {
+        let words: Vec<String> = several.iter().filter_map(|one| one["const"].as_str().map(str::to_owned)).collect();
+        if !words.is_empty() {
+            return Shape::Choice(words);
+        }
+        let named: Vec<(String, Shape)> = several
+            .iter()
+            .filter_map(|one| one["properties"].as_object()?.iter().next())
+            .map(|(name, inner)| (name.clone(), self.shape(inner)))
+            .collect();
+        // Names that are kinds of a value, not nodes: `(env)"X"`.
+        let annotations = ["env", "file", "age", "hash", "scram"];
+        if named.iter().all(|(name, _)| annotations.contains(&name.as_str())) {
+            return Shape::Annotated(named.into_iter().map(|(name, _)| name).collect());
+        }
+        Shape::OneOf(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_schema_is_the_grammar() {
+        let spec = grammar(&schema());
+        let Shape::Node(domain) = &spec.child("domain").unwrap().shape else { panic!("domain is a node") };
+        assert!(spec.child("domain").unwrap().many);
+        assert!(domain.property("like").is_some() && domain.child("like").is_none());
+        let Shape::Node(dkim) = &domain.child("dkim").unwrap().shape else { panic!("dkim is a node") };
+        let Shape::Node(key) = &dkim.child("key").unwrap().shape else { panic!("key is a node") };
+        let arguments: Vec<_> =
+            key.fields.iter().filter(|field| field.written == Written::Argument).map(|field| &*field.name).collect();
+        assert_eq!(arguments, ["selector", "algorithm"]);
+        assert!(matches!(&key.property("private").unwrap().shape, Shape::Annotated(kinds) if kinds.len() == 3));
+        let Shape::Node(spf) = &domain.child("spf").unwrap().shape else { panic!("spf is a node") };
+        assert_eq!(spf.sequence().unwrap().1.len(), 6);
+        let Shape::Node(listen) =
+            &(match &spec.child("host").unwrap().shape {
+                Shape::Node(host) => host.child("listen").unwrap(),
+                _ => panic!("host is a node"),
+            })
+            .shape
+        else {
+            panic!("listen is a node")
+        };
+        assert!(matches!(listen.child("smtp").unwrap().shape, Shape::Whole(1, 65535)));
+        assert!(listen.child("pop3").unwrap().unserved.is_some());
+    }
+}
