@@ -2,5 +2,8 @@
 
 pub mod code;
 pub mod diagnostic;
+pub mod emit;
 pub mod locate;
 pub mod read;
+pub mod resolve;
+pub mod zone;

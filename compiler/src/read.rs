@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::diagnostic::{Path, Report, Step};
 use crate::locate::{File, Located, Place};
 use files::{FileError, LARGEST_SPEC, LONGEST_CHAIN, MOST_FILES, Sources};
+use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
 use schema::spec::{LANGUAGE, Spec};
 use serde::Deserialize;
@@ -219,20 +220,25 @@ fn validate(schema: &Json, json: &Json, report: &mut Report) -> bool {
         return true;
     }
     for error in validator.iter_errors(json) {
-        let at = pointer(error.instance_path().as_str());
-        let (code, says) = match error.kind() {
-            ValidationErrorKind::Pattern { pattern } => {
-                (Code::WrongForm, format!("does not have the form `{pattern}`"))
-            }
-            ValidationErrorKind::Minimum { limit } => (Code::OutOfBounds, format!("must be at least {limit}")),
-            ValidationErrorKind::Maximum { limit } => (Code::OutOfBounds, format!("must be at most {limit}")),
-            ValidationErrorKind::MinItems { limit } => (Code::NotGiven, format!("needs at least {limit} of them")),
-            // The value may be a secret, so it is masked.
-            _ => (Code::NotDecoded, error.masked().to_string()),
-        };
-        report.find(code, at, says);
+        unfit(&error, report);
     }
     false
+}
+
+fn unfit(error: &ValidationError<'_>, report: &mut Report) {
+    let (code, says) = match error.kind() {
+        // An optional field is "this or nothing"; what is wrong with this is of interest.
+        ValidationErrorKind::AnyOf { context } if context.first().is_some_and(|first| !first.is_empty()) => {
+            return context.iter().take(1).flatten().for_each(|inner| unfit(inner, report));
+        }
+        ValidationErrorKind::Pattern { pattern } => (Code::WrongForm, format!("does not have the form `{pattern}`")),
+        ValidationErrorKind::Minimum { limit } => (Code::OutOfBounds, format!("must be at least {limit}")),
+        ValidationErrorKind::Maximum { limit } => (Code::OutOfBounds, format!("must be at most {limit}")),
+        ValidationErrorKind::MinItems { limit } => (Code::NotGiven, format!("needs at least {limit} of them")),
+        // The value may be a secret, so it is masked.
+        _ => (Code::NotDecoded, error.masked().to_string()),
+    };
+    report.find(code, pointer(error.instance_path().as_str()), says);
 }
 
 fn pointer(text: &str) -> Path {
@@ -280,7 +286,7 @@ domain "example.org" {
         assert_eq!(reading.spec.domain[0].spf.as_ref().unwrap().terms.len(), 2);
         assert_eq!(reading.spec.domain[0].account[0].password.len(), 2);
         let at = Path::root().field("domain").item(0).field("account").item(0).field("quota");
-        assert_eq!(reading.located.at(&reading.located.place(&at)), "mail.kdl:8:109");
+        assert_eq!(reading.located.at(&reading.located.place(&at)), "mail.kdl:8:118");
     }
 
     #[test]
@@ -293,7 +299,7 @@ domain "example.org" {
             ("waybill 2\nfoo", vec![("W0111", "mail.kdl:1:9")]),
             ("domain \"example.org\"", vec![("W0110", "mail.kdl:1:1")]),
             ("waybill 1\ndns \"x\" { cloudflare token=\"secret\"; }", vec![("W0122", "mail.kdl:2:11"), ("W0120", "mail.kdl:2:28")]),
-            ("waybill 1\nhost \"a.example\" { listen { smtp 0 70000 \"x\"; }; }", vec![("W0119", "mail.kdl:2:35"), ("W0119", "mail.kdl:2:37"), ("W0117", "mail.kdl:2:43")]),
+            ("waybill 1\nhost \"a.example\" { listen { smtp 0 70000 \"x\"; }; }", vec![("W0119", "mail.kdl:2:34"), ("W0119", "mail.kdl:2:36"), ("W0117", "mail.kdl:2:42")]),
             ("waybill 1\nlimits { recipients 5; }", vec![("W0119", "mail.kdl:2:21")]),
             ("waybill 1\nhost \"a.example\" { tls { dane \"9 9 9\"; }; }", vec![("W0118", "mail.kdl:2:31")]),
             ("waybill 1\ndomain \"a.example\" { alias \"x\"; }", vec![("W0116", "mail.kdl:2:22")]),

@@ -1,0 +1,67 @@
+//! `runtime.json`: what the server loads.
+
+use crate::resolve::{Domain, Host, Resolved};
+use schema::config::{self, DkimKey, FORMAT, RuntimeConfig};
+use schema::spec::MtaStsMode;
+use std::fmt::Write as _;
+
+/// The runtime configuration of a resolved spec.
+pub fn runtime(resolved: &Resolved) -> RuntimeConfig {
+    let mut hosts: Vec<config::Host> = resolved.hosts.iter().map(host).collect();
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    RuntimeConfig {
+        format: FORMAT,
+        hosts,
+        storage: resolved.storage.clone(),
+        domains: resolved.domains.iter().map(|domain| self::domain(domain, resolved)).collect(),
+        accounts: resolved.people.accounts.clone(),
+        groups: resolved.people.groups.clone(),
+        lists: resolved.people.lists.clone(),
+        resolvers: resolved.resolver.server.clone(),
+        trust: config::Trust { ca: resolved.trust.ca.clone(), arc_sealers: resolved.trust.arc_sealer.clone() },
+        limits: resolved.limits.clone(),
+        queue: resolved.queue.clone(),
+    }
+}
+
+fn host(host: &Host) -> config::Host {
+    config::Host {
+        name: host.name.clone(),
+        listeners: host.listeners.clone(),
+        outbound: host.outbound.clone(),
+        tls: host.tls.clone(),
+        postmaster: host.postmaster.clone(),
+    }
+}
+
+fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
+    config::Domain {
+        name: domain.name.clone(),
+        hosts: resolved.hosts_of(domain).map(|(_, host)| host.name.clone()).collect(),
+        dkim: domain
+            .dkim
+            .iter()
+            .map(|key| DkimKey { selector: key.selector.clone(), algorithm: key.algorithm, private: key.private.clone() })
+            .collect(),
+        mta_sts: policy(domain, resolved),
+        postmaster: domain.postmaster.clone(),
+        catch_all: domain.catch_all.clone(),
+    }
+}
+
+/// The text of a domain's MTA-STS policy (RFC 8461 §3.2).
+pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
+    let given = domain.mta_sts.as_ref()?;
+    let mode = match given.mode {
+        MtaStsMode::Enforce => "enforce",
+        MtaStsMode::Testing => "testing",
+        MtaStsMode::None => "none",
+    };
+    let mut text = format!("version: STSv1\r\nmode: {mode}\r\n");
+    for (_, host) in resolved.hosts_of(domain) {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "mx: {}\r\n", host.name);
+    }
+    let _ = write!(text, "max_age: {}\r\n", given.max_age.0);
+    Some(text)
+}

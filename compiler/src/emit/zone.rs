@@ -1,0 +1,329 @@
+//! The records of each domain, from the spec alone.
+
+use super::runtime::policy;
+use crate::code::Code;
+use crate::diagnostic::{Path, Report};
+use crate::resolve::{Domain, Host, Resolved};
+use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone};
+use aws_lc_rs::digest;
+use schema::config::Service;
+use schema::name::DomainName;
+use schema::spec::{DkimAlgorithm, DmarcPolicy, SpfAll, SpfTerm};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// The client services of RFC 6186 and RFC 8314, with what serves them; `None`: nothing in this version.
+const CLIENT_SERVICES: [(&str, Option<Service>); 6] = [
+    ("_imap._tcp", Some(Service::Imap)),
+    ("_imaps._tcp", Some(Service::Imaps)),
+    ("_pop3._tcp", None),
+    ("_pop3s._tcp", None),
+    ("_submission._tcp", Some(Service::Submission)),
+    ("_submissions._tcp", Some(Service::Submissions)),
+];
+
+/// The zones of every domain.
+pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
+    let mut made: BTreeMap<&DomainName, Sets> =
+        resolved.domains.iter().map(|domain| (&domain.name, Sets { domain, sets: BTreeMap::new() })).collect();
+    for domain in &resolved.domains {
+        if let Some(sets) = made.get_mut(&domain.name) {
+            sets.arrival(resolved);
+            sets.authentication(resolved);
+            sets.reports();
+            sets.clients(resolved);
+        }
+        // A report to another domain of the spec is allowed there (RFC 9990 §4).
+        let to = &domain.dmarc.report.domain;
+        let home = (!to.is_within(&domain.name)).then(|| home(to, resolved)).flatten();
+        let owner = to.under("_dmarc").and_then(|name| name.under("_report")).and_then(|name| name.under(domain.name.as_str()));
+        if let (Some(sets), Ok(owner)) = (home.and_then(|home| made.get_mut(&home.name)), owner) {
+            let at = domain.dmarc.at.clone().unwrap_or_else(|| domain.at.clone());
+            let origin = Origin { why: "lets the other domain's DMARC reports come here", rule: "RFC 9990 §4", at, given: true };
+            sets.put(owner, vec![Rdata::Txt("v=DMARC1;".into())], origin);
+        }
+    }
+    for host in &resolved.hosts {
+        if let Some(sets) = home(host.name.domain(), resolved).and_then(|home| made.get_mut(&home.name)) {
+            sets.host(host);
+        }
+    }
+    made.into_values().map(|sets| sets.zone(report)).collect()
+}
+
+/// The domain of the spec in whose zone a name lies.
+fn home<'a>(name: &DomainName, resolved: &'a Resolved) -> Option<&'a Domain> {
+    let mut at = Some(name.clone());
+    while let Some(name) = at {
+        if let Ok(found) = resolved.domains.binary_search_by(|domain| domain.name.cmp(&name)) {
+            return resolved.domains.get(found);
+        }
+        at = name.parent();
+    }
+    None
+}
+
+/// The record sets of a zone while they are collected.
+struct Sets<'a> {
+    domain: &'a Domain,
+    sets: BTreeMap<(DomainName, Kind), (Vec<Rdata>, Origin)>,
+}
+
+impl Sets<'_> {
+    fn put(&mut self, name: DomainName, mut values: Vec<Rdata>, origin: Origin) {
+        let Some(kind) = values.first().map(kind) else { return };
+        values.sort();
+        values.dedup();
+        self.sets.insert((name, kind), (values, origin));
+    }
+
+    /// Under the domain: a fixed prefix.
+    fn under(&mut self, prefix: &str, values: Vec<Rdata>, origin: Origin) {
+        // The prefixes leave no room only under a domain of nearly 253 octets, which then has no such name.
+        if let Ok(name) = self.domain.name.under(prefix) {
+            self.put(name, values, origin);
+        }
+    }
+
+    fn origin(&self, why: &'static str, rule: &'static str, at: Option<&Path>) -> Origin {
+        Origin { why, rule, at: at.unwrap_or(&self.domain.at).clone(), given: at.is_some() }
+    }
+
+    /// How mail comes to the domain: MX and MTA-STS.
+    fn arrival(&mut self, resolved: &Resolved) {
+        let mx = resolved.hosts_of(self.domain).map(|(priority, host)| Rdata::Mx(priority, Some(host.name.domain().clone())));
+        let mx: Vec<Rdata> = mx.collect();
+        let said = (self.domain.hosts_at != self.domain.at).then_some(&self.domain.hosts_at);
+        let origin = self.origin("says which hosts take the domain's mail", "RFC 5321 §5.1", said);
+        self.put(self.domain.name.clone(), mx, origin);
+        let Some((given, text)) = self.domain.mta_sts.as_ref().zip(policy(self.domain, resolved)) else { return };
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        let id = digest.as_ref()[..16].iter().fold(String::new(), |mut id, octet| {
+            let _ = write!(id, "{octet:02x}");
+            id
+        });
+        let origin = self.origin("says that there is a policy of TLS, and when it changed", "RFC 8461 §3.1", given.at.as_ref());
+        self.under("_mta-sts", vec![Rdata::Txt(format!("v=STSv1; id={id}"))], origin);
+        if let Some(host) = https(self.domain, resolved) {
+            let origin = self.origin("names the host that serves the policy", "RFC 8461 §3.3", given.at.as_ref());
+            self.alias("mta-sts", host, origin);
+        }
+    }
+
+    fn alias(&mut self, prefix: &str, host: &Host, origin: Origin) {
+        let own = self.domain.name.under(prefix);
+        if own.as_ref().ok() != Some(host.name.domain()) {
+            self.under(prefix, vec![Rdata::Cname(host.name.domain().clone())], origin);
+        }
+    }
+
+    /// What others check mail from the domain by: SPF, DKIM and DMARC.
+    fn authentication(&mut self, resolved: &Resolved) {
+        let origin = self.origin("says who sends for the domain", "RFC 7208", self.domain.spf.at.as_ref());
+        self.put(self.domain.name.clone(), vec![Rdata::Txt(spf(self.domain, resolved))], origin);
+        for key in &self.domain.dkim {
+            let kind = match key.algorithm {
+                DkimAlgorithm::Ed25519 => "ed25519",
+                DkimAlgorithm::Rsa => "rsa",
+            };
+            let value = Rdata::Txt(format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public));
+            let origin = self.origin("is the public key of the domain's signatures", "RFC 6376 §3.6.1", Some(&key.at));
+            self.under(&format!("{}._domainkey", key.selector), vec![value], origin);
+        }
+        let origin = self.origin("says what to do with mail that is not the domain's", "RFC 9989 §4.7", self.domain.dmarc.at.as_ref());
+        self.under("_dmarc", vec![Rdata::Txt(dmarc(self.domain))], origin);
+    }
+
+    fn reports(&mut self) {
+        let to: Vec<String> = self.domain.tls_report.iter().map(|to| format!("mailto:{}", uri(&to.to_string()))).collect();
+        let origin = self.origin("says who hears of TLS troubles", "RFC 8460 §3", self.domain.tls_report_at.as_ref());
+        self.under("_smtp._tls", vec![Rdata::Txt(format!("v=TLSRPTv1; rua={}", to.join(",")))], origin);
+    }
+
+    /// How mail clients find their servers.
+    fn clients(&mut self, resolved: &Resolved) {
+        let hosts: Vec<&Host> = resolved.hosts_of(self.domain).map(|(_, host)| host).collect();
+        for (name, service) in CLIENT_SERVICES {
+            let mut values = Vec::new();
+            for host in &hosts {
+                let ports = service.map(|service| host.ports(service)).unwrap_or_default();
+                values.extend(ports.into_iter().map(|port| Rdata::Srv(0, 1, port, Some(host.name.domain().clone()))));
+            }
+            let why = if values.is_empty() {
+                values.push(Rdata::Srv(0, 0, 0, None));
+                "says that the service is not offered"
+            } else {
+                "says where mail clients find the service"
+            };
+            let at = hosts.first().map(|host| host.at.field("listen"));
+            let origin = self.origin(why, "RFC 6186 §3.4, RFC 8314 §5.1", at.as_ref());
+            self.under(name, values, origin);
+        }
+        if let Some(host) = https(self.domain, resolved) {
+            for prefix in ["autoconfig", "autodiscover"] {
+                let origin = self.origin("lets mail clients set themselves up", "draft-bucksch-autoconfig", None);
+                self.alias(prefix, host, origin);
+            }
+        }
+    }
+
+    /// A host that lies in this zone.
+    fn host(&mut self, host: &Host) {
+        let name = host.name.domain().clone();
+        let at = host.at.field("address");
+        for wanted in [Kind::A, Kind::Aaaa] {
+            let values = host.addresses.iter().map(|address| match address {
+                IpAddr::V4(v4) => Rdata::A(*v4),
+                IpAddr::V6(v6) => Rdata::Aaaa(*v6),
+            });
+            let values: Vec<Rdata> = values.filter(|value| kind(value) == wanted).collect();
+            let origin = self.origin("is the host's address", "RFC 1035 §3.4.1, RFC 3596 §2", Some(&at));
+            self.put(name.clone(), values, origin);
+        }
+        // A domain's own record covers a host of the same name: `mx` is that host.
+        if name != self.domain.name {
+            let text = format!("v=spf1 a{} ra=postmaster -all", sources(host));
+            let origin = self.origin("says who sends in the host's own name, as bounces do", "RFC 7208 §2.3", Some(&host.at));
+            self.put(name.clone(), vec![Rdata::Txt(text)], origin);
+        }
+        if self.domain.dnssec {
+            let values = host.tlsa.iter().map(|one| Rdata::Tlsa(one.usage, one.selector, one.matching, one.data.clone()));
+            let at = host.at.field("tls");
+            let origin = self.origin("holds senders to the host's key", "RFC 7672 §3.1", Some(&at));
+            let values = values.collect();
+            if let Ok(owner) = name.under("_tcp").and_then(|name| name.under("_25")) {
+                self.put(owner, values, origin);
+            }
+        }
+    }
+
+    /// The zone, with the operator's own records in it.
+    fn zone(mut self, report: &mut Report) -> Zone {
+        let domain = self.domain;
+        for (name, kind, at) in &domain.omit {
+            if self.sets.remove(&(name.clone(), *kind)).is_none() {
+                let says = format!("there is no {} record `{name}` to leave out", kind.name());
+                report.find(Code::NothingOmitted, at.clone(), says);
+            }
+        }
+        for (name, kind, values, at) in &domain.records {
+            let origin = Origin { why: "is the operator's own", rule: "", at: at.clone(), given: true };
+            let merged = match self.sets.get(&(name.clone(), *kind)) {
+                // SPF stays one record; other TXT at the domain's name, as proofs of ownership, stand beside it.
+                Some((derived, _)) if *kind == Kind::Txt && !values.iter().any(is_spf) => {
+                    derived.iter().filter(|value| is_spf(value)).chain(values).cloned().collect()
+                }
+                _ => values.clone(),
+            };
+            self.put(name.clone(), merged, origin);
+        }
+        let cnames: Vec<&DomainName> = self.sets.keys().filter(|(_, kind)| *kind == Kind::Cname).map(|(name, _)| name).collect();
+        for name in cnames {
+            let beside = self.sets.iter().find(|((other, kind), _)| other == name && *kind != Kind::Cname);
+            if let Some(((_, kind), (_, origin))) = beside {
+                let says = format!("`{name}` has a CNAME and a {} record", kind.name());
+                report.find(Code::CnameBeside, origin.at.clone(), says).help("`omit` the one that is derived");
+            }
+        }
+        let mut sets: Vec<RecordSet> = self
+            .sets
+            .into_iter()
+            .map(|((name, kind), (values, origin))| RecordSet { name, kind, ttl: domain.ttl, values, origin })
+            .collect();
+        sets.sort_by_cached_key(|set| (set.name.labels().rev().map(str::to_owned).collect::<Vec<_>>(), set.kind));
+        Zone { name: domain.name.clone(), ttl: domain.ttl, sets }
+    }
+}
+
+fn is_spf(value: &Rdata) -> bool {
+    matches!(value, Rdata::Txt(text) if text.starts_with("v=spf1"))
+}
+
+fn kind(value: &Rdata) -> Kind {
+    match value {
+        Rdata::A(_) => Kind::A,
+        Rdata::Aaaa(_) => Kind::Aaaa,
+        Rdata::Caa(..) => Kind::Caa,
+        Rdata::Cname(_) => Kind::Cname,
+        Rdata::Mx(..) => Kind::Mx,
+        Rdata::Srv(..) => Kind::Srv,
+        Rdata::Tlsa(..) => Kind::Tlsa,
+        Rdata::Txt(_) => Kind::Txt,
+    }
+}
+
+/// The most preferred host that serves https.
+fn https<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
+    resolved.hosts_of(domain).map(|(_, host)| host).find(|host| !host.ports(Service::Https).is_empty())
+}
+
+/// Mechanisms for where a host's mail comes from, if not from its own addresses.
+fn sources(host: &Host) -> String {
+    let mut text = String::new();
+    for source in host.outbound.iter().filter(|source| !host.addresses.contains(source)) {
+        // Writing to a String cannot fail.
+        let _ = match source {
+            IpAddr::V4(v4) => write!(text, " ip4:{v4}"),
+            IpAddr::V6(v6) => write!(text, " ip6:{v6}"),
+        };
+    }
+    text
+}
+
+fn spf(domain: &Domain, resolved: &Resolved) -> String {
+    let mut text = String::from("v=spf1 mx");
+    for (_, host) in resolved.hosts_of(domain) {
+        text += &sources(host);
+    }
+    for term in &domain.spf.terms {
+        let _ = match term {
+            SpfTerm::Include(name) => write!(text, " include:{name}"),
+            SpfTerm::A(name) => write!(text, " a:{name}"),
+            SpfTerm::Mx(name) => write!(text, " mx:{name}"),
+            SpfTerm::Ip4(network) => write!(text, " ip4:{network}"),
+            SpfTerm::Ip6(network) => write!(text, " ip6:{network}"),
+            SpfTerm::Exists(name) => write!(text, " exists:{name}"),
+        };
+    }
+    text += match domain.spf.all {
+        SpfAll::Fail => " ra=postmaster -all",
+        SpfAll::Softfail => " ra=postmaster ~all",
+        SpfAll::Neutral => " ra=postmaster ?all",
+    };
+    text
+}
+
+fn dmarc(domain: &Domain) -> String {
+    let name = |policy: DmarcPolicy| match policy {
+        DmarcPolicy::None => "none",
+        DmarcPolicy::Quarantine => "quarantine",
+        DmarcPolicy::Reject => "reject",
+    };
+    let given = &domain.dmarc;
+    let mut text = format!("v=DMARC1; p={}", name(given.policy));
+    for (tag, policy) in [("sp", given.subdomain), ("np", given.nonexistent)] {
+        if let Some(policy) = policy {
+            let _ = write!(text, "; {tag}={}", name(policy));
+        }
+    }
+    text += if given.strict { "; adkim=s; aspf=s" } else { "" };
+    text += if given.testing { "; t=y" } else { "" };
+    let to = uri(&given.report.to_string());
+    let _ = write!(text, "; rua=mailto:{to}; ruf=mailto:{to}");
+    text
+}
+
+/// An address in a `mailto:` URI of a tag list: what would end it is escaped (RFC 6068 §2, RFC 9989 §4.7).
+fn uri(address: &str) -> String {
+    let mut text = String::with_capacity(address.len());
+    for octet in address.bytes() {
+        match octet {
+            b'!' | b',' | b';' | b'%' | b'?' | b'&' | b'#' | b'/' | b'^' | b'`' | b'{' | b'|' | b'}' | 128.. => {
+                let _ = write!(text, "%{octet:02X}");
+            }
+            _ => text.push(char::from(octet)),
+        }
+    }
+    text
+}

@@ -1,0 +1,161 @@
+//! Meaning: [`Spec`] → [`Resolved`]. Names are bound, defaults filled in, everything held against everything else.
+//! Reports all errors at once and never stops at the first.
+
+mod credential;
+mod domains;
+mod hosts;
+mod people;
+mod stores;
+
+pub use domains::{Dkim, Dmarc, Domain, Layers, MtaSts, Spf};
+pub use hosts::{Host, TlsaData};
+pub use people::People;
+
+use crate::code::Code;
+use crate::diagnostic::{Path, Report, nearest};
+use crate::read::files::Sources;
+use schema::config;
+use schema::spec::{self, Spec};
+use schema::unit::{Period, Size};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+
+/// What resolving looks at beside the spec.
+pub struct Outside<'a> {
+    /// The spec's folder, for keys and certificates.
+    pub sources: &'a Sources,
+    /// Seconds since 1970, for certificates' dates.
+    pub now: i64,
+}
+
+/// A spec with every name bound and every default present.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The machines, in the spec's order.
+    pub hosts: Vec<Host>,
+    /// Which database keeps what.
+    pub storage: config::Storage,
+    /// The domains, sorted by name.
+    pub domains: Vec<Domain>,
+    /// Accounts, groups and lists.
+    pub people: People,
+    /// DNS servers to ask.
+    pub resolver: spec::Resolver,
+    /// Trust beside the system's.
+    pub trust: spec::Trust,
+    /// Limits.
+    pub limits: config::Limits,
+    /// When undelivered mail is tried again.
+    pub queue: config::Queue,
+}
+
+impl Resolved {
+    /// The hosts of a domain, most preferred first, with their MX preference.
+    pub fn hosts_of<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = (u16, &'a Host)> {
+        domain.hosts.iter().filter_map(|(priority, at)| Some((*priority, self.hosts.get(*at)?)))
+    }
+}
+
+/// Binds names, fills in defaults and checks; `None` where something is an error.
+pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Option<Resolved> {
+    names(spec, report);
+    let mut hosts = hosts::hosts(spec, outside, report);
+    let storage = stores::storage(spec, report);
+    let layers = Layers::of(spec, report);
+    let people = people::people(spec, &layers, report);
+    let domains = domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
+    hosts::postmasters(&mut hosts, &domains);
+    if report.has_errors() {
+        return None;
+    }
+    Some(Resolved {
+        hosts,
+        storage: storage?,
+        domains,
+        people,
+        resolver: spec.resolver.clone().unwrap_or_default(),
+        trust: spec.trust.clone().unwrap_or_default(),
+        limits: limits(spec.limits.as_ref()),
+        queue: queue(spec.queue.as_ref()),
+    })
+}
+
+fn limits(given: Option<&spec::Limits>) -> config::Limits {
+    let given = given.cloned().unwrap_or_default();
+    config::Limits {
+        message_size: given.message_size.unwrap_or(Size(50 << 20)),
+        recipients: given.recipients.unwrap_or(1000),
+        connections: given.connections.unwrap_or(10_000),
+        connections_per_address: given.connections_per_address.unwrap_or(200),
+        session: given.session.unwrap_or(Period(3600)),
+        drain: given.drain.unwrap_or(Period(30)),
+    }
+}
+
+fn queue(given: Option<&spec::Queue>) -> config::Queue {
+    let given = given.cloned().unwrap_or_default();
+    config::Queue {
+        retry: given.retry.unwrap_or(Period(300)),
+        retry_most: given.retry_most.unwrap_or(Period(4 * 3600)),
+        notify: given.notify.unwrap_or(Period(4 * 3600)),
+        expire: given.expire.unwrap_or(Period(5 * 86_400)),
+    }
+}
+
+/// Names that stand twice, and exactly one kind in each node that needs one.
+fn names(spec: &Spec, report: &mut Report) {
+    twice("host", spec.host.iter().map(|host| &host.name), report);
+    twice("store", spec.store.iter().map(|store| &store.name), report);
+    twice("dns", spec.dns.iter().map(|dns| &dns.name), report);
+    twice("directory", spec.directory.iter().map(|directory| &directory.name), report);
+    twice("domain", spec.domain.iter().map(|domain| &domain.name), report);
+    for (at, dns) in spec.dns.iter().enumerate() {
+        let kinds = [dns.cloudflare.is_some(), dns.rfc2136.is_some(), dns.zonefile.is_some()];
+        one_kind("dns", &kinds, Path::root().field("dns").item(at), report);
+    }
+    if let Some(queue) = &spec.queue {
+        let zero = [("retry", queue.retry), ("retry-most", queue.retry_most), ("expire", queue.expire)];
+        for (name, period) in zero {
+            if period == Some(Period(0)) {
+                let at = Path::root().field("queue").field(name);
+                report.find(Code::OutOfBounds, at, format!("`{name}` must be longer than nothing"));
+            }
+        }
+    }
+}
+
+fn twice<T: Eq + Hash + Display>(node: &str, names: impl Iterator<Item = T>, report: &mut Report) {
+    let mut seen: HashMap<T, usize> = HashMap::new();
+    let path = |at: usize| Path::root().field(node).item(at);
+    for (at, name) in names.enumerate() {
+        if let Some(first) = seen.get(&name) {
+            report
+                .find(Code::NamedTwice, path(at), format!("there are two nodes {node} `{name}`"))
+                .also(path(*first), "the first one")
+                .help("put them together, or name one otherwise");
+            continue;
+        }
+        seen.insert(name, at);
+    }
+}
+
+/// Whether exactly one kind is written.
+fn one_kind(node: &str, kinds: &[bool], at: Path, report: &mut Report) -> bool {
+    let count = kinds.iter().filter(|kind| **kind).count();
+    if count != 1 {
+        let says = if count == 0 {
+            format!("`{node}` does not say what kind it is")
+        } else {
+            format!("`{node}` says {count} kinds")
+        };
+        report.find(Code::OneKind, at, says).help("write exactly one kind inside");
+    }
+    count == 1
+}
+
+/// Tells of a name that nothing has.
+fn unknown<'a>(code: Code, at: Path, says: String, known: impl IntoIterator<Item = &'a str>, name: &str, report: &mut Report) {
+    let help = nearest(name, known);
+    report.find(code, at, says).help = help;
+}

@@ -1,0 +1,409 @@
+//! Who has which address: accounts, aliases, groups and lists, and that mail for them ends somewhere.
+
+use super::credential::{self, Worth};
+use super::domains::Layers;
+use crate::code::Code;
+use crate::diagnostic::{Path, Report, nearest};
+use schema::config::{Account, Group, List};
+use schema::name::{Address, DomainName, LocalOrAddress, LocalPart};
+use schema::spec::{Posting, Spec};
+use schema::unit::Size;
+use std::collections::{HashMap, HashSet};
+
+/// Accounts, groups and lists, each sorted by address; and who has what.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    /// People with a mailbox.
+    pub accounts: Vec<Account>,
+    /// Addresses of several, or of others.
+    pub groups: Vec<Group>,
+    /// Mailing lists.
+    pub lists: Vec<List>,
+    /// Whose `postmaster` is, for each domain of the spec.
+    pub postmasters: HashMap<DomainName, Option<Address>>,
+    /// Who gets what nobody has, for each domain that says so.
+    pub catch_alls: HashMap<DomainName, Address>,
+    owners: HashMap<Address, Owner>,
+    domains: HashSet<DomainName>,
+    /// Domains whose people come from elsewhere.
+    elsewhere: HashSet<DomainName>,
+}
+
+#[derive(Clone, Debug)]
+struct Owner {
+    at: Path,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Account,
+    Alias,
+    Group,
+    List,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            What::Account => "account",
+            What::Alias => "alias",
+            What::Group => "group",
+            What::List => "list",
+        }
+    }
+}
+
+impl People {
+    /// Whether mail for an address ends somewhere, as far as the spec can tell.
+    pub fn has(&self, address: &Address) -> bool {
+        let base = || address.local.without_detail().map(|local| Address::new(local, address.domain.clone()));
+        !self.domains.contains(&address.domain)
+            || self.elsewhere.contains(&address.domain)
+            || address.local == LocalPart::postmaster()
+            || self.owners.contains_key(address)
+            || base().is_some_and(|base| self.owners.contains_key(&base))
+    }
+
+    /// "did you mean" for an address that nobody has.
+    pub fn nearest(&self, address: &Address) -> Option<String> {
+        let same = self.owners.keys().filter(|known| known.domain == address.domain);
+        let mut locals: Vec<&str> = same.map(|known| known.local.as_str()).collect();
+        locals.sort_unstable();
+        nearest(address.local.as_str(), locals)
+    }
+
+    fn claim(&mut self, address: Address, at: Path, what: What, report: &mut Report) -> bool {
+        let Some(owner) = self.owners.get(&address) else {
+            self.owners.insert(address, Owner { at, what });
+            return true;
+        };
+        let first = owner.at.clone();
+        match (owner.what, what) {
+            (What::Account, What::Alias) => {
+                let says = format!("the alias stands before the account `{address}`");
+                report
+                    .find(Code::Shadowed, at, says)
+                    .also(first, "the account")
+                    .help("remove the alias, or name the account otherwise");
+            }
+            (other, _) => {
+                let says = format!("`{address}` is an address of {} already", article(other));
+                report
+                    .find(Code::TwoOwners, at, says)
+                    .also(first, format!("the {}", other.name()))
+                    .help("keep one of them; write a group for an address of several");
+            }
+        }
+        false
+    }
+}
+
+fn article(what: What) -> String {
+    let n = if matches!(what, What::Account | What::Alias) { "n" } else { "" };
+    format!("a{n} {}", what.name())
+}
+
+fn domain_path(at: usize) -> Path {
+    Path::root().field("domain").item(at)
+}
+
+/// Binds people to addresses.
+pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
+    let mut people = People { domains: spec.domain.iter().map(|domain| domain.name.clone()).collect(), ..People::default() };
+    people.elsewhere = spec.domain.iter().filter(|d| d.directory.is_some()).map(|d| d.name.clone()).collect();
+    let mut binding = Binding { spec, layers, people, report, accounts: HashMap::new() };
+    binding.accounts();
+    binding.claims();
+    binding.account_aliases();
+    binding.aliases();
+    binding.groups();
+    binding.lists();
+    binding.domains();
+    binding.circles();
+    let mut people = binding.people;
+    people.accounts.sort_by(|a, b| a.address.cmp(&b.address));
+    people.accounts.iter_mut().for_each(|account| account.aliases.sort());
+    people.groups.sort_by(|a, b| a.address.cmp(&b.address));
+    people.lists.sort_by(|a, b| a.address.cmp(&b.address));
+    people
+}
+
+struct Binding<'a> {
+    spec: &'a Spec,
+    layers: &'a Layers<'a>,
+    people: People,
+    report: &'a mut Report,
+    /// Where in `people.accounts` an account is.
+    accounts: HashMap<Address, usize>,
+}
+
+impl<'a> Binding<'a> {
+    fn accounts(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            let quota = self.layers.quota(d);
+            for (n, account) in domain.account.iter().enumerate() {
+                let at = domain_path(d).field("account").item(n);
+                let address = Address::new(account.local.clone(), domain.name.clone());
+                if !self.people.claim(address.clone(), at.field("local"), What::Account, self.report) {
+                    continue;
+                }
+                self.passwords(&account.password, &address, &at);
+                if account.quota == Some(Size(0)) {
+                    self.report.find(Code::NoRoom, at.field("quota"), format!("the mailbox of `{address}` holds nothing"));
+                }
+                self.accounts.insert(address.clone(), self.people.accounts.len());
+                self.people.accounts.push(Account {
+                    address,
+                    name: account.name.clone().unwrap_or_default(),
+                    credentials: account.password.clone(),
+                    aliases: Vec::new(),
+                    quota: account.quota.or(quota),
+                });
+            }
+        }
+    }
+
+    fn passwords(&mut self, credentials: &[schema::spec::Credential], address: &Address, at: &Path) {
+        if credentials.is_empty() {
+            self.report
+                .find(Code::NoPassword, at.clone(), format!("nobody can log in as `{address}`: it has no password"))
+                .help("write `password (hash)\"…\"`; `mkpasswd -m sha-512` prints one");
+        }
+        for (n, credential) in credentials.iter().enumerate() {
+            let at = at.field("password").item(n);
+            match credential::judge(credential) {
+                Worth::Good => {}
+                Worth::Weak(why) => {
+                    self.report.find(Code::WeakHash, at, format!("this is {why}"));
+                }
+                Worth::Unknown(why) => {
+                    self.report
+                        .find(Code::PasswordForm, at, format!("this is {why}, so `{address}` could not log in by it"))
+                        .help("argon2id, scrypt, PBKDF2 (PHC strings), bcrypt and sha512-crypt are known");
+                }
+            }
+        }
+    }
+
+    /// Every address of the domains' own nodes has its owner before any target is looked for.
+    fn claims(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            let path = domain_path(d);
+            let own = |local: &LocalPart| Address::new(local.clone(), domain.name.clone());
+            let aliases = domain.alias.iter().enumerate().map(|(n, one)| (&one.local, path.field("alias").item(n), What::Alias));
+            let groups = domain.group.iter().enumerate().map(|(n, one)| (&one.local, path.field("group").item(n), What::Group));
+            let lists = domain.list.iter().enumerate().map(|(n, one)| (&one.local, path.field("list").item(n), What::List));
+            for (local, at, what) in groups.chain(lists).chain(aliases) {
+                self.people.claim(own(local), at.field("local"), what, self.report);
+            }
+        }
+    }
+
+    fn account_aliases(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            for (n, account) in domain.account.iter().enumerate() {
+                let owner = Address::new(account.local.clone(), domain.name.clone());
+                for (a, alias) in account.alias.iter().enumerate() {
+                    let at = domain_path(d).field("account").item(n).field("alias").item(a);
+                    let address = alias.within(&domain.name);
+                    if !self.people.domains.contains(&address.domain) {
+                        let says = format!("`{}` is no domain of the spec, so its mail does not come here", address.domain);
+                        let known: Vec<&str> = self.spec.domain.iter().map(|domain| domain.name.as_str()).collect();
+                        self.report.find(Code::UnknownDomain, at, says).help = nearest(address.domain.as_str(), known);
+                        continue;
+                    }
+                    if self.people.claim(address.clone(), at, What::Alias, self.report) {
+                        if let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n)) {
+                            account.aliases.push(address);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn aliases(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            for (n, alias) in domain.alias.iter().enumerate() {
+                let at = domain_path(d).field("alias").item(n);
+                let address = Address::new(alias.local.clone(), domain.name.clone());
+                let to = self.members(&alias.to, domain, &at.field("to"));
+                // An alias of one mailbox here is that mailbox's, so its owner may also send by it.
+                let account = match to.as_slice() {
+                    [one] => self.accounts.get(one).and_then(|n| self.people.accounts.get_mut(*n)),
+                    _ => None,
+                };
+                match account {
+                    Some(account) => account.aliases.push(address),
+                    None => self.people.groups.push(Group { address, members: to, send_as: false }),
+                }
+            }
+        }
+    }
+
+    fn groups(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            for (n, group) in domain.group.iter().enumerate() {
+                let at = domain_path(d).field("group").item(n);
+                let address = Address::new(group.local.clone(), domain.name.clone());
+                if group.member.is_empty() {
+                    self.report.find(Code::Nobody, at.clone(), format!("the group `{address}` has no members"));
+                }
+                let members = self.members(&group.member, domain, &at.field("member"));
+                self.people.groups.push(Group { address, members, send_as: true });
+            }
+        }
+    }
+
+    fn lists(&mut self) {
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            for (n, list) in domain.list.iter().enumerate() {
+                let at = domain_path(d).field("list").item(n);
+                let address = Address::new(list.local.clone(), domain.name.clone());
+                if list.member.is_empty() {
+                    self.report.find(Code::Nobody, at.clone(), format!("the list `{address}` has no members"));
+                }
+                self.bounces(&address, &at);
+                let members = self.members(&list.member, domain, &at.field("member"));
+                let mut owners = self.members(&list.owner, domain, &at.field("owner"));
+                if owners.is_empty() {
+                    owners.push(Address::new(LocalPart::postmaster(), domain.name.clone()));
+                }
+                self.people.lists.push(List {
+                    address,
+                    name: list.name.clone().unwrap_or_default(),
+                    members,
+                    owners,
+                    posting: list.posting.unwrap_or(Posting::Members),
+                });
+            }
+        }
+    }
+
+    fn bounces(&mut self, list: &Address, at: &Path) {
+        let Ok(local) = format!("{}-bounces", list.local).parse::<LocalPart>() else {
+            let says = format!("the name of `{list}` is too long to make `-bounces` of it");
+            self.report.find(Code::Reserved, at.field("local"), says).help("take a name of at most 56 octets");
+            return;
+        };
+        let address = Address::new(local, list.domain.clone());
+        if let Some(owner) = self.people.owners.get(&address) {
+            let says = format!("the list `{list}` needs the address `{address}`");
+            self.report.find(Code::Reserved, owner.at.clone(), says).also(at.field("local"), "the list");
+        }
+    }
+
+    fn members(&mut self, written: &[LocalOrAddress], domain: &'a schema::spec::Domain, at: &Path) -> Vec<Address> {
+        let mut members = Vec::with_capacity(written.len());
+        let mut seen = HashMap::with_capacity(written.len());
+        for (n, member) in written.iter().enumerate() {
+            let address = member.within(&domain.name);
+            if let Some(first) = seen.insert(address.clone(), n) {
+                self.report
+                    .find(Code::MemberTwice, at.item(n), format!("`{address}` is named twice"))
+                    .also(at.item(first), "the first mention");
+                continue;
+            }
+            if self.known(&address, at.item(n)) {
+                members.push(address);
+            }
+        }
+        members
+    }
+
+    fn known(&mut self, address: &Address, at: Path) -> bool {
+        if self.people.has(address) {
+            return true;
+        }
+        let help = self.people.nearest(address);
+        self.report.find(Code::UnknownPerson, at, format!("nobody has the address `{address}`")).help = help;
+        false
+    }
+
+    fn domains(&mut self) {
+        let everybody = self.people.accounts.first().map(|account| account.address.clone());
+        for (d, domain) in self.spec.domain.iter().enumerate() {
+            let at = domain_path(d);
+            if let Some(catch_all) = &domain.catch_all {
+                let address = catch_all.within(&domain.name);
+                if !self.people.domains.contains(&address.domain) {
+                    let says = format!("a catch-all is somebody of the spec, and `{address}` is not");
+                    let help = format!("write `alias \"elsewhere\" \"{address}\"`, and `catch-all \"elsewhere\"`");
+                    self.report.find(Code::UnknownPerson, at.field("catch-all"), says).help(help);
+                } else if self.known(&address, at.field("catch-all")) {
+                    self.people.catch_alls.insert(domain.name.clone(), address);
+                }
+            }
+            let own = Address::new(LocalPart::postmaster(), domain.name.clone());
+            let first = domain.account.first().map(|one| Address::new(one.local.clone(), domain.name.clone()));
+            let chosen = if self.people.owners.contains_key(&own) {
+                Some(own)
+            } else {
+                let chosen = first.or_else(|| everybody.clone());
+                self.no_postmaster(d, chosen.as_ref());
+                chosen
+            };
+            self.people.postmasters.insert(domain.name.clone(), chosen);
+        }
+    }
+
+    fn no_postmaster(&mut self, d: usize, chosen: Option<&Address>) {
+        let Some(domain) = self.spec.domain.get(d) else { return };
+        let at = domain_path(d).field("name");
+        let empty = domain.account.is_empty() && domain.alias.is_empty() && domain.group.is_empty() && domain.list.is_empty();
+        if empty && domain.catch_all.is_none() && domain.directory.is_none() {
+            self.report.find(Code::NoPeople, at.clone(), format!("nobody has an address at `{}`", domain.name));
+        }
+        let says = match chosen {
+            Some(chosen) => format!("`postmaster@{}` is nobody's, so `{chosen}` gets its mail", domain.name),
+            None => format!("`postmaster@{}` is nobody's, so its mail is refused", domain.name),
+        };
+        let help = match chosen {
+            Some(chosen) if chosen.domain == domain.name => {
+                format!("write `alias \"postmaster\" \"{}\"`, or whose it is", chosen.local)
+            }
+            _ => "write `alias \"postmaster\" \"…\"`".to_owned(),
+        };
+        self.report.find(Code::NoPostmaster, at, says).help(help);
+    }
+
+    /// Groups, aliases and lists whose mail would go round for ever.
+    fn circles(&mut self) {
+        let groups = self.people.groups.iter().map(|group| (&group.address, &group.members));
+        let lists = self.people.lists.iter().map(|list| (&list.address, &list.members));
+        let edges: HashMap<&Address, &Vec<Address>> = groups.chain(lists).collect();
+        let mut starts: Vec<&Address> = edges.keys().copied().collect();
+        starts.sort();
+        let mut done: HashSet<&Address> = HashSet::new();
+        for start in starts {
+            if done.contains(start) {
+                continue;
+            }
+            // A chain of groups may be as long as the spec, so the way is kept here and not on the stack.
+            let mut way: Vec<(&Address, usize)> = vec![(start, 0)];
+            let mut on_way: HashSet<&Address> = HashSet::from([start]);
+            while let Some((address, next)) = way.last_mut() {
+                let address = *address;
+                let member = edges.get(address).and_then(|members| members.get(*next));
+                *next += 1;
+                let Some(member) = member else {
+                    done.insert(address);
+                    on_way.remove(address);
+                    way.pop();
+                    continue;
+                };
+                if on_way.contains(member) {
+                    let from = way.iter().position(|(one, _)| *one == member).unwrap_or(0);
+                    let names: Vec<String> = way[from..].iter().map(|(one, _)| format!("`{one}`")).collect();
+                    let says = format!("mail goes round for ever: {} → `{member}`", names.join(" → "));
+                    let at = self.people.owners.get(member).map_or_else(Path::root, |owner| owner.at.clone());
+                    self.report.find(Code::Circle, at, says).help("take one of them out of the other");
+                } else if edges.contains_key(member) && !done.contains(member) {
+                    on_way.insert(member);
+                    way.push((member, 0));
+                }
+            }
+        }
+    }
+}
