@@ -151,8 +151,7 @@ impl Report {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
-        let diagnostic =
-            Diagnostic { code, at, says, help: None, also: Vec::new(), place, also_places: Vec::new() };
+        let diagnostic = Diagnostic { code, at, says, help: None, also: Vec::new(), place, also_places: Vec::new() };
         // A flood of warnings must not hide the first errors.
         if self.found.len() < MOST_FINDINGS || (code.severity() == Severity::Error && self.errors <= MOST_FINDINGS) {
             let at = self.found.len();

@@ -1,9 +1,29 @@
-//! The compiler: a spec of KDL files is read, resolved, linted and emitted as one runtime configuration and its zones.
+//! The compiler: a spec of KDL files is read, resolved, checked and emitted as one runtime configuration and its zones.
+//!
+//! ```text
+//! files ─ read ─▶ Spec ─ resolve ─▶ Resolved ─ emit ─▶ Artefacts { runtime.json, zones }
+//!          │        │                 │
+//!          └────────┴──── Report ─────┘   every finding with its code; locate says where it was written
+//! ```
+//!
+//! - [`read`] turns files into a tree ([`read::tree`]), and the tree into [`schema::spec::Spec`] along the grammar
+//!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
+//! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
+//! - [`emit`] makes records and the runtime configuration.
+//! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
+//! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
+//!
+//! [`pipeline`] puts the three steps in a row.
 
 pub mod code;
 pub mod diagnostic;
 pub mod emit;
+pub mod explain;
+pub mod format;
+pub mod init;
 pub mod locate;
+pub mod pipeline;
 pub mod read;
 pub mod resolve;
+pub mod write;
 pub mod zone;

@@ -298,15 +298,24 @@ domain "example.org" {
             ("waybill 1\nstorage\nstorage", vec![("W0115", "mail.kdl:3:1")]),
             ("waybill 2\nfoo", vec![("W0111", "mail.kdl:1:9")]),
             ("domain \"example.org\"", vec![("W0110", "mail.kdl:1:1")]),
-            ("waybill 1\ndns \"x\" { cloudflare token=\"secret\"; }", vec![("W0122", "mail.kdl:2:11"), ("W0120", "mail.kdl:2:28")]),
-            ("waybill 1\nhost \"a.example\" { listen { smtp 0 70000 \"x\"; }; }", vec![("W0119", "mail.kdl:2:34"), ("W0119", "mail.kdl:2:36"), ("W0117", "mail.kdl:2:42")]),
+            (
+                "waybill 1\ndns \"x\" { cloudflare token=\"secret\"; }",
+                vec![("W0122", "mail.kdl:2:11"), ("W0120", "mail.kdl:2:28")],
+            ),
+            (
+                "waybill 1\nhost \"a.example\" { listen { smtp 0 70000 \"x\"; }; }",
+                vec![("W0119", "mail.kdl:2:34"), ("W0119", "mail.kdl:2:36"), ("W0117", "mail.kdl:2:42")],
+            ),
             ("waybill 1\nlimits { recipients 5; }", vec![("W0119", "mail.kdl:2:21")]),
             ("waybill 1\nhost \"a.example\" { tls { dane \"9 9 9\"; }; }", vec![("W0118", "mail.kdl:2:31")]),
             ("waybill 1\ndomain \"a.example\" { alias \"x\"; }", vec![("W0116", "mail.kdl:2:22")]),
             ("waybill 1\ninclude \"../x\"", vec![("W0106", "mail.kdl:2:9")]),
             ("waybill 1\ninclude \"x.kdl\" \"y*.kdl\"", vec![("W0107", "mail.kdl:2:9"), ("W0108", "mail.kdl:2:17")]),
             ("waybill 1\na {\n", vec![("W0104", "mail.kdl:2:3"), ("W0112", "mail.kdl:2:1")]),
-            ("waybill 1\nstore \"x\" { postgresql \"postgres://u:p@h/d\"; }", vec![("W0122", "mail.kdl:2:13"), ("W0120", "mail.kdl:2:24")]),
+            (
+                "waybill 1\nstore \"x\" { postgresql \"postgres://u:p@h/d\"; }",
+                vec![("W0122", "mail.kdl:2:13"), ("W0120", "mail.kdl:2:24")],
+            ),
         ] {
             let (_, found) = read_text(text);
             let found: Vec<_> = found.iter().map(|(code, at)| (code.as_str(), at.as_str())).collect();

@@ -64,7 +64,8 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Optio
     let storage = stores::storage(spec, report);
     let layers = Layers::of(spec, report);
     let people = people::people(spec, &layers, report);
-    let domains = domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
+    let domains =
+        domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
     hosts::postmasters(&mut hosts, &domains);
     if report.has_errors() {
         return None;
@@ -155,7 +156,14 @@ fn one_kind(node: &str, kinds: &[bool], at: Path, report: &mut Report) -> bool {
 }
 
 /// Tells of a name that nothing has.
-fn unknown<'a>(code: Code, at: Path, says: String, known: impl IntoIterator<Item = &'a str>, name: &str, report: &mut Report) {
+fn unknown<'a>(
+    code: Code,
+    at: Path,
+    says: String,
+    known: impl IntoIterator<Item = &'a str>,
+    name: &str,
+    report: &mut Report,
+) {
     let help = nearest(name, known);
     report.find(code, at, says).help = help;
 }

@@ -83,14 +83,16 @@ impl Rdata {
         let target = |text: &str| if text == "." { Some(None) } else { name(text).map(Some) };
         let parts: Vec<&str> = text.split_whitespace().collect();
         let value = match (kind, parts.as_slice()) {
-            (Kind::Txt, _) => (text.len() <= 4000 && !text.contains(char::is_control)).then(|| Rdata::Txt(text.to_owned())),
+            (Kind::Txt, _) => {
+                (text.len() <= 4000 && !text.contains(char::is_control)).then(|| Rdata::Txt(text.to_owned()))
+            }
             (Kind::A, [address]) => address.parse().ok().map(Rdata::A),
             (Kind::Aaaa, [address]) => address.parse().ok().map(Rdata::Aaaa),
             (Kind::Cname, [to]) => name(to).map(Rdata::Cname),
             (Kind::Mx, [preference, host]) => (|| Some(Rdata::Mx(preference.parse().ok()?, target(host)?)))(),
-            (Kind::Srv, [priority, weight, port, host]) => (|| {
-                Some(Rdata::Srv(priority.parse().ok()?, weight.parse().ok()?, port.parse().ok()?, target(host)?))
-            })(),
+            (Kind::Srv, [priority, weight, port, host]) => {
+                (|| Some(Rdata::Srv(priority.parse().ok()?, weight.parse().ok()?, port.parse().ok()?, target(host)?)))()
+            }
             (Kind::Tlsa, [usage, selector, matching, data @ ..]) => (|| {
                 let data = hex(&data.concat()).filter(|data| !data.is_empty())?;
                 Some(Rdata::Tlsa(usage.parse().ok()?, selector.parse().ok()?, matching.parse().ok()?, data))
@@ -279,7 +281,8 @@ mod tests {
         ] {
             assert_eq!(Rdata::parse(kind, text).map(|value| value.to_string()), Ok(want.to_owned()));
         }
-        for (kind, text) in [(Kind::A, "::1"), (Kind::Mx, "mail"), (Kind::Tlsa, "3 1 1 abc"), (Kind::Tlsa, "3 1 1 éé")] {
+        for (kind, text) in [(Kind::A, "::1"), (Kind::Mx, "mail"), (Kind::Tlsa, "3 1 1 abc"), (Kind::Tlsa, "3 1 1 éé")]
+        {
             assert!(Rdata::parse(kind, text).is_err(), "{text}");
         }
         let long = Rdata::Txt("x".repeat(300)).to_string();

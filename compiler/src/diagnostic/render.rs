@@ -39,7 +39,11 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
         Severity::Warning => "warning",
     };
     let at = located.at(&place);
-    let head = if at.is_empty() { format!("{word}[{}]", found.code.id()) } else { format!("{at}: {word}[{}]", found.code.id()) };
+    let head = if at.is_empty() {
+        format!("{word}[{}]", found.code.id())
+    } else {
+        format!("{at}: {word}[{}]", found.code.id())
+    };
     let mut shown = MietteDiagnostic::new(format!("{}: {}", word, found.says)).with_severity(severity);
     if let Some(help) = &found.help {
         shown = shown.with_help(help);
@@ -86,7 +90,11 @@ impl Excerpt {
         let (line, _) = file.line_column(place.span.start);
         let lines = file.line(line);
         let long = lines.len() > LONGEST_LINE;
-        let from = if long { file.text.floor_char_boundary(place.span.start.saturating_sub(LONGEST_LINE / 2)).max(lines.start) } else { 0 };
+        let from = if long {
+            file.text.floor_char_boundary(place.span.start.saturating_sub(LONGEST_LINE / 2)).max(lines.start)
+        } else {
+            0
+        };
         let to = if long {
             file.text.ceil_char_boundary((place.span.start + LONGEST_LINE / 2).min(lines.end))
         } else {

@@ -41,7 +41,11 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         dkim: domain
             .dkim
             .iter()
-            .map(|key| DkimKey { selector: key.selector.clone(), algorithm: key.algorithm, private: key.private.clone() })
+            .map(|key| DkimKey {
+                selector: key.selector.clone(),
+                algorithm: key.algorithm,
+                private: key.private.clone(),
+            })
             .collect(),
         mta_sts: policy(domain, resolved),
         postmaster: domain.postmaster.clone(),

@@ -37,10 +37,14 @@ pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
         // A report to another domain of the spec is allowed there (RFC 9990 §4).
         let to = &domain.dmarc.report.domain;
         let home = (!to.is_within(&domain.name)).then(|| home(to, resolved)).flatten();
-        let owner = to.under("_dmarc").and_then(|name| name.under("_report")).and_then(|name| name.under(domain.name.as_str()));
+        let owner =
+            to.under("_dmarc").and_then(|name| name.under("_report")).and_then(|name| name.under(domain.name.as_str()));
         if let (Some(sets), Ok(owner)) = (home.and_then(|home| made.get_mut(&home.name)), owner) {
             let at = domain.dmarc.at.clone().unwrap_or_else(|| domain.at.clone());
-            let origin = Origin { why: "lets the other domain's DMARC reports come here", rule: "RFC 9990 §4", at, given: true };
+            let origin =
+                Origin {
+                    why: "lets the other domain's DMARC reports come here", rule: "RFC 9990 §4", at, given: true
+                };
             sets.put(owner, vec![Rdata::Txt("v=DMARC1;".into())], origin);
         }
     }
@@ -92,7 +96,9 @@ impl Sets<'_> {
 
     /// How mail comes to the domain: MX and MTA-STS.
     fn arrival(&mut self, resolved: &Resolved) {
-        let mx = resolved.hosts_of(self.domain).map(|(priority, host)| Rdata::Mx(priority, Some(host.name.domain().clone())));
+        let mx = resolved
+            .hosts_of(self.domain)
+            .map(|(priority, host)| Rdata::Mx(priority, Some(host.name.domain().clone())));
         let mx: Vec<Rdata> = mx.collect();
         let said = (self.domain.hosts_at != self.domain.at).then_some(&self.domain.hosts_at);
         let origin = self.origin("says which hosts take the domain's mail", "RFC 5321 §5.1", said);
@@ -103,7 +109,8 @@ impl Sets<'_> {
             let _ = write!(id, "{octet:02x}");
             id
         });
-        let origin = self.origin("says that there is a policy of TLS, and when it changed", "RFC 8461 §3.1", given.at.as_ref());
+        let origin =
+            self.origin("says that there is a policy of TLS, and when it changed", "RFC 8461 §3.1", given.at.as_ref());
         self.under("_mta-sts", vec![Rdata::Txt(format!("v=STSv1; id={id}"))], origin);
         if let Some(host) = https(self.domain, resolved) {
             let origin = self.origin("names the host that serves the policy", "RFC 8461 §3.3", given.at.as_ref());
@@ -131,12 +138,17 @@ impl Sets<'_> {
             let origin = self.origin("is the public key of the domain's signatures", "RFC 6376 §3.6.1", Some(&key.at));
             self.under(&format!("{}._domainkey", key.selector), vec![value], origin);
         }
-        let origin = self.origin("says what to do with mail that is not the domain's", "RFC 9989 §4.7", self.domain.dmarc.at.as_ref());
+        let origin = self.origin(
+            "says what to do with mail that is not the domain's",
+            "RFC 9989 §4.7",
+            self.domain.dmarc.at.as_ref(),
+        );
         self.under("_dmarc", vec![Rdata::Txt(dmarc(self.domain))], origin);
     }
 
     fn reports(&mut self) {
-        let to: Vec<String> = self.domain.tls_report.iter().map(|to| format!("mailto:{}", uri(&to.to_string()))).collect();
+        let to: Vec<String> =
+            self.domain.tls_report.iter().map(|to| format!("mailto:{}", uri(&to.to_string()))).collect();
         let origin = self.origin("says who hears of TLS troubles", "RFC 8460 §3", self.domain.tls_report_at.as_ref());
         self.under("_smtp._tls", vec![Rdata::Txt(format!("v=TLSRPTv1; rua={}", to.join(",")))], origin);
     }
@@ -184,11 +196,13 @@ impl Sets<'_> {
         // A domain's own record covers a host of the same name: `mx` is that host.
         if name != self.domain.name {
             let text = format!("v=spf1 a{} ra=postmaster -all", sources(host));
-            let origin = self.origin("says who sends in the host's own name, as bounces do", "RFC 7208 §2.3", Some(&host.at));
+            let origin =
+                self.origin("says who sends in the host's own name, as bounces do", "RFC 7208 §2.3", Some(&host.at));
             self.put(name.clone(), vec![Rdata::Txt(text)], origin);
         }
         if self.domain.dnssec {
-            let values = host.tlsa.iter().map(|one| Rdata::Tlsa(one.usage, one.selector, one.matching, one.data.clone()));
+            let values =
+                host.tlsa.iter().map(|one| Rdata::Tlsa(one.usage, one.selector, one.matching, one.data.clone()));
             let at = host.at.field("tls");
             let origin = self.origin("holds senders to the host's key", "RFC 7672 §3.1", Some(&at));
             let values = values.collect();
@@ -218,7 +232,8 @@ impl Sets<'_> {
             };
             self.put(name.clone(), merged, origin);
         }
-        let cnames: Vec<&DomainName> = self.sets.keys().filter(|(_, kind)| *kind == Kind::Cname).map(|(name, _)| name).collect();
+        let cnames: Vec<&DomainName> =
+            self.sets.keys().filter(|(_, kind)| *kind == Kind::Cname).map(|(name, _)| name).collect();
         for name in cnames {
             let beside = self.sets.iter().find(|((other, kind), _)| other == name && *kind != Kind::Cname);
             if let Some(((_, kind), (_, origin))) = beside {

@@ -222,12 +222,11 @@ mod tests {
         assert!(matches!(&key.property("private").unwrap().shape, Shape::Annotated(kinds) if kinds.len() == 3));
         let Shape::Node(spf) = &domain.child("spf").unwrap().shape else { panic!("spf is a node") };
         assert_eq!(spf.sequence().unwrap().1.len(), 6);
-        let Shape::Node(listen) =
-            &(match &spec.child("host").unwrap().shape {
-                Shape::Node(host) => host.child("listen").unwrap(),
-                _ => panic!("host is a node"),
-            })
-            .shape
+        let Shape::Node(listen) = &(match &spec.child("host").unwrap().shape {
+            Shape::Node(host) => host.child("listen").unwrap(),
+            _ => panic!("host is a node"),
+        })
+        .shape
         else {
             panic!("listen is a node")
         };

@@ -202,7 +202,13 @@ mod tests {
     #[test]
     fn strings_and_comments_hide_what_is_in_them() {
         for hidden in [
-            "\"{\\\"{\"", "#\"{\"{\"#", "##\"{\"#{\"##", "\"\"\"\n{\"\"{\n\"\"\"", "#\"\"\"\n{\"\n\"\"\"#", "// {", "/* { /* { */ { */",
+            "\"{\\\"{\"",
+            "#\"{\"{\"#",
+            "##\"{\"#{\"##",
+            "\"\"\"\n{\"\"{\n\"\"\"",
+            "#\"\"\"\n{\"\n\"\"\"#",
+            "// {",
+            "/* { /* { */ { */",
         ] {
             assert!(kinds(hidden).iter().all(|(kind, _)| *kind != Kind::Open), "{hidden}");
             assert_eq!(kinds(hidden).len(), 1, "{hidden}");
@@ -213,14 +219,30 @@ mod tests {
     #[test]
     fn a_node_is_cut_into_its_tokens() {
         use Kind::*;
-        let want = [Word, Quoted, Word, Equals, AnnotationOpen, Word, AnnotationClose, Quoted, Open, Word, Word, Semicolon, Close];
+        let want = [
+            Word,
+            Quoted,
+            Word,
+            Equals,
+            AnnotationOpen,
+            Word,
+            AnnotationClose,
+            Quoted,
+            Open,
+            Word,
+            Word,
+            Semicolon,
+            Close,
+        ];
         assert_eq!(kinds("n \"a\" k=(env)\"X\" { x #true; }").iter().map(|t| t.0).collect::<Vec<_>>(), want);
         assert_eq!(kinds("a \\ // c\n b").iter().map(|t| t.0).collect::<Vec<_>>(), [Word, Continuation, Word]);
     }
 
     #[test]
     fn every_octet_is_in_one_token() {
-        for text in ["\\", "#", "##\"", "\"", "\"\"\"", "/*/", "a\u{2028}é[]", "\"\\", "\u{feff}x", "/", "#ä\"\"\"\"\"\"\""] {
+        for text in
+            ["\\", "#", "##\"", "\"", "\"\"\"", "/*/", "a\u{2028}é[]", "\"\\", "\u{feff}x", "/", "#ä\"\"\"\"\"\"\""]
+        {
             let mut at = 0;
             for token in Tokens::new(text) {
                 assert!(token.span.start == at && token.span.end > at, "{text:?}");

@@ -511,7 +511,11 @@ mod tests {
             let (nodes, faults) = parse(text, 0);
             assert_eq!(faults.iter().map(|fault| fault.span.clone()).collect::<Vec<_>>()[..1], want[..1], "{text}");
             assert!(faults.len() >= want.len(), "{text}");
-            assert_eq!(nodes.iter().filter(|node| !node.broken).map(|node| &*node.name).collect::<Vec<_>>(), ["b"], "{text}");
+            assert_eq!(
+                nodes.iter().filter(|node| !node.broken).map(|node| &*node.name).collect::<Vec<_>>(),
+                ["b"],
+                "{text}"
+            );
         }
         assert_eq!(parse("a \u{202e}\nb", 0).1[0].span, 2..5);
     }

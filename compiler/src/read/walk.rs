@@ -68,7 +68,13 @@ impl Walk<'_> {
         object
     }
 
-    fn wrong(&mut self, code: Code, file: usize, span: &Range<usize>, says: String) -> &mut crate::diagnostic::Diagnostic {
+    fn wrong(
+        &mut self,
+        code: Code,
+        file: usize,
+        span: &Range<usize>,
+        says: String,
+    ) -> &mut crate::diagnostic::Diagnostic {
         self.report.find_at(code, Place { file, span: span.clone() }, says)
     }
 
@@ -211,7 +217,8 @@ impl Walk<'_> {
         let mut object = Object { json: Map::new(), spot: Spot::new(at(node)) };
         let mut arguments = node.arguments.iter();
         let mut taken = 0;
-        for field in kind.fields.iter().filter(|field| matches!(field.written, Written::Argument | Written::Arguments)) {
+        for field in kind.fields.iter().filter(|field| matches!(field.written, Written::Argument | Written::Arguments))
+        {
             let values: Vec<&Value> = match field.written {
                 Written::Argument => arguments.next().into_iter().collect(),
                 _ => arguments.by_ref().collect(),
@@ -330,7 +337,8 @@ impl Walk<'_> {
         if url_with_password(text) {
             self.secret.push(Place { file: slot.node.file, span: value.span.clone() });
             let says = format!("the address of `{}` holds a password", slot.name());
-            let help = "take it out of the URL, and write `password=(env)\"NAME\"`; replace it, since it may have been seen";
+            let help =
+                "take it out of the URL, and write `password=(env)\"NAME\"`; replace it, since it may have been seen";
             self.wrong(Code::PlainSecret, slot.node.file, &value.span, says).help(help);
             return None;
         }
@@ -362,8 +370,8 @@ impl Walk<'_> {
             self.secret.push(Place { file: slot.node.file, span: value.span.clone() });
             let says = format!("`{}` does not take `({})`", slot.name(), shown(annotation));
             let list = kinds.join(")`, `(");
-            let help = nearest(annotation, kinds.iter().map(String::as_str))
-                .unwrap_or_else(|| format!("it takes `({list})`"));
+            let help =
+                nearest(annotation, kinds.iter().map(String::as_str)).unwrap_or_else(|| format!("it takes `({list})`"));
             self.wrong(Code::UnknownAnnotation, slot.node.file, &value.span, says).help(help);
             return None;
         }
@@ -431,5 +439,6 @@ fn url_with_password(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else { return false };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let user = authority.rsplit_once('@').map(|(user, _)| user);
-    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) && user.is_some_and(|user| user.contains(':'))
+    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && user.is_some_and(|user| user.contains(':'))
 }

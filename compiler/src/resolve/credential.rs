@@ -34,7 +34,8 @@ fn scram(text: &str) -> bool {
         let (stored, server) = keys.split_once(':')?;
         let octets = |text: &str| BASE64_STANDARD.decode(text).ok().map(|octets| octets.len());
         let iterations: u32 = iterations.parse().ok()?;
-        let sound = octets(salt).is_some_and(|n| (1..=256).contains(&n)) && octets(stored)? == 32 && octets(server)? == 32;
+        let sound =
+            octets(salt).is_some_and(|n| (1..=256).contains(&n)) && octets(stored)? == 32 && octets(server)? == 32;
         Some(sound && (4096..=10_000_000).contains(&iterations))
     };
     parse().unwrap_or(false)
@@ -68,7 +69,9 @@ fn phc(text: &str) -> Worth {
     let number = |name: &str| parsed.params.get_decimal(name);
     match parsed.algorithm.as_str() {
         "argon2id" | "argon2i" | "argon2d" => match number("m") {
-            Some(memory) if memory > 1 << 20 => Worth::Unknown("argon2 with more than 1 GiB of memory, which the server refuses"),
+            Some(memory) if memory > 1 << 20 => {
+                Worth::Unknown("argon2 with more than 1 GiB of memory, which the server refuses")
+            }
             Some(memory) if memory < 7168 => Worth::Weak("argon2 with less than 7 MiB of memory"),
             _ => Worth::Good,
         },

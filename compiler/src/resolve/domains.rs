@@ -437,7 +437,9 @@ impl<'a> Binding<'a, '_> {
             None => (self.public_of_private(key, &at.field("private"))?, at.field("private")),
         };
         let wrong = match key.algorithm {
-            DkimAlgorithm::Ed25519 => (!is_ed25519(&public)).then(|| "the key is no ed25519 key of 32 octets".to_owned()),
+            DkimAlgorithm::Ed25519 => {
+                (!is_ed25519(&public)).then(|| "the key is no ed25519 key of 32 octets".to_owned())
+            }
             DkimAlgorithm::Rsa => match mail::sign::rsa_bits(&public) {
                 Err(_) => Some("the key is no rsa key".to_owned()),
                 Ok(bits) if bits < 1024 => {
@@ -471,7 +473,9 @@ impl<'a> Binding<'a, '_> {
             Ok(octets) => octets,
             Err(why) => {
                 let says = format!("`{file}` {why}, so the public part of the key `{}` is not known", key.selector);
-                self.report.find(Code::KeyAway, at.clone(), says).help("write `public=\"…\"`, or put the file in its place");
+                self.report
+                    .find(Code::KeyAway, at.clone(), says)
+                    .help("write `public=\"…\"`, or put the file in its place");
                 return None;
             }
         };
@@ -504,7 +508,8 @@ impl<'a> Binding<'a, '_> {
             }
             lookups += usize::from(!matches!(term, SpfTerm::Ip4(_) | SpfTerm::Ip6(_)));
             if lookups == MOST_LOOKUPS + 1 {
-                let says = format!("with `mx`, this is look-up {lookups} of the record, and receivers stop at {MOST_LOOKUPS}");
+                let says =
+                    format!("with `mx`, this is look-up {lookups} of the record, and receivers stop at {MOST_LOOKUPS}");
                 self.report.find(Code::SpfLookups, at, says).help("take some out, or write addresses in their place");
             }
         }
@@ -581,7 +586,8 @@ impl<'a> Binding<'a, '_> {
         }
         if mode == MtaStsMode::Enforce {
             if let Some(host) = hosts.iter().find(|host| host.self_signed) {
-                let says = format!("`{}` shows a certificate of its own, so senders that obey do not deliver", host.name);
+                let says =
+                    format!("`{}` shows a certificate of its own, so senders that obey do not deliver", host.name);
                 let help = "write `mta-sts \"testing\"` until it has a certificate";
                 self.report.find(Code::EnforceSelfSigned, at.clone(), says).help(help);
             }

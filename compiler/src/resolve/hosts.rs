@@ -135,7 +135,9 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         listeners,
         outbound: host.outbound.as_ref().map(|outbound| outbound.source.clone()).unwrap_or_default(),
         tls: config::Tls {
-            certificates: pairs.map(|pair| config::Certificate { cert: pair.cert.clone(), key: pair.key.clone() }).collect(),
+            certificates: pairs
+                .map(|pair| config::Certificate { cert: pair.cert.clone(), key: pair.key.clone() })
+                .collect(),
             self_signed_key: tls.key.first().map(|key| key.private.clone()),
         },
         tlsa: tlsa.into_iter().collect(),
@@ -364,7 +366,11 @@ impl Chain<'_> {
         if validity.not_after.timestamp() < now {
             report.find(Code::CertificateDates, at, format!("the certificate expired on {}", validity.not_after));
         } else if validity.not_before.timestamp() > now {
-            report.find(Code::CertificateDates, at, format!("the certificate is not valid before {}", validity.not_before));
+            report.find(
+                Code::CertificateDates,
+                at,
+                format!("the certificate is not valid before {}", validity.not_before),
+            );
         } else if validity.not_after.timestamp() - now < SOON {
             report.find(Code::CertificateSoon, at, format!("the certificate expires on {}", validity.not_after));
         }
@@ -380,7 +386,9 @@ impl Chain<'_> {
             };
             // Usage 2 names the authority (RFC 7671 §5.2): the last certificate of the chain that is not the leaf.
             let pem = if usage == 2 { chain.iter().skip(1).last() } else { chain.first() };
-            let Some(certificate) = pem.and_then(|pem| pem.parse_x509().ok().map(|parsed| (pem, parsed))) else { continue };
+            let Some(certificate) = pem.and_then(|pem| pem.parse_x509().ok().map(|parsed| (pem, parsed))) else {
+                continue;
+            };
             let octets = if selector == 0 { &certificate.0.contents[..] } else { certificate.1.public_key().raw };
             let data = match matching {
                 1 => sha256(octets),

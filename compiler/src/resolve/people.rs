@@ -110,7 +110,8 @@ fn domain_path(at: usize) -> Path {
 
 /// Binds people to addresses.
 pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
-    let mut people = People { domains: spec.domain.iter().map(|domain| domain.name.clone()).collect(), ..People::default() };
+    let mut people =
+        People { domains: spec.domain.iter().map(|domain| domain.name.clone()).collect(), ..People::default() };
     people.elsewhere = spec.domain.iter().filter(|d| d.directory.is_some()).map(|d| d.name.clone()).collect();
     let mut binding = Binding { spec, layers, people, report, accounts: HashMap::new() };
     binding.accounts();
@@ -150,7 +151,11 @@ impl<'a> Binding<'a> {
                 }
                 self.passwords(&account.password, &address, &at);
                 if account.quota == Some(Size(0)) {
-                    self.report.find(Code::NoRoom, at.field("quota"), format!("the mailbox of `{address}` holds nothing"));
+                    self.report.find(
+                        Code::NoRoom,
+                        at.field("quota"),
+                        format!("the mailbox of `{address}` holds nothing"),
+                    );
                 }
                 self.accounts.insert(address.clone(), self.people.accounts.len());
                 self.people.accounts.push(Account {
@@ -191,9 +196,12 @@ impl<'a> Binding<'a> {
         for (d, domain) in self.spec.domain.iter().enumerate() {
             let path = domain_path(d);
             let own = |local: &LocalPart| Address::new(local.clone(), domain.name.clone());
-            let aliases = domain.alias.iter().enumerate().map(|(n, one)| (&one.local, path.field("alias").item(n), What::Alias));
-            let groups = domain.group.iter().enumerate().map(|(n, one)| (&one.local, path.field("group").item(n), What::Group));
-            let lists = domain.list.iter().enumerate().map(|(n, one)| (&one.local, path.field("list").item(n), What::List));
+            let aliases =
+                domain.alias.iter().enumerate().map(|(n, one)| (&one.local, path.field("alias").item(n), What::Alias));
+            let groups =
+                domain.group.iter().enumerate().map(|(n, one)| (&one.local, path.field("group").item(n), What::Group));
+            let lists =
+                domain.list.iter().enumerate().map(|(n, one)| (&one.local, path.field("list").item(n), What::List));
             for (local, at, what) in groups.chain(lists).chain(aliases) {
                 self.people.claim(own(local), at.field("local"), what, self.report);
             }
@@ -208,13 +216,15 @@ impl<'a> Binding<'a> {
                     let at = domain_path(d).field("account").item(n).field("alias").item(a);
                     let address = alias.within(&domain.name);
                     if !self.people.domains.contains(&address.domain) {
-                        let says = format!("`{}` is no domain of the spec, so its mail does not come here", address.domain);
+                        let says =
+                            format!("`{}` is no domain of the spec, so its mail does not come here", address.domain);
                         let known: Vec<&str> = self.spec.domain.iter().map(|domain| domain.name.as_str()).collect();
                         self.report.find(Code::UnknownDomain, at, says).help = nearest(address.domain.as_str(), known);
                         continue;
                     }
                     if self.people.claim(address.clone(), at, What::Alias, self.report) {
-                        if let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n)) {
+                        if let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n))
+                        {
                             account.aliases.push(address);
                         }
                     }
@@ -351,7 +361,8 @@ impl<'a> Binding<'a> {
     fn no_postmaster(&mut self, d: usize, chosen: Option<&Address>) {
         let Some(domain) = self.spec.domain.get(d) else { return };
         let at = domain_path(d).field("name");
-        let empty = domain.account.is_empty() && domain.alias.is_empty() && domain.group.is_empty() && domain.list.is_empty();
+        let empty =
+            domain.account.is_empty() && domain.alias.is_empty() && domain.group.is_empty() && domain.list.is_empty();
         if empty && domain.catch_all.is_none() && domain.directory.is_none() {
             self.report.find(Code::NoPeople, at.clone(), format!("nobody has an address at `{}`", domain.name));
         }

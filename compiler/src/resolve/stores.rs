@@ -76,7 +76,9 @@ fn bind(
         (None, _) => {
             let says = format!("it is not said which store keeps `{part}`");
             let list = names().collect::<Vec<_>>().join("`, `");
-            report.find(Code::WhichStore, at, says).help(format!("write `storage {{ {part} \"…\" }}`, one of `{list}`"));
+            report
+                .find(Code::WhichStore, at, says)
+                .help(format!("write `storage {{ {part} \"…\" }}`, one of `{list}`"));
             return None;
         }
     };

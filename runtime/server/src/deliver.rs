@@ -70,12 +70,7 @@ async fn settle(snapshot: &Snapshot, job: &Job, next: Next, new: &[NewEntry]) ->
     snapshot.stores.spool.settle(job.ticket.id, changes, new, clock::now()).await
 }
 
-async fn nobody(
-    server: &Server,
-    snapshot: &Snapshot,
-    job: &Job,
-    failure: outcome::Failure,
-) -> Result<(), StoreError> {
+async fn nobody(server: &Server, snapshot: &Snapshot, job: &Job, failure: outcome::Failure) -> Result<(), StoreError> {
     let octets = without_return_path(&job.message, snapshot.stores.spool.octets(&job.message).await?);
     let new: Vec<NewEntry> = outcome::failed(server, snapshot, &octets, &[(job, failure)]).into_iter().collect();
     settle(snapshot, job, Next::Done, &new).await
@@ -103,11 +98,7 @@ async fn spread(snapshot: &Snapshot, job: &Job, mut members: Vec<Address>) -> Re
     let more = texts.len() > MEMBERS_AT_ONCE;
     texts.truncate(MEMBERS_AT_ONCE);
     let cursor = texts.last().filter(|_| more).cloned();
-    let stays = cursor.map(|after| Recipient {
-        task: Task::Spread(after),
-        due: clock::now(),
-        ..job.recipient.clone()
-    });
+    let stays = cursor.map(|after| Recipient { task: Task::Spread(after), due: clock::now(), ..job.recipient.clone() });
     let rows = texts.into_iter().map(|member| forwarded(&job.recipient, member)).collect();
     settle(snapshot, job, Next::Spread(rows, stays), &[]).await
 }

@@ -98,9 +98,8 @@ fn facts(stream: &TlsStream<TcpStream>) -> TlsFacts {
     let (_, tls) = stream.get_ref();
     let is_13 = tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3);
     // RFC 9266 §2; RFC 5705 makes no difference between no context and an empty one in TLS 1.3.
-    let exporter = is_13
-        .then(|| tls.export_keying_material([0_u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok())
-        .flatten();
+    let exporter =
+        is_13.then(|| tls.export_keying_material([0_u8; 32], b"EXPORTER-Channel-Binding", Some(b"")).ok()).flatten();
     TlsFacts {
         version: if is_13 { "TLS1.3" } else { "TLS1.2" },
         cipher: tls

@@ -67,8 +67,7 @@ impl ImapHost {
         };
         let session = ImapSession::new(config, tls, drive::seed(&server.secret, connection.id), now);
         let stopping = server.stopping.subscribe();
-        let host =
-            ImapHost { server, connection, account: None, append: None, watched: None, stopping, told: false };
+        let host = ImapHost { server, connection, account: None, append: None, watched: None, stopping, told: false };
         (host, session)
     }
 
@@ -351,4 +350,3 @@ fn refusal(error: &MailboxError) -> Answer {
     };
     no(code, &error.to_string())
 }
-

@@ -126,7 +126,9 @@ fn admit(stream: TcpStream, peer: SocketAddr, service: Service, server: &Arc<Ser
         server.metrics.connections_refused.add(1);
         debug!(%peer, service = service.name(), "too many connections");
         let text: &[u8] = match service {
-            Service::Smtp | Service::Submission => b"421 4.7.0 too many connections from your address, try again later\r\n",
+            Service::Smtp | Service::Submission => {
+                b"421 4.7.0 too many connections from your address, try again later\r\n"
+            }
             Service::Imap => b"* BYE too many connections from your address, try again later\r\n",
             _ => b"",
         };

@@ -124,10 +124,11 @@ async fn peers(snapshot: &Snapshot, host: &Host) -> Result<Vec<Peer>, Outcome> {
     let (mut peers, mut last) = (Vec::new(), None);
     for exchange in exchanges {
         match snapshot.resolver.addresses(&exchange.name).await {
-            Ok(addresses) => peers.extend(addresses.into_iter().map(|address| Peer {
-                name: exchange.name.clone(),
-                address: SocketAddr::new(address, PORT),
-            })),
+            Ok(addresses) => peers.extend(
+                addresses
+                    .into_iter()
+                    .map(|address| Peer { name: exchange.name.clone(), address: SocketAddr::new(address, PORT) }),
+            ),
             Err(error) => last = Some(error),
         }
     }
@@ -158,9 +159,10 @@ fn trouble(error: &LookupError) -> Outcome {
 fn letter(snapshot: &Snapshot, jobs: &[Job], octets: &Bytes) -> Letter {
     let first = jobs.first().map(|job| &job.message).cloned().unwrap_or_default();
     let foreign = first.user.is_none()
-        && first.from.rsplit_once('@').is_some_and(|(_, domain)| {
-            domain.parse().is_ok_and(|domain| !snapshot.directory.is_ours(&domain))
-        });
+        && first
+            .from
+            .rsplit_once('@')
+            .is_some_and(|(_, domain)| domain.parse().is_ok_and(|domain| !snapshot.directory.is_ours(&domain)));
     let host = snapshot.host.name.as_str();
     let from = if foreign {
         let secret = snapshot.stores.spool.secret();

@@ -51,8 +51,7 @@ impl Secrets {
     pub fn octets(&self, reference: &SecretRef) -> Result<Vec<u8>, SecretError> {
         match reference {
             SecretRef::File(path) => {
-                let failed =
-                    |why| SecretError::File { reference: reference.clone(), folder: self.root.clone(), why };
+                let failed = |why| SecretError::File { reference: reference.clone(), folder: self.root.clone(), why };
                 let full = self.inside(Path::new(path)).map_err(failed)?;
                 let size = std::fs::metadata(&full).map_err(failed)?.len();
                 if size > SECRET_MOST {

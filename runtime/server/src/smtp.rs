@@ -202,7 +202,9 @@ impl SmtpHost {
                 warn!(%error, "a message cannot be stored");
                 Answer::Refuse(match error {
                     StoreError::Full => Reply::new(452, Some((4, 3, 1)), "the server's disk is full, try again later"),
-                    StoreError::Misconfigured(_) => Reply::new(451, Some((4, 3, 5)), "the server is not set up rightly"),
+                    StoreError::Misconfigured(_) => {
+                        Reply::new(451, Some((4, 3, 5)), "the server is not set up rightly")
+                    }
                     StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
                         Reply::new(451, Some((4, 3, 0)), "the message cannot be stored now, try again later")
                     }

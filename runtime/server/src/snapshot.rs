@@ -49,7 +49,9 @@ pub enum Rejected {
     #[error("storage: {0}")]
     Store(#[from] StoreError),
     /// Sound, but not for a running server.
-    #[error("{what} changed, which a running server cannot take: restart waybilld, after `waybilld migrate` where data must move")]
+    #[error(
+        "{what} changed, which a running server cannot take: restart waybilld, after `waybilld migrate` where data must move"
+    )]
     NeedsRestart {
         /// What changed.
         what: &'static str,

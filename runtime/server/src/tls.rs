@@ -72,8 +72,7 @@ impl TlsTable {
         }
         let chains = Arc::new(Chains(chains));
         let config = |alpn: &[&[u8]]| {
-            let mut config =
-                ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::clone(&chains) as _);
+            let mut config = ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::clone(&chains) as _);
             config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
             TlsAcceptor::from(Arc::new(config))
         };
@@ -95,7 +94,8 @@ fn certified(cert: &[u8], key: &[u8], what: &str) -> Result<CertifiedKey, TlsErr
 }
 
 fn own(host: &Host, secrets: &Secrets) -> Result<CertifiedKey, TlsError> {
-    let wrong = |error: rcgen::Error| TlsError::Unusable { what: "the self-signed certificate".into(), why: error.to_string() };
+    let wrong =
+        |error: rcgen::Error| TlsError::Unusable { what: "the self-signed certificate".into(), why: error.to_string() };
     let key = match &host.tls.self_signed_key {
         Some(key) => {
             let pem = String::from_utf8_lossy(&secrets.octets(key)?).into_owned();

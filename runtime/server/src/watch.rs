@@ -62,10 +62,7 @@ pub struct Refused {
 
 impl Refused {
     fn new(message: String) -> Refused {
-        Refused {
-            diagnostics: serde_json::json!([{ "severity": "error", "message": message }]),
-            summary: message,
-        }
+        Refused { diagnostics: serde_json::json!([{ "severity": "error", "message": message }]), summary: message }
     }
 }
 
@@ -87,9 +84,9 @@ impl Source {
     /// [`Refused`], with the compiler's diagnostics where it has any.
     pub async fn read(&self) -> Result<Vec<u8>, Refused> {
         match self {
-            Source::Artefact(file) => tokio::fs::read(file)
-                .await
-                .map_err(|error| Refused::new(format!("{}: {error}", file.display()))),
+            Source::Artefact(file) => {
+                tokio::fs::read(file).await.map_err(|error| Refused::new(format!("{}: {error}", file.display())))
+            }
             Source::Spec { folder, compiler } => build(folder, compiler).await,
         }
     }
@@ -166,7 +163,9 @@ pub async fn check_compiler(compiler: &Path) -> Result<(), String> {
     let output = timeout(Duration::from_secs(10), output)
         .await
         .map_err(|_| format!("{} --version does not answer", compiler.display()))?
-        .map_err(|error| format!("cannot run the compiler {}: {error}; say where it is with --compiler", compiler.display()))?;
+        .map_err(|error| {
+            format!("cannot run the compiler {}: {error}; say where it is with --compiler", compiler.display())
+        })?;
     let theirs = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let ours = concat!("waybill ", env!("CARGO_PKG_VERSION"));
     if theirs == ours {

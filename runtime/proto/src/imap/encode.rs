@@ -72,7 +72,8 @@ pub fn set(numbers: &[u32]) -> String {
     let mut text = String::new();
     let mut rest = numbers;
     while let Some(first) = rest.first() {
-        let run = rest.iter().zip(u64::from(*first)..).take_while(|(number, at)| u64::from(**number) == *at).count().max(1);
+        let run =
+            rest.iter().zip(u64::from(*first)..).take_while(|(number, at)| u64::from(**number) == *at).count().max(1);
         if !text.is_empty() {
             text.push(',');
         }

@@ -186,16 +186,12 @@ mod tests {
     fn lsub_tells_what_is_subscribed() {
         let lsub = |pattern| ListCommand { lsub: true, ..list(pattern) };
         assert_eq!(told(lsub("*")), ["\\HasNoChildren Gone", "\\HasNoChildren INBOX", "\\HasNoChildren Work/2026"]);
-        assert_eq!(
-            told(lsub("%")),
-            ["\\HasNoChildren Gone", "\\HasNoChildren INBOX", "\\Noselect,\\HasChildren Work"]
-        );
+        assert_eq!(told(lsub("%")), ["\\HasNoChildren Gone", "\\HasNoChildren INBOX", "\\Noselect,\\HasChildren Work"]);
     }
 
     #[test]
     fn extended_selection_names_parents_of_matches() {
-        let command =
-            ListCommand { extended: true, select_subscribed: true, recursive_match: true, ..list("%") };
+        let command = ListCommand { extended: true, select_subscribed: true, recursive_match: true, ..list("%") };
         let rows = rows(&command, all());
         let work = rows.iter().find(|row| row.name == "Work");
         assert!(work.is_some_and(|row| row.child_info && !row.attributes.contains(&"\\Subscribed")));

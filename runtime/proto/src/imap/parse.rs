@@ -5,7 +5,8 @@ use super::types::{
     SpecialUse, StatusItem, StoreAction, StoreCommand, Tagged,
 };
 use super::{
-    MAX_DEPTH, MAX_FETCH_ITEMS, MAX_FLAGS, MAX_KEYWORD, MAX_MAILBOX_LEVELS, MAX_MAILBOX_NAME, MAX_PATTERNS, MAX_SET, utf7,
+    MAX_DEPTH, MAX_FETCH_ITEMS, MAX_FLAGS, MAX_KEYWORD, MAX_MAILBOX_LEVELS, MAX_MAILBOX_NAME, MAX_PATTERNS, MAX_SET,
+    utf7,
 };
 use jiff::civil::{Date, Time};
 
@@ -634,11 +635,12 @@ impl<'a> Cursor<'a> {
             _ => StoreAction::Replace,
         };
         self.at += usize::from(action != StoreAction::Replace);
-        let silent = match self.run(|octet| octet.is_ascii_alphabetic() || octet == b'.').to_ascii_uppercase().as_slice() {
-            b"FLAGS" => false,
-            b"FLAGS.SILENT" => true,
-            _ => return Err(Flaw::Bad("only flags can be stored")),
-        };
+        let silent =
+            match self.run(|octet| octet.is_ascii_alphabetic() || octet == b'.').to_ascii_uppercase().as_slice() {
+                b"FLAGS" => false,
+                b"FLAGS.SILENT" => true,
+                _ => return Err(Flaw::Bad("only flags can be stored")),
+            };
         self.space()?;
         let flags = if self.peek() == Some(b'(') {
             self.flag_list()?
@@ -663,7 +665,11 @@ impl<'a> Cursor<'a> {
     fn flag(&mut self) -> Parsed<Option<Flag>> {
         if !self.try_eat(b'\\') {
             let keyword = self.atom()?;
-            return if keyword.len() <= MAX_KEYWORD { Ok(Some(Flag::Keyword(keyword))) } else { Err(Flaw::Bad("the keyword is too long")) };
+            return if keyword.len() <= MAX_KEYWORD {
+                Ok(Some(Flag::Keyword(keyword)))
+            } else {
+                Err(Flaw::Bad("the keyword is too long"))
+            };
         }
         Ok(match self.upper()?.as_str() {
             "ANSWERED" => Some(Flag::Answered),
@@ -687,7 +693,8 @@ impl<'a> Cursor<'a> {
         };
         let date = date(day).ok_or(wrong)?;
         let time = Time::strptime("%H:%M:%S", time).map_err(|_| wrong)?;
-        let digits = zone.get(1..).filter(|digits| digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit()));
+        let digits =
+            zone.get(1..).filter(|digits| digits.len() == 4 && digits.bytes().all(|octet| octet.is_ascii_digit()));
         let minutes: i64 = digits.and_then(|digits| digits.parse().ok()).ok_or(wrong)?;
         let offset = (minutes / 100 * 60 + minutes % 100) * 60;
         let offset = match zone.as_bytes().first() {
@@ -774,9 +781,26 @@ mod tests {
     #[test]
     fn what_is_not_well_formed_is_refused() {
         for line in [
-            "", " ", "a", "a ", "a FROB", "a LOGIN x", "a FETCH 0 FLAGS", "a FETCH 1 BODY[", "a FETCH 1 BODY[1.]",
-            "a SEARCH", "a STORE 1 FLAGS \\Frob", "a LIST", "a SELECT &", "a CREATE a//b", "a UID NOOP", "a NOOP x",
-            "a LOGIN {9}\r\nx y", "a FETCH 4294967296 UID", "a FETCH 1 BODY[]<0.0>", "+ NOOP",
+            "",
+            " ",
+            "a",
+            "a ",
+            "a FROB",
+            "a LOGIN x",
+            "a FETCH 0 FLAGS",
+            "a FETCH 1 BODY[",
+            "a FETCH 1 BODY[1.]",
+            "a SEARCH",
+            "a STORE 1 FLAGS \\Frob",
+            "a LIST",
+            "a SELECT &",
+            "a CREATE a//b",
+            "a UID NOOP",
+            "a NOOP x",
+            "a LOGIN {9}\r\nx y",
+            "a FETCH 4294967296 UID",
+            "a FETCH 1 BODY[]<0.0>",
+            "+ NOOP",
         ] {
             assert!(command(line.as_bytes()).is_err(), "{line:?}");
         }

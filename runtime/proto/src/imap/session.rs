@@ -6,9 +6,7 @@ use super::parse::{self, Flaw};
 use super::read::{Read, Reader};
 use super::types::{AppendHead, Command, ListCommand, SearchReturn, StatusItem, Tagged};
 use super::view::View;
-use super::{
-    APPEND_CHUNK, AUTOLOGOUT, LOGIN_TIMEOUT, MAX_BAD, MAX_BAD_BEFORE_LOGIN, MAX_UNREAD, ask,
-};
+use super::{APPEND_CHUNK, AUTOLOGOUT, LOGIN_TIMEOUT, MAX_BAD, MAX_BAD_BEFORE_LOGIN, MAX_UNREAD, ask};
 use crate::sasl::{Credentials, Exchange, Mechanism, Turn, nonce};
 use crate::{BlobRef, Event, Session, Step, TlsFacts};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -42,12 +40,22 @@ enum Out {
 
 enum Phase {
     Command,
-    Auth { tag: String },
-    Idle { tag: String },
+    Auth {
+        tag: String,
+    },
+    Idle {
+        tag: String,
+    },
     /// A message is coming in.
-    Append { tag: String, left: u64 },
+    Append {
+        tag: String,
+        left: u64,
+    },
     /// A message that nobody wants is coming in, and what is said after it.
-    Skip { left: u64, line: String },
+    Skip {
+        left: u64,
+        line: String,
+    },
     Close,
 }
 
@@ -55,26 +63,67 @@ enum Phase {
 enum Job {
     Nothing,
     /// `Go` ends the command with this line.
-    Simple { tag: String, done: &'static str },
-    Login { tag: String },
-    Verifier { tag: String },
-    LoginRefused { tag: String },
-    List { tag: String, list: Box<ListCommand> },
-    Status { tag: String, mailbox: String, items: Vec<StatusItem> },
-    Select { tag: String, read_only: bool },
+    Simple {
+        tag: String,
+        done: &'static str,
+    },
+    Login {
+        tag: String,
+    },
+    Verifier {
+        tag: String,
+    },
+    LoginRefused {
+        tag: String,
+    },
+    List {
+        tag: String,
+        list: Box<ListCommand>,
+    },
+    Status {
+        tag: String,
+        mailbox: String,
+        items: Vec<StatusItem>,
+    },
+    Select {
+        tag: String,
+        read_only: bool,
+    },
     /// The tagged line is said when the watch is on.
-    Watch { line: String },
-    AppendStart { tag: String, size: u64, waits: bool },
+    Watch {
+        line: String,
+    },
+    AppendStart {
+        tag: String,
+        size: u64,
+        waits: bool,
+    },
     AppendChunk,
-    AppendEnd { tag: String },
+    AppendEnd {
+        tag: String,
+    },
     Fetch(Box<Fetch>),
     Store(Box<Store>),
-    Search { tag: String, uid: bool, returns: Option<SearchReturn>, modseq: bool },
-    Copy { tag: String, remove: bool },
-    Expunge { tag: String },
-    Close { tag: String },
+    Search {
+        tag: String,
+        uid: bool,
+        returns: Option<SearchReturn>,
+        modseq: bool,
+    },
+    Copy {
+        tag: String,
+        remove: bool,
+    },
+    Expunge {
+        tag: String,
+    },
+    Close {
+        tag: String,
+    },
     /// Tell what has changed, then say the line, if any.
-    Sync { line: Option<String> },
+    Sync {
+        line: Option<String>,
+    },
 }
 
 /// A session of IMAP, without I/O.
@@ -127,8 +176,7 @@ impl ImapSession {
             login_by: now + LOGIN_TIMEOUT,
             last: now,
         };
-        let greeting =
-            format!("* OK [CAPABILITY {}] {} is ready", session.capabilities(), session.config.host_name);
+        let greeting = format!("* OK [CAPABILITY {}] {} is ready", session.capabilities(), session.config.host_name);
         session.say(&greeting);
         session
     }
@@ -333,8 +381,7 @@ impl ImapSession {
         };
         self.nonces += 1;
         let plus = usable.contains(&Mechanism::ScramSha256Plus);
-        let mut exchange =
-            Exchange::begin(mechanism, self.tls.as_ref(), plus, nonce(&self.seed, self.nonces));
+        let mut exchange = Exchange::begin(mechanism, self.tls.as_ref(), plus, nonce(&self.seed, self.nonces));
         match initial {
             None => {
                 let turn = exchange.start();

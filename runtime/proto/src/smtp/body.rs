@@ -154,7 +154,9 @@ mod tests {
     fn dots_are_undone_and_only_crlf_dot_crlf_ends() {
         assert_eq!(read(b"a\r\n..b\r\n.c\r\n.\r\nQUIT"), (b"a\r\n.b\r\nc\r\n".to_vec(), 15, None, true));
         assert_eq!(read(b".\r\n"), (Vec::new(), 3, None, true));
-        for smuggled in [&b"a\n.\nMAIL"[..], b"a\r.\rMAIL", b"a\n.\r\nMAIL", b"a\r\n.\nMAIL", b"a\r\n.\rMAIL", b"a\r\r\n.\nM"] {
+        for smuggled in
+            [&b"a\n.\nMAIL"[..], b"a\r.\rMAIL", b"a\n.\r\nMAIL", b"a\r\n.\nMAIL", b"a\r\n.\rMAIL", b"a\r\r\n.\nM"]
+        {
             let (_, _, flaw, ended) = read(smuggled);
             assert_eq!((flaw, ended), (Some(Flaw::BareLineEnd), false), "{}", smuggled.escape_ascii());
         }

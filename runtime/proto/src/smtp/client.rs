@@ -225,7 +225,9 @@ mod tests {
 
     #[test]
     fn dots_are_doubled_at_line_starts_only() {
-        for (message, want) in [("", ".\r\n"), (".", "..\r\n.\r\n"), ("a.\r\n.b\r\n", "a.\r\n..b\r\n.\r\n"), ("a", "a\r\n.\r\n")] {
+        for (message, want) in
+            [("", ".\r\n"), (".", "..\r\n.\r\n"), ("a.\r\n.b\r\n", "a.\r\n..b\r\n.\r\n"), ("a", "a\r\n.\r\n")]
+        {
             assert_eq!(dotted(message.as_bytes()), want.as_bytes());
         }
     }

@@ -86,7 +86,8 @@ pub fn command(line: &str) -> Result<Command, Reply> {
 fn hello(rest: &str, esmtp: bool) -> Result<Command, Reply> {
     let name = rest.split(' ').next().unwrap_or_default();
     // RFC 5321 §4.1.4 forbids to refuse a name for being wrong, but not for being no name: it goes into Received.
-    let fine = !name.is_empty() && name.len() <= 255 && name.chars().all(|c| !c.is_control() && !"()<>\\\"".contains(c));
+    let fine =
+        !name.is_empty() && name.len() <= 255 && name.chars().all(|c| !c.is_control() && !"()<>\\\"".contains(c));
     match fine {
         true => Ok(Command::Hello { name: name.to_owned(), esmtp }),
         false => Err(syntax("a host name or address literal is wanted")),

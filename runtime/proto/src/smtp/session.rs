@@ -4,9 +4,7 @@ use super::ask::{Answer, Ask, MailAsk};
 use super::body::{Flaw, Undot};
 use super::parse::{self, Command};
 use super::types::{Path, RcptParams, Reply};
-use super::{
-    BAD_MOST, CHUNK, COMMAND_TIMEOUT, DATA_TIMEOUT, LINE_MOST, LOGINS_MOST, MESSAGES_MOST, UNREAD_MOST,
-};
+use super::{BAD_MOST, CHUNK, COMMAND_TIMEOUT, DATA_TIMEOUT, LINE_MOST, LOGINS_MOST, MESSAGES_MOST, UNREAD_MOST};
 use crate::sasl::{Exchange, Mechanism, Turn, nonce};
 use crate::{Event, Session, Step, TlsFacts};
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -44,9 +42,15 @@ pub struct Config {
 enum Phase {
     Command,
     Data(Undot),
-    Chunk { left: u64, last: bool },
+    Chunk {
+        left: u64,
+        last: bool,
+    },
     /// A chunk that nobody wants, and what is said after it.
-    Skip { left: u64, reply: Reply },
+    Skip {
+        left: u64,
+        reply: Reply,
+    },
     Auth,
     Close,
 }
@@ -231,7 +235,9 @@ impl SmtpSession {
         self.hello = Some((name.clone(), esmtp));
         let mut lines = vec![format!("{} greets {name}", self.config.host_name)];
         if esmtp {
-            lines.extend(["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"].map(str::to_owned));
+            lines.extend(
+                ["PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES"].map(str::to_owned),
+            );
             lines.push(format!("SIZE {}", self.config.max_size));
             if self.can_start_tls() {
                 lines.push("STARTTLS".to_owned());

@@ -105,7 +105,8 @@ impl Host {
             };
         }
         let label = |label: &str| {
-            let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control());
+            let inner =
+                |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && !c.is_control());
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
                 && !label.ends_with('-')
@@ -264,14 +265,33 @@ mod tests {
     #[test]
     fn paths_are_read_and_written_as_they_were() {
         for text in [
-            "ada@example.org", "\"a b\"@example.org", "\"a\\\"b\"@example.org", "a+b@[192.0.2.1]",
-            "a@[IPv6:2001:db8::1]", "grüße@bücher.example", "x@y", "", "postmaster",
+            "ada@example.org",
+            "\"a b\"@example.org",
+            "\"a\\\"b\"@example.org",
+            "a+b@[192.0.2.1]",
+            "a@[IPv6:2001:db8::1]",
+            "grüße@bücher.example",
+            "x@y",
+            "",
+            "postmaster",
         ] {
             assert_eq!(Path::parse(text).unwrap().to_string(), text);
         }
         for wrong in [
-            "a", "@b", "a@", "a..b@c", ".a@c", "a@-b.c", "a@b..c", "\"a@b", "a b@c", "a@[1.2.3]", "a@b c", "a\0@b",
-            "a@[IPv6:zz]", "\"\n\"@b",
+            "a",
+            "@b",
+            "a@",
+            "a..b@c",
+            ".a@c",
+            "a@-b.c",
+            "a@b..c",
+            "\"a@b",
+            "a b@c",
+            "a@[1.2.3]",
+            "a@b c",
+            "a\0@b",
+            "a@[IPv6:zz]",
+            "\"\n\"@b",
         ] {
             assert!(Path::parse(wrong).is_none(), "{wrong}");
         }

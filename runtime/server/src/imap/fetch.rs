@@ -1,11 +1,11 @@
 //! Rows for FETCH: what can be told from a message's entry is; its octets are read only where they are needed.
 
 use super::convert;
+use bytes::Bytes;
+use mail::message::{self, Kind, Message, Part};
 use proto::BlobRef;
 use proto::imap::facts::{Body, BodyKind, BodyPart, Envelope, FetchRow, FetchWants, Mailbox};
 use proto::imap::types::{Section, SectionText};
-use bytes::Bytes;
-use mail::message::{self, Kind, Message, Part};
 use schema::name::Address;
 use std::ops::Range;
 use store::mailbox::{Entry, Flags, How, MailboxError, Mailboxes};

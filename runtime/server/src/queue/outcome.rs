@@ -112,12 +112,7 @@ fn given_up(failure: &Failure) -> Failure {
 }
 
 /// The report of recipients that are given up, where the sender wants and may have one.
-pub fn failed(
-    server: &Server,
-    snapshot: &Snapshot,
-    octets: &Bytes,
-    failures: &[(&Job, Failure)],
-) -> Option<NewEntry> {
+pub fn failed(server: &Server, snapshot: &Snapshot, octets: &Bytes, failures: &[(&Job, Failure)]) -> Option<NewEntry> {
     for (job, failure) in failures {
         let (id, to) = (name(job.ticket.id), &job.recipient.address);
         warn!(id, to, from = job.message.from, why = failure.why, told = job.message.bounces, "given up");
@@ -135,12 +130,7 @@ pub fn delivered(snapshot: &Snapshot, job: &Job, remote: Option<&str>) -> Option
     report(snapshot, None, &[(job, failure)], action)
 }
 
-fn report(
-    snapshot: &Snapshot,
-    octets: Option<&Bytes>,
-    about: &[(&Job, Failure)],
-    action: Action,
-) -> Option<NewEntry> {
+fn report(snapshot: &Snapshot, octets: Option<&Bytes>, about: &[(&Job, Failure)], action: Action) -> Option<NewEntry> {
     let wanted = |job: &Job| {
         let notify = job.recipient.notify.unwrap_or_default();
         match action {

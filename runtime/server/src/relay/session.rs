@@ -220,9 +220,7 @@ impl<'a> Client<'a> {
             .unwrap_or_else(|_| ServerName::IpAddress(self.peer.address.ip().into()));
         let connected = timeout(REPLY_MOST, TlsConnector::from(opportunistic()).connect(name, self.wire));
         match connected.await {
-            Ok(Ok(stream)) => {
-                Ok(Client { wire: Box::new(stream), parser: ReplyParser::default(), peer: self.peer })
-            }
+            Ok(Ok(stream)) => Ok(Client { wire: Box::new(stream), parser: ReplyParser::default(), peer: self.peer }),
             Ok(Err(error)) => Err(Stop::Tls(error.to_string())),
             Err(_) => Err(Stop::Tls("the handshake took too long".into())),
         }

@@ -23,8 +23,7 @@ pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: 
     let (snapshot, mail) = (&transaction.snapshot, &transaction.mail);
     let host = snapshot.host.name.as_str();
     let from = mail.from.to_string();
-    let arrival =
-        Arrival { message: &octets, ip: connection.peer.ip(), helo: &mail.helo, mail_from: &from, host };
+    let arrival = Arrival { message: &octets, ip: connection.peer.ip(), helo: &mail.helo, mail_from: &from, host };
     let verdict = snapshot.authenticator.verify(&arrival).await;
     let junk = match policy::decide(&verdict, &snapshot.config.trust.arc_sealers) {
         Decision::Accept => false,

@@ -6,8 +6,8 @@ use crate::listen::Connection;
 use bytes::Bytes;
 use mail::{message, sign, trace};
 use proto::smtp::types::Reply;
-use schema::spec::Posting;
 use schema::name::{Address, DomainName};
+use schema::spec::Posting;
 use tracing::warn;
 
 /// Judges and completes a message of somebody who logged in.

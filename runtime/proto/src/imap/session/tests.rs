@@ -180,17 +180,16 @@ fn fetch_tells_what_was_asked() {
         "* 3 FETCH (UID 9 BODY[TEXT]<0> {5}\r\nhello FLAGS (\\Seen))\r\nb OK fetched\r\n"
     );
     assert!(dialog.said("c FETCH 4 UID\r\n").starts_with("c BAD"));
-    assert_eq!(dialog.said("d UID FETCH 100 UID\r\n"), "d OK fetched\r\n".replace("d OK", "* 3 FETCH (UID 9)\r\nd OK")
-        .replace("* 3 FETCH (UID 9)\r\n", ""));
+    assert_eq!(
+        dialog.said("d UID FETCH 100 UID\r\n"),
+        "d OK fetched\r\n".replace("d OK", "* 3 FETCH (UID 9)\r\nd OK").replace("* 3 FETCH (UID 9)\r\n", "")
+    );
 }
 
 #[test]
 fn messages_are_changed_copied_and_removed() {
     let mut dialog = Dialog::logged_in();
-    assert_eq!(
-        dialog.said("a STORE 1 +FLAGS (\\Flagged Work)\r\n").lines().last().unwrap(),
-        "a OK stored"
-    );
+    assert_eq!(dialog.said("a STORE 1 +FLAGS (\\Flagged Work)\r\n").lines().last().unwrap(), "a OK stored");
     assert_eq!(dialog.said("b STORE 1 FLAGS.SILENT (\\Seen)\r\n"), "b OK stored\r\n");
     assert!(dialog.said("c COPY 1:2 Work\r\n").contains("c OK [COPYUID 8 3,5 1:2]"));
     let said = dialog.said("d EXPUNGE\r\n");

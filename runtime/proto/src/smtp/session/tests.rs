@@ -112,8 +112,10 @@ fn the_dialogs_of_rfc_5321_appendix_d() {
 
 #[test]
 fn every_split_of_the_octets_gives_the_same_transcript() {
-    let smuggling = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\n.\r\nMAIL FROM:<e@f>\r\n.\r\nNOOP\r\n".as_slice();
-    let chunks = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 4\r\nab\r\nBDAT 3 LAST\r\nx\r\nNOOP\r\nQUIT\r\n".as_slice();
+    let smuggling =
+        b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nx\n.\r\nMAIL FROM:<e@f>\r\n.\r\nNOOP\r\n".as_slice();
+    let chunks = b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 4\r\nab\r\nBDAT 3 LAST\r\nx\r\nNOOP\r\nQUIT\r\n"
+        .as_slice();
     for text in [TYPICAL, smuggling, chunks] {
         let whole = talk(Role::Relay, text);
         for split in 1..text.len() {
@@ -158,9 +160,15 @@ fn what_is_out_of_order_oversized_or_malformed_gets_its_reply() {
     }
     assert_eq!(codes(&[b'x'; LINE_MOST + 2]), "220 500 closed");
     assert_eq!(codes(&b"X\r\n".repeat(50)), format!("220{} 421 closed", " 500".repeat(20)));
-    let many = b"EHLO a\r\nMAIL FROM:<a@b>\r\n".iter().chain(&b"RCPT TO:<c@d>\r\n".repeat(4)[..]).copied().collect::<Vec<_>>();
+    let many =
+        b"EHLO a\r\nMAIL FROM:<a@b>\r\n".iter().chain(&b"RCPT TO:<c@d>\r\n".repeat(4)[..]).copied().collect::<Vec<_>>();
     assert_eq!(codes(&many), "220 250 250 250 250 250 452");
-    let large = [b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n", &b"0123456789\r\n".repeat(1000)[..], b".\r\nNOOP\r\n"].concat();
+    let large = [
+        b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+        &b"0123456789\r\n".repeat(1000)[..],
+        b".\r\nNOOP\r\n",
+    ]
+    .concat();
     assert_eq!(codes(&large), "220 250 250 250 354 552 250");
 }
 
@@ -209,7 +217,11 @@ fn silence_and_shutdown_end_a_session_and_its_transaction() {
     dialog.session.event(Event::News(Answer::Shutdown));
     dialog.run();
     dialog.send(b" whole\r\n.\r\n");
-    assert!(dialog.seen.ends_with("250 2.0.0 queued as 1\r\n421 4.3.2 the server is stopping\r\n(closed)\n"), "{}", dialog.seen);
+    assert!(
+        dialog.seen.ends_with("250 2.0.0 queued as 1\r\n421 4.3.2 the server is stopping\r\n(closed)\n"),
+        "{}",
+        dialog.seen
+    );
     let mut dialog = Dialog::new(Role::Relay, None);
     dialog.send(b"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\nhalf");
     dialog.session.event(Event::Eof);
@@ -221,8 +233,22 @@ fn silence_and_shutdown_end_a_session_and_its_transaction() {
 fn noise_never_panics() {
     let mut state = 0x2545_F491_4F6C_DD1D_u64;
     let words: [&[u8]; 16] = [
-        b"EHLO a", b"MAIL FROM:<a@b>", b"RCPT TO:<c@d>", b"DATA", b"BDAT 9", b"BDAT 3 LAST", b"\r\n", b"\r", b"\n", b".",
-        b"\r\n.\r\n", b"AUTH PLAIN", b"=", b"\0", b"\xff", b"<\"\\",
+        b"EHLO a",
+        b"MAIL FROM:<a@b>",
+        b"RCPT TO:<c@d>",
+        b"DATA",
+        b"BDAT 9",
+        b"BDAT 3 LAST",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b".",
+        b"\r\n.\r\n",
+        b"AUTH PLAIN",
+        b"=",
+        b"\0",
+        b"\xff",
+        b"<\"\\",
     ];
     for round in 0..2_000 {
         let mut dialog = Dialog::new(if round % 2 == 0 { Role::Relay } else { Role::Submission }, None);

@@ -1,0 +1,261 @@
+//! The canonical layout of a KDL file: four spaces a level, one node a line, one space between values, at most one
+//! blank line; comments, the order of things, and blocks written on one line stay.
+//!
+//! Works on tokens, so nothing is lost that a tree would not hold; and the result is read again before it is believed.
+
+use crate::read::scan;
+use crate::read::token::{Kind, Token, Tokens};
+use crate::read::tree::{self, Node};
+
+/// Longer blocks than this, in characters, do not stay on one line.
+const LONGEST_INLINE: usize = 100;
+
+/// Lays a file out; `None` where it is not KDL, or would say something else afterwards.
+pub fn format(text: &str) -> Option<String> {
+    let scanned = scan::scan(text);
+    if scanned.too_deep.is_some() || !scanned.broken.is_empty() {
+        return None;
+    }
+    let (before, faults) = tree::parse(text, 0);
+    if !faults.is_empty() {
+        return None;
+    }
+    let laid = Layout::of(text).run();
+    let (after, faults) = tree::parse(&laid, 0);
+    let same = faults.is_empty() && same(&before, &after) && comments(text) == comments(&laid);
+    // What other tools would not read is not written.
+    (same && kdl::KdlDocument::parse_v2(&laid).is_ok()).then_some(laid)
+}
+
+fn comments(text: &str) -> Vec<&str> {
+    let comment = |token: &Token| matches!(token.kind, Kind::LineComment | Kind::BlockComment | Kind::SlashDash);
+    Tokens::new(text).filter(comment).map(|token| text[token.span].trim_end()).collect()
+}
+
+fn same(a: &[Node], b: &[Node]) -> bool {
+    let value = |v: &tree::Value| (v.annotation.clone(), format!("{:?}", v.scalar));
+    let node = |a: &Node, b: &Node| {
+        a.name == b.name
+            && a.annotation == b.annotation
+            && a.arguments.iter().map(value).eq(b.arguments.iter().map(value))
+            && a.properties
+                .iter()
+                .map(|p| (&p.name, value(&p.value)))
+                .eq(b.properties.iter().map(|p| (&p.name, value(&p.value))))
+            && same(&a.children, &b.children)
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| node(a, b))
+}
+
+struct Layout<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+    out: String,
+    /// For each open block, whether it stays on one line.
+    open: Vec<bool>,
+    /// Line ends since the last thing written.
+    newlines: usize,
+    /// A node ended by `;`; what follows goes on its own line, unless it is a comment.
+    ended: bool,
+    /// Nothing separates what comes from what was.
+    glued: bool,
+    /// The last line ends in `\`.
+    continued: bool,
+}
+
+impl<'a> Layout<'a> {
+    fn of(text: &'a str) -> Layout<'a> {
+        Layout {
+            text,
+            tokens: Tokens::new(text).collect(),
+            out: String::with_capacity(text.len()),
+            open: Vec::new(),
+            newlines: 0,
+            ended: false,
+            glued: true,
+            continued: false,
+        }
+    }
+
+    fn run(mut self) -> String {
+        for at in 0..self.tokens.len() {
+            let token = self.tokens[at].clone();
+            let written = &self.text[token.span.clone()];
+            match token.kind {
+                Kind::Space => self.glued = self.glued && self.follows_glue(at),
+                Kind::Newline => self.newlines += usize::from(!self.slashdashed(at)),
+                Kind::Semicolon => self.ended = true,
+                Kind::Open => {
+                    let inline = self.inline(at);
+                    self.put("{");
+                    self.open.push(inline);
+                    self.glued = false;
+                }
+                Kind::Close => self.close(),
+                Kind::LineComment => self.comment(written.trim_end()),
+                Kind::Continuation => {
+                    self.put("\\");
+                    self.out.push('\n');
+                    self.indent(1);
+                    (self.glued, self.continued) = (true, true);
+                }
+                Kind::Equals | Kind::AnnotationClose => {
+                    self.out.push_str(written);
+                    self.glued = true;
+                }
+                Kind::AnnotationOpen | Kind::SlashDash => {
+                    self.put(written);
+                    self.glued = true;
+                }
+                _ => {
+                    self.put(written);
+                    self.glued = self.inside_annotation(at);
+                }
+            }
+        }
+        let end = self.out.trim_end().len();
+        self.out.truncate(end);
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        self.out
+    }
+
+    fn before(&self, at: usize) -> Option<Kind> {
+        let trivia = |kind: Kind| matches!(kind, Kind::Space | Kind::Newline);
+        self.tokens[..at].iter().rev().map(|token| token.kind).find(|kind| !trivia(*kind))
+    }
+
+    /// A space after `=`, `(`, `)` or `/-` is no separation.
+    fn follows_glue(&self, at: usize) -> bool {
+        matches!(
+            self.before(at),
+            None | Some(
+                Kind::Equals | Kind::AnnotationOpen | Kind::AnnotationClose | Kind::SlashDash | Kind::Continuation
+            )
+        )
+    }
+
+    fn slashdashed(&self, at: usize) -> bool {
+        self.before(at) == Some(Kind::SlashDash)
+    }
+
+    fn inside_annotation(&self, at: usize) -> bool {
+        let next = self.tokens[at + 1..].iter().map(|token| token.kind).find(|kind| *kind != Kind::Space);
+        matches!(next, Some(Kind::AnnotationClose | Kind::Equals))
+    }
+
+    /// Whether the block that opens here was written on one line, and is short.
+    fn inline(&self, at: usize) -> bool {
+        let mut depth = 0_usize;
+        for token in &self.tokens[at..] {
+            match token.kind {
+                Kind::Open => depth += 1,
+                Kind::Close if depth == 1 => return token.span.end - self.tokens[at].span.start <= LONGEST_INLINE,
+                Kind::Close => depth -= 1,
+                Kind::Newline | Kind::LineComment | Kind::Continuation => return false,
+                Kind::Quoted if self.text[token.span.clone()].contains('\n') => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Whether nodes share their line here.
+    fn on_one_line(&self) -> bool {
+        self.open.last() == Some(&true)
+    }
+
+    fn indent(&mut self, more: usize) {
+        let levels = self.open.len() + more;
+        self.out.push_str(&"    ".repeat(levels));
+    }
+
+    /// Ends the line where one ends, and separates from what was.
+    fn separate(&mut self) {
+        let fresh = self.out.is_empty() || self.out.ends_with('\n');
+        let opened = self.out.ends_with('{');
+        if self.on_one_line() {
+            if self.ended && !opened {
+                self.out.push(';');
+            }
+            self.out.push(' ');
+        } else if !self.out.is_empty() && (self.newlines > 0 || self.ended || opened) && !self.continued {
+            self.out.push_str(if fresh { "" } else { "\n" });
+            if self.newlines > 1 && !opened {
+                self.out.push('\n');
+            }
+            self.indent(0);
+        } else if !fresh && !self.glued {
+            self.out.push(' ');
+        }
+        (self.newlines, self.ended, self.continued) = (0, false, false);
+    }
+
+    fn put(&mut self, written: &str) {
+        let glue = self.glued && self.newlines == 0 && !self.ended && !self.out.is_empty();
+        if !glue {
+            self.separate();
+        }
+        self.continued = false;
+        self.out.push_str(written);
+        self.glued = false;
+    }
+
+    fn comment(&mut self, written: &str) {
+        // A comment stays on the line that it was written on.
+        if self.newlines == 0 && !self.out.is_empty() && !self.on_one_line() {
+            self.out.push(' ');
+            self.out.push_str(written);
+        } else {
+            self.separate();
+            self.out.push_str(written);
+        }
+        (self.ended, self.glued) = (false, false);
+        self.newlines = 0;
+    }
+
+    fn close(&mut self) {
+        let inline = self.open.pop().unwrap_or(false);
+        if self.out.ends_with('{') {
+            self.out.push('}');
+        } else if inline {
+            self.out.push_str("; }");
+        } else {
+            self.out.push('\n');
+            self.indent(0);
+            self.out.push('}');
+        }
+        (self.newlines, self.ended, self.glued) = (0, false, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_is_canonical_and_comments_stay() {
+        for (text, want) in [
+            ("", ""),
+            ("a   1  2;b  k = 3 ;;c", "a 1 2\nb k=3\nc\n"),
+            (
+                "\n\n// top\n\n\n\na {\n\n b\t( file ) \"x\" // why\n\n\n  c /* d */ e\n\n}\n\n\n",
+                "// top\n\na {\n    b (file)\"x\" // why\n\n    c /* d */ e\n}\n",
+            ),
+            ("a { b 1; c }", "a { b 1; c; }\n"),
+            ("a {b;}", "a { b; }\n"),
+            ("a { }", "a {}\n"),
+            ("a { b; // c\n d }", "a {\n    b // c\n    d\n}\n"),
+            ("a \\\n   1 \\\n 2\nb", "a \\\n    1 \\\n    2\nb\n"),
+            ("/-  a { b }\nc /- 1 2", "/-a { b; }\nc /-1 2\n"),
+            ("a \"\"\"\n  x\n  \"\"\"\nb", "a \"\"\"\n  x\n  \"\"\"\nb\n"),
+            ("a\r\nb\r\n", "a\nb\n"),
+        ] {
+            let laid = format(text);
+            assert_eq!(laid.as_deref(), Some(want), "{text}");
+            assert_eq!(format(want).as_deref(), Some(want), "twice: {text}");
+        }
+        assert_eq!(format("a {"), None);
+    }
+}

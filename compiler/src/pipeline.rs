@@ -1,0 +1,40 @@
+//! The pipeline: read → resolve → emit.
+
+use crate::code::Code;
+use crate::diagnostic::{Path, Report};
+use crate::emit::{self, Artefacts};
+use crate::locate::Located;
+use crate::read::files::Sources;
+use crate::read::{self, Reading};
+use crate::resolve::{self, Outside};
+
+/// What compiling gave.
+pub struct Compiled {
+    /// What was found, right and wrong.
+    pub report: Report,
+    /// Where everything was written.
+    pub located: Located,
+    /// What to write; `None` where something is an error.
+    pub artefacts: Option<Artefacts>,
+}
+
+/// Compiles a spec's folder. `now` in seconds since 1970 is for certificates' dates alone.
+pub fn compile(folder: &std::path::Path, now: i64) -> Compiled {
+    let mut report = Report::new();
+    let sources = match Sources::open(folder) {
+        Ok(sources) => sources,
+        Err(why) => {
+            let says = format!("the folder {} {why}", folder.display());
+            report.find(Code::NotReadable, Path::root(), says).help("`waybill init` writes a first spec");
+            return Compiled { report, located: Located::default(), artefacts: None };
+        }
+    };
+    let Reading { spec, located, whole } = read::read(&sources, &mut report);
+    if !whole {
+        return Compiled { report, located, artefacts: None };
+    }
+    let resolved = resolve::resolve(&spec, &Outside { sources: &sources, now }, &mut report);
+    let artefacts = resolved.map(|resolved| emit::emit(&resolved, &mut report));
+    let artefacts = artefacts.filter(|_| !report.has_errors());
+    Compiled { report, located, artefacts }
+}
