@@ -4,7 +4,7 @@
 //! a file and a span. Printing is in [`render`].
 
 use crate::code::{Code, Severity};
-use crate::locate::Place;
+use crate::locate::{Located, Place};
 use std::fmt;
 
 pub mod machine;
@@ -144,6 +144,14 @@ impl Report {
     /// The findings kept, in the order found.
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.found
+    }
+
+    /// Puts the findings in the order of the files.
+    pub fn sort(&mut self, located: &Located) {
+        self.found.sort_by_cached_key(|found| {
+            let place = machine::place(found, located);
+            (place.file, place.span.start, found.code)
+        });
     }
 
     fn note(&mut self, code: Code, at: Path, place: Option<Place>, says: String) -> &mut Diagnostic {

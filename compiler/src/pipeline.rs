@@ -31,10 +31,12 @@ pub fn compile(folder: &std::path::Path, now: i64) -> Compiled {
     };
     let Reading { spec, located, whole } = read::read(&sources, &mut report);
     if !whole {
+        report.sort(&located);
         return Compiled { report, located, artefacts: None };
     }
     let resolved = resolve::resolve(&spec, &Outside { sources: &sources, now }, &mut report);
     let artefacts = resolved.map(|resolved| emit::emit(&resolved, &mut report));
+    report.sort(&located);
     let artefacts = artefacts.filter(|_| !report.has_errors());
     Compiled { report, located, artefacts }
 }
