@@ -59,7 +59,7 @@ fn crates_import_only_what_they_may() {
 }
 
 /// The packages that the two programs are made of.
-fn product(metadata: &Metadata) -> BTreeSet<&Package> {
+fn product(metadata: &Metadata) -> Vec<&Package> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: BTreeMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
     let roots = ["waybill-compiler", "waybill-server"];

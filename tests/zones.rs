@@ -62,6 +62,18 @@ fn two_builds_are_the_same_octets() {
     }
 }
 
+/// The folder that holds what an example's build writes, for readers who have not built it.
+#[test]
+fn what_stands_beside_the_examples_is_what_they_build() {
+    for example in EXAMPLES {
+        let out = tempfile::tempdir().unwrap();
+        build(&root().join(example), out.path());
+        let committed = root().join(example).join("built");
+        run("diff", &["-r", committed.to_str().unwrap(), out.path().to_str().unwrap()]);
+        run(harness::program("waybill").to_str().unwrap(), &["fmt", "--check", root().join(example).to_str().unwrap()]);
+    }
+}
+
 #[test]
 fn what_bind_serves_is_what_records_json_says() {
     for example in EXAMPLES {

@@ -6,6 +6,7 @@
 //! and a slow look from time to time finds what a file system without notices changed.
 
 use crate::server::Server;
+use crate::snapshot::generation;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use schema::config::{RuntimeConfig, Store};
 use schema::name::SecretRef;
@@ -182,6 +183,15 @@ pub async fn follow(source: Source, server: Arc<Server>) {
     let mut print = fingerprint(&source, &server);
     let mut folders = Folders::new(Arc::clone(&changed));
     folders.watch(&source, &server);
+    // What changed between the first read and this moment was heard by nobody.
+    match source.read().await {
+        Ok(bytes) if generation(&bytes) == server.live.now().generation => {}
+        Ok(bytes) => {
+            server.take(&bytes).await;
+            folders.watch(&source, &server);
+        }
+        Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
+    }
     loop {
         tokio::select! {
             () = changed.notified() => {}
