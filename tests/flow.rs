@@ -118,7 +118,8 @@ fn nobody_relays_and_nobody_sends_as_another() {
     let server = site.serve();
     let mut stranger = smtp(&server);
     stranger.smtp_ok("MAIL FROM:<sender@example.net>", "250");
-    for to in ["someone@example.com", "someone%example.com@example.net", "@example.org:a@example.com", "a@[192.0.2.1]"] {
+    for to in ["someone@example.com", "someone%example.com@example.net", "@example.org:a@example.com", "a@[192.0.2.1]"]
+    {
         let reply = stranger.smtp(&format!("RCPT TO:<{to}>")).unwrap();
         assert!(reply.starts_with("550 5.7.1"), "{to}: {reply}");
     }
@@ -146,7 +147,9 @@ fn a_full_mailbox_says_so_before_the_promise() {
     client.smtp_ok("MAIL FROM:<sender@example.net> SIZE=20000", "250");
     client.smtp_ok("RCPT TO:<ada@example.org>", "452 4.2.2");
     client.smtp_ok("RSET", "250");
-    assert!(client.mail("sender@example.net", &["ada@example.org"], &message("fits", 5_000)).unwrap().starts_with("250"));
+    assert!(
+        client.mail("sender@example.net", &["ada@example.org"], &message("fits", 5_000)).unwrap().starts_with("250")
+    );
     let mut ada = imap(&server, "ada@example.org");
     ada.wait_for("INBOX", 1);
     let big = "x".repeat(8_000);

@@ -31,7 +31,11 @@ fn root() -> PathBuf {
 }
 
 fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(vec!["--locked".into()]).exec().unwrap()
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(vec!["--locked".into()])
+        .exec()
+        .unwrap()
 }
 
 fn files(extensions: &[&str]) -> Vec<PathBuf> {
@@ -84,8 +88,22 @@ fn product(metadata: &Metadata) -> Vec<&Package> {
 #[test]
 fn licences_are_permissive_and_tls_is_rustls() {
     const FINE: [&str; 16] = [
-        "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "Unicode-3.0", "MPL-2.0", "CC0-1.0",
-        "0BSD", "BSL-1.0", "Unlicense", "MIT-0", "CDLA-Permissive-2.0", "OpenSSL", "Apache-2.0 WITH LLVM-exception",
+        "MIT",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "ISC",
+        "Zlib",
+        "Unicode-3.0",
+        "MPL-2.0",
+        "CC0-1.0",
+        "0BSD",
+        "BSL-1.0",
+        "Unlicense",
+        "MIT-0",
+        "CDLA-Permissive-2.0",
+        "OpenSSL",
+        "Apache-2.0 WITH LLVM-exception",
     ];
     let metadata = metadata();
     for package in product(&metadata) {

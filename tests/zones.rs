@@ -43,7 +43,8 @@ fn checkers_find_nothing() {
         build(&root().join(example), out.path());
         for (name, zone) in zones(out.path()) {
             let zone = whole(&zone);
-            let strict = ["-i", "full", "-k", "fail", "-m", "fail", "-M", "fail", "-n", "fail", "-r", "fail", "-S", "fail"];
+            let strict =
+                ["-i", "full", "-k", "fail", "-m", "fail", "-M", "fail", "-n", "fail", "-r", "fail", "-S", "fail"];
             let said = run("named-checkzone", &[&strict[..], &[&name, zone.to_str().unwrap()]].concat());
             assert!(said.trim_end().ends_with("OK"), "{said}");
             run("kzonecheck", &["-o", &format!("{name}."), zone.to_str().unwrap()]);
@@ -95,7 +96,10 @@ fn what_bind_serves_is_what_records_json_says() {
                 served.sort();
                 // Presentation of hex and case may differ; nothing else may.
                 let plain = |values: &[String]| -> Vec<String> {
-                    values.iter().map(|value| if kind == "TLSA" { value.replace(' ', "").to_lowercase() } else { value.clone() }).collect()
+                    values
+                        .iter()
+                        .map(|value| if kind == "TLSA" { value.replace(' ', "").to_lowercase() } else { value.clone() })
+                        .collect()
                 };
                 assert_eq!(plain(&served), plain(&wanted), "{name} {kind}");
                 asked += 1;

@@ -151,7 +151,8 @@ fn run(command: Command) -> io::Result<bool> {
         Command::Check { dir, format, deny } => {
             let Compiled { report, located, .. } = compile(&dir, now());
             tell(&report, &located, format)?;
-            Ok(!report.has_errors() && !(deny.is_some() && report.warnings() > 0))
+            let denied = deny.is_some() && report.warnings() > 0;
+            Ok(!report.has_errors() && !denied)
         }
         Command::Build { dir, out, format } => {
             let Compiled { report, located, artefacts } = compile(&dir, now());

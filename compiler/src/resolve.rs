@@ -12,7 +12,7 @@ pub use hosts::{Host, TlsaData};
 pub use people::People;
 
 use crate::code::Code;
-use crate::diagnostic::{Path, Report, nearest};
+use crate::diagnostic::{Path, Report};
 use crate::read::files::Sources;
 use schema::config;
 use schema::spec::{self, Spec};
@@ -153,17 +153,4 @@ fn one_kind(node: &str, kinds: &[bool], at: Path, report: &mut Report) -> bool {
         report.find(Code::OneKind, at, says).help("write exactly one kind inside");
     }
     count == 1
-}
-
-/// Tells of a name that nothing has.
-fn unknown<'a>(
-    code: Code,
-    at: Path,
-    says: String,
-    known: impl IntoIterator<Item = &'a str>,
-    name: &str,
-    report: &mut Report,
-) {
-    let help = nearest(name, known);
-    report.find(code, at, says).help = help;
 }

@@ -130,7 +130,7 @@ impl Rdata {
 fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
     let octet = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok();
-    (digits.len() % 2 == 0 && text.bytes().all(|d| d.is_ascii_hexdigit()))
+    (digits.len().is_multiple_of(2) && text.bytes().all(|d| d.is_ascii_hexdigit()))
         .then(|| digits.chunks(2).map(octet).collect::<Option<Vec<u8>>>())?
 }
 

@@ -97,17 +97,17 @@ impl Walk<'_> {
             }
             return self.known(node, field, object);
         }
-        if let Some((field, several)) = kind.sequence() {
-            if let Some((name, shape)) = several.iter().find(|(name, _)| *name == node.name) {
-                let slot = Slot { node, field };
-                if let Some((json, place)) = self.only_value(&slot, shape) {
-                    let json = Json::Object(Map::from_iter([(name.clone(), json)]));
-                    let mut spot = Spot::new(at(node));
-                    spot.fields.push((name.as_str().into(), Spot::new(place)));
-                    object.put(field, json, spot);
-                }
-                return;
+        if let Some((field, several)) = kind.sequence()
+            && let Some((name, shape)) = several.iter().find(|(name, _)| *name == node.name)
+        {
+            let slot = Slot { node, field };
+            if let Some((json, place)) = self.only_value(&slot, shape) {
+                let json = Json::Object(Map::from_iter([(name.clone(), json)]));
+                let mut spot = Spot::new(at(node));
+                spot.fields.push((name.as_str().into(), Spot::new(place)));
+                object.put(field, json, spot);
             }
+            return;
         }
         self.unknown(node, kind, parent);
     }

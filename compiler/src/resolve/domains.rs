@@ -1,8 +1,8 @@
 //! Mail domains: their own settings, those that they take from others, and defaults; and what mail's records need.
 
-use super::{Host, Outside, People, unknown};
+use super::{Host, Outside, People};
 use crate::code::Code;
-use crate::diagnostic::{Path, Report};
+use crate::diagnostic::{Path, Report, nearest};
 use crate::zone::{Kind, Rdata};
 use schema::config::Service;
 use schema::name::{Address, DomainName, LocalPart, SecretRef};
@@ -136,7 +136,7 @@ impl<'a> Layers<'a> {
                     if at == start {
                         let says = format!("no domain is called `{like}`");
                         let known: Vec<&str> = spec.domain.iter().map(|domain| domain.name.as_str()).collect();
-                        unknown(Code::UnknownDomain, path, says, known, like.as_str(), report);
+                        report.find(Code::UnknownDomain, path, says).help = nearest(like.as_str(), known);
                     }
                     break;
                 };
@@ -298,7 +298,8 @@ impl<'a> Binding<'a, '_> {
                 None => {
                     let says = format!("no host is called `{}`", host.name);
                     let known: Vec<&str> = names.keys().copied().collect();
-                    unknown(Code::UnknownHost, at.item(n).field("name"), says, known, host.name.as_str(), self.report);
+                    let found = self.report.find(Code::UnknownHost, at.item(n).field("name"), says);
+                    found.help = nearest(host.name.as_str(), known);
                 }
             }
         }
@@ -314,7 +315,7 @@ impl<'a> Binding<'a, '_> {
             if !known().any(|name| name == provider) {
                 let says = format!("no DNS provider is called `{provider}`");
                 let at = at.field("provider");
-                unknown(Code::UnknownProvider, at, says, known().collect::<Vec<_>>(), provider, self.report);
+                self.report.find(Code::UnknownProvider, at, says).help = nearest(provider, known().collect::<Vec<_>>());
             }
         }
         let ttl = dns.ttl.unwrap_or(Period(3600));
@@ -375,7 +376,7 @@ impl<'a> Binding<'a, '_> {
             }
             (_, Err(kind)) => {
                 let says = format!("`{kind}` is no type of record that is known here");
-                let help = crate::diagnostic::nearest(kind, Kind::ALL.map(Kind::name));
+                let help = nearest(kind, Kind::ALL.map(Kind::name));
                 let help = help.unwrap_or_else(|| "A, AAAA, CAA, CNAME, MX, SRV, TLSA and TXT are".to_owned());
                 self.report.find(Code::RecordForm, at.field("type"), says).help(help);
                 None
@@ -584,13 +585,12 @@ impl<'a> Binding<'a, '_> {
             let says = format!("the certificate of `{}` does not cover `{policy_host}`", server.name);
             self.report.find(Code::CertificateOthers, at.clone(), says);
         }
-        if mode == MtaStsMode::Enforce {
-            if let Some(host) = hosts.iter().find(|host| host.self_signed) {
-                let says =
-                    format!("`{}` shows a certificate of its own, so senders that obey do not deliver", host.name);
-                let help = "write `mta-sts \"testing\"` until it has a certificate";
-                self.report.find(Code::EnforceSelfSigned, at.clone(), says).help(help);
-            }
+        if mode == MtaStsMode::Enforce
+            && let Some(host) = hosts.iter().find(|host| host.self_signed)
+        {
+            let says = format!("`{}` shows a certificate of its own, so senders that obey do not deliver", host.name);
+            let help = "write `mta-sts \"testing\"` until it has a certificate";
+            self.report.find(Code::EnforceSelfSigned, at.clone(), says).help(help);
         }
         Some(MtaSts { mode, max_age, at: Some(at) })
     }

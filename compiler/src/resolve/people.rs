@@ -222,11 +222,10 @@ impl<'a> Binding<'a> {
                         self.report.find(Code::UnknownDomain, at, says).help = nearest(address.domain.as_str(), known);
                         continue;
                     }
-                    if self.people.claim(address.clone(), at, What::Alias, self.report) {
-                        if let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n))
-                        {
-                            account.aliases.push(address);
-                        }
+                    if self.people.claim(address.clone(), at, What::Alias, self.report)
+                        && let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n))
+                    {
+                        account.aliases.push(address);
                     }
                 }
             }

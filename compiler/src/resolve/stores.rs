@@ -1,8 +1,8 @@
 //! Which database keeps what.
 
-use super::{one_kind, unknown};
+use super::one_kind;
 use crate::code::Code;
-use crate::diagnostic::{Path, Report};
+use crate::diagnostic::{Path, Report, nearest};
 use schema::config::{Storage, Store};
 use schema::spec::{self, Spec};
 use std::collections::{BTreeSet, HashMap};
@@ -25,8 +25,13 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     let mut used = BTreeSet::new();
     let mut bound = Vec::new();
     for (part, name) in parts {
-        let at = Path::root().field("storage").field(part);
-        bound.push(bind(spec, part, name.as_deref(), at, &mut used, report));
+        let chosen = choose(spec, part, name.as_deref(), report);
+        used.extend(chosen);
+        bound.push(match chosen {
+            Some(chosen) => bind(spec, part, chosen, report),
+            None if spec.store.is_empty() && name.is_none() => Some(Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() }),
+            None => None,
+        });
     }
     for (at, store) in spec.store.iter().enumerate().filter(|(at, _)| !used.contains(at)) {
         if spec.store.len() > 1 {
@@ -47,42 +52,39 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     Some(storage)
 }
 
-fn bind(
-    spec: &Spec,
-    part: &str,
-    name: Option<&str>,
-    at: Path,
-    used: &mut BTreeSet<usize>,
-    report: &mut Report,
-) -> Option<Store> {
+/// Which store keeps a part.
+fn choose(spec: &Spec, part: &str, name: Option<&str>, report: &mut Report) -> Option<usize> {
+    let at = Path::root().field("storage").field(part);
     let names = || spec.store.iter().map(|store| store.name.as_str());
-    let chosen = match (name, spec.store.as_slice()) {
+    match (name, spec.store.as_slice()) {
         (Some(name), stores) => {
             let found = stores.iter().position(|store| store.name == name);
             if found.is_none() {
                 let says = format!("no store is called `{name}`");
-                unknown(Code::UnknownStore, at.clone(), says, names(), name, report);
+                report.find(Code::UnknownStore, at, says).help = nearest(name, names());
             }
-            found?
+            found
         }
         (None, []) => {
             if part == "data" {
                 let says = format!("no store is written, so RocksDB keeps everything in the folder `{DEFAULT_FOLDER}`");
                 report.find(Code::NoStore, Path::root(), says);
             }
-            return Some(Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() });
+            None
         }
-        (None, [_]) => 0,
+        (None, [_]) => Some(0),
         (None, _) => {
             let says = format!("it is not said which store keeps `{part}`");
             let list = names().collect::<Vec<_>>().join("`, `");
             report
                 .find(Code::WhichStore, at, says)
                 .help(format!("write `storage {{ {part} \"…\" }}`, one of `{list}`"));
-            return None;
+            None
         }
-    };
-    used.insert(chosen);
+    }
+}
+
+fn bind(spec: &Spec, part: &str, chosen: usize, report: &mut Report) -> Option<Store> {
     let store = spec.store.get(chosen)?;
     if let Some(path) = &store.rocksdb {
         return Some(Store::Rocksdb { path: path.clone() });

@@ -171,13 +171,13 @@ impl ImapHost {
                 };
                 let flags = convert::flags_of(&flags);
                 let place = (&account, id(mailbox));
-                let stored = mailboxes.flag(place, &uids, (how, &flags), unchanged_since, now).await?;
+                let stored = mailboxes.flag(place, &uids, (how, &flags, unchanged_since), now).await?;
                 let rows = stored.entries.iter().map(convert::row).collect();
                 Ok(Answer::Stored { rows, modified: stored.modified })
             }
             Ask::Copy { mailbox, uids, to, remove } => {
                 let place = (&account, id(mailbox));
-                match mailboxes.copy(place, &uids, (&to, remove), self.quota(), now).await {
+                match mailboxes.copy(place, &uids, (&to, remove), (self.quota(), now)).await {
                     Ok(copied) => Ok(Answer::Copied { uid_validity: copied.uid_validity, pairs: copied.pairs }),
                     Err(MailboxError::Missing) => Ok(no(Code::TryCreate, "there is no such mailbox")),
                     Err(error) => Err(error),
@@ -239,7 +239,7 @@ impl ImapHost {
                 };
                 let (mailboxes, quota) = (self.mailboxes(), self.quota());
                 let place = self.account()?;
-                match mailboxes.append(place, &head.mailbox, (new, octets.freeze()), quota, now).await {
+                match mailboxes.append((place, &head.mailbox), (new, octets.freeze()), quota, now).await {
                     Ok(done) => Ok(Answer::Appended { uid_validity: done.uid_validity, uid: done.uid }),
                     Err(MailboxError::Missing) => Ok(no(Code::TryCreate, "there is no such mailbox")),
                     Err(error) => Err(error),

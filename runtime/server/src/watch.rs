@@ -241,10 +241,10 @@ type Print = (PathBuf, u64, i64, i64, u64);
 fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     let mut prints = BTreeSet::new();
     let mut note = |path: &Path| {
-        if let Ok(facts) = std::fs::metadata(path) {
-            if facts.is_file() {
-                prints.insert((path.to_path_buf(), facts.ino(), facts.mtime(), facts.mtime_nsec(), facts.size()));
-            }
+        if let Ok(facts) = std::fs::metadata(path)
+            && facts.is_file()
+        {
+            prints.insert((path.to_path_buf(), facts.ino(), facts.mtime(), facts.mtime_nsec(), facts.size()));
         }
     };
     match source {

@@ -43,6 +43,16 @@ pub struct Reader {
     logged_in: bool,
 }
 
+/// A literal's announcement at a line's end.
+struct Literal {
+    size: u64,
+    waits: bool,
+    /// Where its `{` is.
+    brace: usize,
+    /// Where its octets begin.
+    start: usize,
+}
+
 impl Reader {
     /// From now on the wider limits hold.
     pub fn log_in(&mut self) {
@@ -99,23 +109,33 @@ impl Reader {
     }
 
     /// The next thing the client sent.
-    pub fn next(&mut self) -> Read {
+    pub fn read(&mut self) -> Read {
+        loop {
+            if let Some(read) = self.command_line() {
+                return read;
+            }
+        }
+    }
+
+    /// What the next line is; `None` where it ends in a literal that the client did not wait with, so that the
+    /// command goes on.
+    fn command_line(&mut self) -> Option<Read> {
         let (line_most, most) = match self.logged_in {
             true => (MAX_LINE, MAX_COMMAND),
             false => (MAX_LINE_BEFORE_LOGIN, MAX_COMMAND_BEFORE_LOGIN),
         };
         let Some(end) = memchr::memchr(b'\n', self.input.get(self.seen..).unwrap_or_default()) else {
             let pending = self.input.len().saturating_sub(self.seen);
-            return if pending > line_most { Read::Lost("the line is too long") } else { Read::More };
+            return Some(if pending > line_most { Read::Lost("the line is too long") } else { Read::More });
         };
         if end > line_most || self.seen + end > most {
-            return Read::Lost("the command is too long");
+            return Some(Read::Lost("the command is too long"));
         }
         let end = self.seen + end;
         if end == self.seen || self.input[end - 1] != b'\r' {
             let line = self.input.split_to(end + 1);
             self.seen = 0;
-            return Read::Refused { tag: parse::tag(&line), flaw: Flaw::Bad("only CRLF ends a line") };
+            return Some(Read::Refused { tag: parse::tag(&line), flaw: Flaw::Bad("only CRLF ends a line") });
         }
         match literal(&self.input[self.seen..end - 1]) {
             None => {
@@ -123,48 +143,42 @@ impl Reader {
                 command.truncate(end - 1);
                 self.seen = 0;
                 self.shrink();
-                Read::Command(command)
+                Some(Read::Command(command))
             }
-            Some((size, waits, brace)) => self.literal(size, waits, self.seen + brace, end + 1, most),
+            Some((size, waits, brace)) => {
+                self.literal(Literal { size, waits, brace: self.seen + brace, start: end + 1 }, most)
+            }
         }
     }
 
-    fn literal(&mut self, size: u64, waits: bool, brace: usize, start: usize, most: usize) -> Read {
+    fn literal(&mut self, literal: Literal, most: usize) -> Option<Read> {
+        let Literal { size, waits, brace, start } = literal;
         let head = self.input.get(..brace).unwrap_or_default();
         if self.logged_in && parse::is_append(head) {
             match parse::append_head(head) {
                 Ok(Some(head)) => {
                     let _ = self.input.split_to(start);
                     self.seen = 0;
-                    return Read::Append { head, size, waits };
+                    return Some(Read::Append { head, size, waits });
                 }
                 // The mailbox's name is the literal.
                 Ok(None) => {}
-                Err(flaw) => return self.refuse(waits, size, start, flaw),
+                Err(flaw) => return Some(self.refuse(waits, size, start, flaw)),
             }
         }
         if !waits && !self.logged_in && size > MAX_LITERAL_MINUS {
-            return Read::Lost("the literal is too large");
+            return Some(Read::Lost("the literal is too large"));
         }
         let limit = if self.logged_in { MAX_LITERAL } else { MAX_LINE_BEFORE_LOGIN };
         match usize::try_from(size).ok().filter(|size| *size <= limit && start + *size <= most) {
-            Some(size) if waits => {
-                // The client sends nothing until we say so; what follows the literal is the command's next line.
-                self.seen = start;
-                self.await_literal(size, true)
-            }
             Some(size) => {
-                self.seen = start;
-                self.await_literal(size, false)
+                // The literal's octets are skipped unseen: CRLF in them ends nothing. What follows them is the
+                // command's next line.
+                self.seen = start + size;
+                waits.then_some(Read::Continue)
             }
-            None => self.refuse(waits, size, start, Flaw::Bad("the literal is too large")),
+            None => Some(self.refuse(waits, size, start, Flaw::Bad("the literal is too large"))),
         }
-    }
-
-    fn await_literal(&mut self, size: usize, waits: bool) -> Read {
-        // The literal's octets are skipped unseen: CRLF in them ends nothing.
-        self.seen += size;
-        if waits { Read::Continue } else { self.next() }
     }
 
     /// A client that waits is told NO or BAD and sends nothing; one that does not has sent the octets already.
@@ -207,24 +221,24 @@ mod tests {
     #[test]
     fn commands_come_whole_with_their_literals() {
         let mut reader = reader(b"a LOGIN {3}\r\nada {2+}\r\n\r\n\r\nb NOOP\r\nc");
-        assert_eq!(reader.next(), Read::Continue);
-        assert_eq!(reader.next(), Read::Command(Bytes::from_static(b"a LOGIN {3}\r\nada {2+}\r\n\r\n")));
-        assert_eq!(reader.next(), Read::Command(Bytes::from_static(b"b NOOP")));
-        assert_eq!(reader.next(), Read::More);
+        assert_eq!(reader.read(), Read::Continue);
+        assert_eq!(reader.read(), Read::Command(Bytes::from_static(b"a LOGIN {3}\r\nada {2+}\r\n\r\n")));
+        assert_eq!(reader.read(), Read::Command(Bytes::from_static(b"b NOOP")));
+        assert_eq!(reader.read(), Read::More);
     }
 
     #[test]
     fn append_stops_at_its_message() {
         let mut reader = reader(b"a APPEND {5+}\r\nINBOX (\\Seen) {310}\r\n");
-        assert!(matches!(reader.next(), Read::Append { size: 310, waits: true, head } if head.mailbox == "INBOX"));
-        assert_eq!(reader.next(), Read::More);
+        assert!(matches!(reader.read(), Read::Append { size: 310, waits: true, head } if head.mailbox == "INBOX"));
+        assert_eq!(reader.read(), Read::More);
     }
 
     #[test]
     fn what_is_too_large_is_refused() {
-        assert!(matches!(reader(b"a LOGIN {99999999}\r\n").next(), Read::Refused { tag: Some(_), .. }));
-        assert!(matches!(reader(b"a LOGIN {99999999+}\r\n").next(), Read::Lost(_)));
-        assert!(matches!(reader(b"a NOOP\n").next(), Read::Refused { .. }));
-        assert!(matches!(reader(&vec![b'a'; MAX_LINE + 2]).next(), Read::Lost(_)));
+        assert!(matches!(reader(b"a LOGIN {99999999}\r\n").read(), Read::Refused { tag: Some(_), .. }));
+        assert!(matches!(reader(b"a LOGIN {99999999+}\r\n").read(), Read::Lost(_)));
+        assert!(matches!(reader(b"a NOOP\n").read(), Read::Refused { .. }));
+        assert!(matches!(reader(&vec![b'a'; MAX_LINE + 2]).read(), Read::Lost(_)));
     }
 }

@@ -280,7 +280,7 @@ impl ImapSession {
             self.bye("the server is stopping, come back soon");
             return true;
         }
-        match self.reader.next() {
+        match self.reader.read() {
             Read::More => return false,
             Read::Continue => self.say("+ go on"),
             Read::Command(octets) => match parse::command(&octets) {

@@ -46,7 +46,7 @@ pub async fn rows(
             let seen = Flags { system: Flags::SEEN, keywords: Vec::new() };
             let now = crate::clock::now();
             let place = (account, mailbox);
-            let stored = mailboxes.flag(place, &now_seen, (How::Add, &seen), None, now).await?.entries;
+            let stored = mailboxes.flag(place, &now_seen, (How::Add, &seen, None), now).await?.entries;
             for entry in &mut entries {
                 if let Some(new) = stored.iter().find(|new| new.uid == entry.uid) {
                     *entry = new.clone();

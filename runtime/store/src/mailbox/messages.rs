@@ -108,8 +108,7 @@ impl Mailboxes {
     /// [`MailboxError::Missing`], [`MailboxError::OverQuota`], or the store's.
     pub async fn append(
         &self,
-        account: &Address,
-        name: &str,
+        (account, name): (&Address, &str),
         (message, octets): (NewMessage, Bytes),
         quota: Option<u64>,
         now: i64,
@@ -136,8 +135,7 @@ impl Mailboxes {
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
-        (how, flags): (How, &Flags),
-        unchanged_since: Option<u64>,
+        (how, flags, unchanged_since): (How, &Flags, Option<u64>),
         now: i64,
     ) -> Result<Stored, MailboxError> {
         for _ in 0..TRIES {
@@ -187,14 +185,13 @@ impl Mailboxes {
         (account, mailbox): (&Address, u32),
         uids: &[u32],
         (to, remove): (&str, bool),
-        quota: Option<u64>,
-        now: i64,
+        (quota, now): (Option<u64>, i64),
     ) -> Result<Copied, MailboxError> {
         let mut copied = Copied { uid_validity: 0, pairs: Vec::with_capacity(uids.len()) };
         let target = self.named(account, to, now).await?;
         copied.uid_validity = target.row.uid_validity;
         for uids in uids.chunks(BATCH_MESSAGES) {
-            self.copy_some((account, mailbox), uids, (target.id, remove), (quota, now), &mut copied.pairs).await?;
+            self.copy_some((account, mailbox), uids, (target.id, remove, quota, now), &mut copied.pairs).await?;
         }
         Ok(copied)
     }
@@ -203,8 +200,7 @@ impl Mailboxes {
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
-        (target, remove): (u32, bool),
-        (quota, now): (Option<u64>, i64),
+        (target, remove, quota, now): (u32, bool, Option<u64>, i64),
         pairs: &mut Vec<(u32, u32)>,
     ) -> Result<(), MailboxError> {
         for _ in 0..TRIES {
@@ -237,7 +233,7 @@ impl Mailboxes {
         let uids: Vec<u32> = self.entries(account, from).await?.into_iter().map(|entry| entry.uid).collect();
         let mut pairs = Vec::new();
         for uids in uids.chunks(BATCH_MESSAGES) {
-            self.copy_some((account, from), uids, (to, true), (None, now), &mut pairs).await?;
+            self.copy_some((account, from), uids, (to, true, None, now), &mut pairs).await?;
         }
         Ok(())
     }

@@ -82,6 +82,7 @@ impl Dialog {
             mechanisms: vec![Mechanism::Plain],
             append_limit: 1000,
         };
+        #[allow(clippy::disallowed_methods, reason = "a test's time begins somewhere")]
         let now = Instant::now();
         let mut dialog =
             Dialog { session: ImapSession::new(config, tls, [1; 32], now), now, said: String::new(), closed: false };
