@@ -138,7 +138,9 @@ pub fn authors(header: &[u8]) -> Result<Vec<String>, OneFrom> {
     let found = fields(header, "From");
     let [only] = found.as_slice() else { return Err(OneFrom) };
     let list = mailboxes(only.as_bytes());
-    let text = |octets: &Option<Vec<u8>>| octets.as_deref().map(|octets| String::from_utf8_lossy(octets).into_owned());
+    let text = |octets: &Option<Vec<u8>>| {
+        octets.as_deref().filter(|octets| !octets.is_empty()).map(|octets| String::from_utf8_lossy(octets).into_owned())
+    };
     let address = |mailbox: &Mailbox| Some(format!("{}@{}", text(&mailbox.mailbox)?, text(&mailbox.host)?));
     let addresses: Vec<String> = list.iter().filter_map(address).collect();
     if addresses.is_empty() || addresses.len() != list.len() { Err(OneFrom) } else { Ok(addresses) }
@@ -268,13 +270,12 @@ fn mailboxes(value: &[u8]) -> Vec<Mailbox> {
                 now.local = Some(now.words.join(&b""[..]));
                 now.words.clear();
             }
-            Piece::Sign(b',') if now.angle && now.local.is_none() && now.words.is_empty() => {}
-            Piece::Sign(b',') => now.finish(&mut list),
-            // Within brackets it ends a source route, which nobody wants told.
-            Piece::Sign(b':') if now.angle => {
+            // Within brackets they are a source route's, which nobody wants told.
+            Piece::Sign(b',' | b':') if now.angle => {
                 now.words.clear();
                 now.local = None;
             }
+            Piece::Sign(b',') => now.finish(&mut list),
             Piece::Sign(b':') => {
                 let group = Mailbox { mailbox: Some(now.words.join(&b' ')), ..Mailbox::default() };
                 now = Reading::default();
