@@ -61,7 +61,7 @@ pub struct Host {
     /// Which services it offers on which ports. Left out: smtp 25, submissions 465, imaps 993, https 443.
     #[serde(default)]
     pub listen: Option<Listen>,
-    /// How it reaches other servers.
+    /// How it reaches other servers. Left out: from its addresses, unless `bind` says that they are elsewhere.
     #[serde(default)]
     pub outbound: Option<Outbound>,
     /// Its keys and certificates. Left out: self-signed, with a warning.

@@ -28,7 +28,7 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// What it listens on, sorted.
     pub listeners: Vec<Listener>,
-    /// Where its connections come from, if not from its addresses.
+    /// Where its connections come from; empty: as the system chooses.
     pub outbound: Vec<IpAddr>,
     /// Keys and certificates for the server.
     pub tls: config::Tls,
@@ -133,7 +133,7 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         name: host.name.clone(),
         addresses: host.address.clone(),
         listeners,
-        outbound: host.outbound.as_ref().map(|outbound| outbound.source.clone()).unwrap_or_default(),
+        outbound: sources(host),
         tls: config::Tls {
             certificates: pairs
                 .map(|pair| config::Certificate { cert: pair.cert.clone(), key: pair.key.clone() })
@@ -146,6 +146,20 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         postmaster: None,
         at,
     }
+}
+
+/// Where a host's connections come from: what is written; or, where the listeners bind to the host's own addresses,
+/// so that these are known to be the machine's, the first of each family, since SPF names them.
+fn sources(host: &spec::Host) -> Vec<IpAddr> {
+    if let Some(outbound) = &host.outbound {
+        return outbound.source.clone();
+    }
+    let bound = host.listen.as_ref().is_some_and(|listen| !listen.bind.is_empty());
+    // The system itself chooses the usual loopback address, and another where that does not lead.
+    let usual = |address: &&IpAddr| **address != Ipv4Addr::LOCALHOST && **address != Ipv6Addr::LOCALHOST;
+    let own: Vec<&IpAddr> = host.address.iter().filter(|_| !bound).filter(usual).collect();
+    let first = |v4: bool| own.iter().find(|address| address.is_ipv4() == v4).map(|address| **address);
+    [first(true), first(false)].into_iter().flatten().collect()
 }
 
 fn needs_certificate(tls: &spec::Tls, tlsa: &BTreeSet<TlsaData>, at: &Path, report: &mut Report) {

@@ -5,12 +5,17 @@ use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::spf::verify::SpfParameters;
+use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, MessageAuthenticator, SpfResult,
+    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, DnsError, Error, MessageAuthenticator,
+    Parameters, ResolverCache, SpfResult, Txt,
 };
 use schema::name::DomainName;
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one question to one name server may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -147,7 +152,17 @@ impl Authenticator {
         let from = message.from.first().map_or("", String::as_str);
         let results = results.with_dkim_results(&dkim, from);
         let domain = mail_from.rsplit_once('@').map_or(helo, |(_, domain)| domain);
-        let dmarc = self.0.verify_dmarc(DmarcParameters::new(&message, &dkim, domain, &spf)).await;
+        let parameters = || DmarcParameters::new(&message, &dkim, domain, &spf);
+        let mut dmarc = self.0.verify_dmarc(parameters()).await;
+        if is_temporary(&dmarc) {
+            // RFC 9989 §4.10 also asks the domains above, up to the top one. Where their servers fail, a message
+            // whose own domain vouches for it is still good: without them only less is in line with the From.
+            let above = Above::of(from.rsplit_once('@').map_or("", |(_, domain)| domain));
+            let again = self.0.verify_dmarc(Parameters::new(parameters()).with_txt_cache(&above)).await;
+            if dmarc_of(&again) == Dmarc::Pass {
+                dmarc = again;
+            }
+        }
         let mut results = results.with_dmarc_result(&dmarc);
         let arc = self.0.verify_arc(&message).await;
         if let Some(set) = arc.sets().last() {
@@ -166,21 +181,51 @@ impl Authenticator {
     }
 }
 
+/// Answers that the domains above one have no DMARC record.
+struct Above(HashMap<Box<str>, Txt>);
+
+impl Above {
+    fn of(domain: &str) -> Above {
+        let mut names = HashMap::new();
+        let mut rest = domain;
+        while let Some((_, above)) = rest.split_once('.') {
+            let none = Error::Dns(DnsError::RecordNotFound(ResponseCode::NXDomain));
+            names.insert(format!("_dmarc.{above}.").into_boxed_str(), Txt::Error(none));
+            rest = above;
+        }
+        Above(names)
+    }
+}
+
+impl ResolverCache<Box<str>, Txt> for Above {
+    fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+    {
+        self.0.get(name).cloned()
+    }
+    fn remove<Q: Hash + Eq + ?Sized>(&self, _: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+    {
+        None
+    }
+    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
+}
+
+fn is_temporary(output: &mail_auth::DmarcOutput) -> bool {
+    matches!(output.result(), DmarcResult::TempError(_))
+}
+
 fn dmarc_of(output: &mail_auth::DmarcOutput) -> Dmarc {
-    let record = output.dmarc_record();
-    if record.is_none() && !matches!(output.result(), DmarcResult::TempError(_)) {
+    if output.dmarc_record().is_none() && !is_temporary(output) {
         return Dmarc::None;
     }
+    // The step less that `t=y` asks for (RFC 9989 §4.7) is in it already.
     let wish = match output.policy() {
         Policy::Reject => Wish::Reject,
         Policy::Quarantine => Wish::Quarantine,
         Policy::None | Policy::Unspecified => Wish::None,
-    };
-    // RFC 9989 §4.7: `t=y` asks for one step less than the policy.
-    let wish = match (wish, record.is_some_and(|record| record.t)) {
-        (Wish::Reject, true) => Wish::Quarantine,
-        (Wish::Quarantine, true) => Wish::None,
-        (wish, _) => wish,
     };
     match output.result() {
         DmarcResult::Pass => Dmarc::Pass,

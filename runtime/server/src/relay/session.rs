@@ -130,7 +130,8 @@ impl From<io::Error> for Stop {
 }
 
 fn said(reply: &Reply, peer: &Peer) -> Failure {
-    failure(&reply.status(), &reply.text(), Some((peer.name.clone(), format!("{} {}", reply.code(), reply.text()))))
+    let words = format!("{} {} {}", reply.code(), reply.status(), reply.text());
+    failure(&reply.status(), &reply.text(), Some((peer.name.clone(), words)))
 }
 
 async fn attempt(

@@ -1,0 +1,159 @@
+//! Two servers that find each other by the zones that the compiler emitted, served by a BIND.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use harness::bind::Bind;
+use harness::client::Client;
+use harness::{Ports, Server, message, program, waybill};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// One of the two: its spec, built zone and whereabouts. Loopback addresses of its own let it use port 25, where
+/// mail to others goes.
+struct Peer {
+    folder: TempDir,
+    domain: &'static str,
+    account: String,
+    password: String,
+    ports: Ports,
+    zone: PathBuf,
+}
+
+impl Peer {
+    fn new(domain: &'static str, last: u8) -> Peer {
+        let folder = tempfile::tempdir().unwrap();
+        let [high, low] = u16::try_from(std::process::id() % 60_000).unwrap().to_be_bytes();
+        let address: IpAddr = [127, 1 + high % 250, low.max(1), last].into();
+        let (spec, host) = (folder.path().join("spec"), format!("mail.{domain}"));
+        let made = waybill(&[
+            "init", spec.to_str().unwrap(), "--domain", domain, "--host", &host, "--address", &address.to_string(),
+            "--account", "ada",
+        ]);
+        let said = String::from_utf8(made.stdout).unwrap();
+        let password = said.lines().find_map(|line| line.trim().strip_prefix("password")).unwrap().trim().to_owned();
+        let text = std::fs::read_to_string(spec.join("mail.kdl")).unwrap();
+        std::fs::write(spec.join("mail.kdl"), text + "queue { retry \"1s\"; retry-most \"2s\"; }\n").unwrap();
+        let out = folder.path().join("out");
+        let built = waybill(&["build", spec.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let zone = out.join(format!("zones/{domain}.zone"));
+        whole(&zone);
+        let ports = Ports { address, smtp: 25, submission: 587, submissions: 465, imap: 143, imaps: 993, https: 443, http: 0 };
+        Peer { folder, domain, account: format!("ada@{domain}"), password, ports, zone }
+    }
+
+    fn serve(&self, dns: &Bind) -> Server {
+        let mut command = Command::new(program("waybilld"));
+        command.arg("serve").arg("--spec").arg(self.folder.path().join("spec"));
+        command.arg("--resolver").arg(dns.address.to_string());
+        Server::start(command, self.ports)
+    }
+
+    fn submit(&self, to: &str, subject: &str) {
+        let mut client = Client::connect_tls(self.ports.at(self.ports.submissions)).unwrap();
+        client.reply().unwrap();
+        client.smtp_ok("EHLO laptop.example", "250");
+        let plain = harness::base64(format!("\0{}\0{}", self.account, self.password).as_bytes());
+        client.smtp_ok(&format!("AUTH PLAIN {plain}"), "235");
+        let text = message(subject, 3000).replace("sender@example.net", &self.account).replace("ada@example.org", to);
+        let reply = client.mail(&self.account, &[to], &text).unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+
+    fn imap(&self) -> Client {
+        let mut client = Client::connect_tls(self.ports.at(self.ports.imaps)).unwrap();
+        client.line().unwrap();
+        client.imap_ok(&format!("LOGIN {} \"{}\"", self.account, self.password));
+        client
+    }
+
+    /// The octets of the message of that number, once it is there.
+    fn read(&self, number: u32) -> String {
+        let mut client = self.imap();
+        client.wait_for("INBOX", number);
+        let fetched = client.imap_ok(&format!("FETCH {number} BODY.PEEK[]"));
+        fetched.into_iter().find(|line| line.contains("BODY[]")).unwrap()
+    }
+}
+
+/// Puts a zone's SOA and NS before its records.
+fn whole(zone: &Path) {
+    let text = std::fs::read_to_string(zone).unwrap();
+    let (head, records) = text.split_at(text.match_indices('\n').nth(1).unwrap().0 + 1);
+    let soa = "@ 3600 IN SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 300\n@ 3600 IN NS ns.invalid.\n";
+    std::fs::write(zone, format!("{head}{soa}{records}")).unwrap();
+}
+
+#[test]
+fn mail_between_two_servers_is_authentic_and_arrives_once() {
+    let (a, b) = (Peer::new("a.example", 2), Peer::new("b.example", 3));
+    let dns = Bind::serve(&[(a.domain.to_owned(), a.zone.clone()), (b.domain.to_owned(), b.zone.clone())]);
+    let at_a = a.serve(&dns);
+    let at_b = b.serve(&dns);
+
+    a.submit(&b.account, "authentic");
+    let got = b.read(1);
+    let results = got.split("Authentication-Results: ").nth(1).unwrap();
+    let results = results.split("\r\nReceived:").next().unwrap();
+    assert!(results.contains("spf=pass"), "{results}");
+    assert!(results.contains("dmarc=pass"), "{results}");
+    assert_eq!(results.matches("dkim=pass").count(), 2, "{results}");
+    // `init` names the keys by month and algorithm: 202611e is ed25519, 202611r is RSA.
+    for end in ["e header.b", "r header.b"] {
+        assert!(results.contains(end), "{results}");
+    }
+    assert!(got.contains("with ESMTPS"), "not under TLS: {got}");
+
+    // With B stopped, A retries until B is back; B gets it once.
+    assert!(at_b.stop());
+    let mark = at_a.log_mark();
+    a.submit(&b.account, "patient");
+    at_a.wait_for_log("deferred", mark);
+    let mark = at_a.log_mark();
+    at_a.wait_for_log("deferred", mark);
+    let at_b = b.serve(&dns);
+    assert!(b.read(2).contains("Subject: patient"));
+    a.submit(&b.account, "after");
+    assert!(b.read(3).contains("Subject: after"));
+    // A mailbox that is not there: one report, well formed, and none about it.
+    a.submit("nobody@b.example", "lost");
+    let report = a.read(1);
+    for part in [
+        "Return-Path: <>\r\n",
+        "multipart/report",
+        "report-type=delivery-status",
+        "Reporting-MTA: dns; mail.a.example\r\n",
+        "Final-Recipient: rfc822; nobody@b.example\r\n",
+        "Action: failed\r\n",
+        "Status: 5.1.1\r\n",
+        "Remote-MTA: dns; mail.b.example\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 <nobody@b.example> ",
+        "Subject: lost\r\n",
+    ] {
+        assert!(report.contains(part), "no {part:?} in {report}");
+    }
+    parses_as_report(&report);
+    a.submit(&b.account, "last");
+    assert!(b.read(4).contains("Subject: last"));
+    let counted = a.imap().imap_ok("STATUS INBOX (MESSAGES)").join("");
+    assert!(counted.contains("MESSAGES 1"), "{counted}");
+    drop((at_a, at_b));
+}
+
+/// Python's standard library reads it as RFC 3464 has it.
+fn parses_as_report(fetched: &str) {
+    let start = fetched.find("Return-Path").unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &fetched[start..]).unwrap();
+    let script = "import sys, email, email.policy\n\
+        m = email.message_from_binary_file(open(sys.argv[1], 'rb'), policy=email.policy.SMTP)\n\
+        assert m.get_content_type() == 'multipart/report', m.get_content_type()\n\
+        text, status, original = list(m.iter_parts())\n\
+        assert text.get_content_type() == 'text/plain'\n\
+        assert status.get_content_type() == 'message/delivery-status'\n\
+        assert original.get_content_type() in ('message/rfc822', 'text/rfc822-headers')\n\
+        fields = status.get_payload()\n\
+        assert len(fields) == 2 and fields[0]['Reporting-MTA'] and fields[1]['Action'] == 'failed', fields\n";
+    harness::run("python3", &["-c", script, file.path().to_str().unwrap()]);
+}
