@@ -1,0 +1,266 @@
+//! What was acknowledged is there, once and whole: after `kill -9` at random moments, after losing every write that
+//! was not synced, and by the order of system calls.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use harness::client::Client;
+use harness::{Ports, Server, Site, message, program, run};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+const KILLS: u32 = 100;
+
+/// xorshift64: moments that differ, the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % most
+    }
+}
+
+/// A message's octets follow from its name, so that a part of another, or half of it, is found out.
+fn text(id: &str) -> String {
+    let number: usize = id.bytes().map(usize::from).sum();
+    // One in thirty is larger than what is kept within the database's own log.
+    let size = if number.is_multiple_of(30) { 400_000 } else { 500 + number * 37 % 20_000 };
+    message(id, size)
+}
+
+/// Names of messages that were acknowledged.
+#[derive(Clone, Default)]
+struct Load {
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    next: Arc<AtomicU32>,
+}
+
+impl Load {
+    fn name(&self, kind: &str) -> String {
+        format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sends until the connection breaks.
+    fn smtp(&self, ports: Ports) -> JoinHandle<()> {
+        let load = self.clone();
+        thread::spawn(move || {
+            let send = || -> std::io::Result<()> {
+                let mut client = Client::connect(ports.at(ports.smtp))?;
+                client.reply()?;
+                client.smtp("EHLO client.example.net")?;
+                loop {
+                    let id = load.name("smtp");
+                    let reply = client.mail("sender@example.net", &["ada@example.org"], &text(&id))?;
+                    assert!(reply.starts_with("250"), "{reply}");
+                    load.acknowledged.lock().unwrap().push(id);
+                }
+            };
+            let _ = send();
+        })
+    }
+
+    fn append(&self, ports: Ports) -> JoinHandle<()> {
+        let load = self.clone();
+        thread::spawn(move || {
+            let send = || -> std::io::Result<()> {
+                let mut client = Client::connect_tls(ports.at(ports.imaps))?;
+                client.line()?;
+                client.imap(&format!("LOGIN ada@example.org \"{}\"", harness::PASSWORD))?;
+                loop {
+                    let id = load.name("append");
+                    let text = text(&id);
+                    let said = client.imap(&format!("APPEND INBOX {{{}+}}\r\n{text}", text.len()))?;
+                    assert!(said.last().unwrap().contains(" OK "), "{said:?}");
+                    load.acknowledged.lock().unwrap().push(id);
+                }
+            };
+            let _ = send();
+        })
+    }
+
+    fn start(&self, ports: Ports) -> Vec<JoinHandle<()>> {
+        vec![self.smtp(ports), self.smtp(ports), self.smtp(ports), self.append(ports), self.append(ports)]
+    }
+
+    /// Every acknowledged message is in the mailbox once and whole, and no other more than once.
+    fn verify(&self, server: &Server) {
+        let wanted: BTreeSet<String> = self.acknowledged.lock().unwrap().iter().cloned().collect();
+        let mut client = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
+        client.line().unwrap();
+        client.login("ada@example.org");
+        client.wait_for("INBOX", u32::try_from(wanted.len()).unwrap());
+        // What the queue still holds is delivered by now, or comes with the next looks.
+        let until = Instant::now() + harness::PATIENCE;
+        loop {
+            client.imap_ok("NOOP");
+            let mut count: BTreeMap<String, u32> = BTreeMap::new();
+            for fetched in client.imap_ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])") {
+                if let Some(subject) = fetched.split("Subject: ").nth(1) {
+                    *count.entry(subject.split("\r\n").next().unwrap().to_owned()).or_default() += 1;
+                }
+            }
+            let twice: Vec<_> = count.iter().filter(|(_, count)| **count > 1).collect();
+            assert!(twice.is_empty(), "more than once: {twice:?}");
+            let missing: Vec<_> = wanted.iter().filter(|id| !count.contains_key(*id)).collect();
+            if missing.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < until, "acknowledged and lost: {missing:?}");
+        }
+        let mut seen = 0;
+        for fetched in client.imap_ok("UID FETCH 1:* (BODY.PEEK[])") {
+            if let Some(subject) = fetched.split("Subject: ").nth(1) {
+                let id = subject.split("\r\n").next().unwrap();
+                assert!(fetched.contains(&text(id)), "{id} is not whole");
+                seen += 1;
+            }
+        }
+        assert!(seen >= wanted.len());
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
+    let site = Site::with_accounts(&["ada"]);
+    let load = Load::default();
+    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    for round in 1..=KILLS {
+        let server = site.serve();
+        if round % 20 == 0 {
+            load.verify(&server);
+        }
+        let threads = load.start(site.ports);
+        // The moment is what is tested, not waited for.
+        thread::park_timeout(Duration::from_millis(random.below(250)));
+        server.kill();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
+    let server = site.serve();
+    load.verify(&server);
+    let count = load.acknowledged.lock().unwrap().len();
+    assert!(count > 500, "only {count} messages were acknowledged");
+}
+
+/// Builds the library that keeps what was synced.
+fn fault_layer(folder: &Path) -> PathBuf {
+    let library = folder.join("unsynced.so");
+    let source = harness::root().join("tests/crash/unsynced.c");
+    let arguments = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library.to_str().unwrap(), source.to_str().unwrap(), "-ldl"];
+    run("gcc", &arguments);
+    library
+}
+
+/// Makes the data folder what a power failure would have left.
+fn lose_unsynced(data: &Path, shadow: &Path) {
+    fs::remove_dir_all(data).unwrap();
+    fs::create_dir_all(data).unwrap();
+    let names = fs::read_to_string(shadow.join("names")).unwrap_or_default();
+    let mut folders: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for listing in names.split("folder ").skip(1).filter(|listing| listing.ends_with("end\n")) {
+        let (path, rest) = listing.split_once('\n').unwrap();
+        let files = rest.lines().filter_map(|line| line.strip_prefix("file ")?.split_once(' '));
+        folders.insert(path, files.collect());
+    }
+    for (path, files) in folders {
+        fs::create_dir_all(path).unwrap();
+        for (inode, name) in files {
+            let to = Path::new(path).join(name);
+            match fs::copy(shadow.join("inodes").join(inode), &to) {
+                Ok(_) => {}
+                // Its name was synced, its octets never were.
+                Err(_) => drop(fs::File::create(&to).unwrap()),
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_with_every_write_that_was_not_synced() {
+    let site = Site::with_accounts(&["ada"]);
+    let tools = tempfile::tempdir().unwrap();
+    let library = fault_layer(tools.path());
+    let load = Load::default();
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    let data = site.path().canonicalize().unwrap().join("data");
+    for round in 0..15 {
+        let shadow = tools.path().join(format!("shadow{round}"));
+        for part in ["inodes", "grave"] {
+            fs::create_dir_all(shadow.join(part)).unwrap();
+        }
+        // What an earlier round left is durable.
+        seed(&data, &shadow);
+        let mut command = Command::new(program("waybilld"));
+        command.arg("serve").arg("--spec").arg(site.path());
+        command.env("LD_PRELOAD", &library).env("UNSYNCED_DATA", &data).env("UNSYNCED_SHADOW", &shadow);
+        let server = Server::start(command, site.ports);
+        let threads = load.start(site.ports);
+        thread::park_timeout(Duration::from_millis(100 + random.below(400)));
+        server.kill();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        lose_unsynced(&data, &shadow);
+        fs::remove_dir_all(&shadow).unwrap();
+        if round % 5 == 4 {
+            load.verify(&site.serve());
+        }
+    }
+    let count = load.acknowledged.lock().unwrap().len();
+    assert!(count > 100, "only {count} messages were acknowledged");
+}
+
+fn seed(data: &Path, shadow: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let mut names = format!("folder {}\n", data.display());
+    for entry in fs::read_dir(data).into_iter().flatten().flatten() {
+        let inode = entry.metadata().unwrap().ino();
+        fs::copy(entry.path(), shadow.join("inodes").join(inode.to_string())).unwrap();
+        names += &format!("file {inode} {}\n", entry.file_name().to_str().unwrap());
+    }
+    fs::write(shadow.join("names"), names + "end\n").unwrap();
+}
+
+#[test]
+fn a_sync_stands_between_the_final_dot_and_the_250() {
+    let site = Site::with_accounts(&["ada"]);
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-ttt", "-s", "8192", "-e", "trace=fsync,fdatasync,read,recvfrom,write,sendto,writev", "-o"]);
+    command.arg(&trace).arg(program("waybilld")).arg("serve").arg("--spec").arg(site.path());
+    let server = Server::start(command, site.ports);
+    let mut client = Client::connect(site.ports.at(site.ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    for n in 0..5 {
+        client.smtp_ok("MAIL FROM:<x@example.net>", "250");
+        client.smtp_ok("RCPT TO:<ada@example.org>", "250");
+        client.smtp_ok("DATA", "354");
+        client.send(message(&format!("m{n}"), 2000)).unwrap();
+        client.send("the end\r\n.\r\n").unwrap();
+        assert!(client.reply().unwrap().starts_with("250"));
+    }
+    client.smtp_ok("QUIT", "221");
+    run("pkill", &["-TERM", "-P", &server.id().to_string()]);
+    server.wait_for_log("stopped", 0);
+    drop(server);
+    // In the order of the trace: the octets with the final dot come in, a sync returns, the 250 goes out.
+    let text = fs::read_to_string(&trace).unwrap();
+    let (mut dot, mut synced, mut promises) = (false, false, 0);
+    for line in text.lines() {
+        if line.contains("the end\\r\\n.\\r\\n") {
+            (dot, synced) = (true, false);
+        } else if (line.contains("fdatasync") || line.contains("fsync")) && line.trim_end().ends_with("= 0") {
+            synced = synced || dot;
+        } else if line.contains("250 2.0.0 queued as") {
+            assert!(dot && synced, "a promise without a sync:\n{line}");
+            (dot, synced, promises) = (false, false, promises + 1);
+        }
+    }
+    assert_eq!(promises, 5, "{text}");
+}
