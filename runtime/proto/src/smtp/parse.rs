@@ -137,8 +137,14 @@ fn parameters(text: &str) -> impl Iterator<Item = (String, Option<&str>)> {
     })
 }
 
+/// A parameter that is not known, or that has a wrong value.
 fn unknown(name: &str) -> Reply {
-    Reply::new(555, Some((5, 5, 4)), &format!("the parameter {name} is not known, or not with this value"))
+    match name {
+        "SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "NOTIFY" | "ORCPT" => {
+            Reply::new(501, Some((5, 5, 4)), &format!("the parameter {name} cannot have this value here"))
+        }
+        _ => Reply::new(555, Some((5, 5, 4)), &format!("the parameter {name} is not known")),
+    }
 }
 
 fn mail(rest: &str) -> Result<Command, Reply> {
