@@ -1,0 +1,243 @@
+//! The pages of `tests/spec` are the manual of the language, and tests: each `kdl` block is compiled, and the blocks
+//! that follow it say what must come of it.
+//!
+//! - `kdl` is `mail.kdl`; what it lacks of version, host and store is appended. `file NAME` is another file.
+//! - `zone` lines must stand in the zones as they are; `no-zone` words must not stand there.
+//! - `runtime` is JSON that must be a part of `runtime.json`.
+//! - `error` and `warning` lines, `CODE FILE:LINE:COLUMN words`, must be found: all errors, and these warnings.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use compiler::code::{Code, Severity};
+use compiler::diagnostic::machine;
+use compiler::pipeline::{Compiled, compile};
+use harness::root;
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+/// Codes whose cause no page can hold: files that are too large or not there, chains of files, certificates, and a
+/// mistake of the compiler itself. `compiler`'s own tests and the tests below show them.
+const ELSEWHERE: [&str; 6] = ["W0102", "W0109", "W0123", "W0407", "W0408", "W0409"];
+
+#[derive(Default)]
+struct Case {
+    line: usize,
+    files: Vec<(String, String)>,
+    zone: Vec<String>,
+    no_zone: Vec<String>,
+    runtime: Option<Json>,
+    errors: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn cases(page: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut lines = page.lines().enumerate();
+    while let Some((number, line)) = lines.next() {
+        let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) else { continue };
+        let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+        let text = block.join("\n") + "\n";
+        let list = || block.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        if kind == "kdl" {
+            cases.push(Case { line: number + 1, files: vec![("mail.kdl".into(), text)], ..Case::default() });
+            continue;
+        }
+        let case = cases.last_mut().unwrap();
+        match kind.split_once(' ').unwrap_or((kind, "")) {
+            ("file", name) => case.files.push((name.to_owned(), text)),
+            ("zone", _) => case.zone = list(),
+            ("no-zone", _) => case.no_zone = list(),
+            ("runtime", _) => case.runtime = Some(serde_json::from_str(&text).unwrap()),
+            ("error", _) => case.errors = list(),
+            ("warning", _) => case.warnings = list(),
+            _ => panic!("line {number}: what is a `{kind}` block?"),
+        }
+    }
+    cases
+}
+
+const HOST: &str = "host \"mail.example.org\" { address \"192.0.2.25\"; }\n";
+const STORE: &str = "store \"local\" { rocksdb \"data\"; }\n";
+
+fn compiled(case: &Case) -> Compiled {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in &case.files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut text = text.clone();
+        if name == "mail.kdl" && !case.files.iter().any(|(_, text)| text.contains("bare spec")) {
+            for (node, default) in [("waybill ", "waybill 1\n"), ("host ", HOST), ("store ", STORE)] {
+                let has = |text: &str| text.lines().any(|line| line.starts_with(node));
+                if !has(&text) {
+                    text += default;
+                }
+            }
+        }
+        fs::write(path, text).unwrap();
+    }
+    compile(folder.path(), 1_795_478_400)
+}
+
+/// `W0101 mail.kdl:1:2 words`, for what has a place.
+fn told(compiled: &Compiled, severity: Severity) -> Vec<String> {
+    let of = compiled.report.diagnostics().iter().filter(|found| found.severity() == severity);
+    of.map(|found| {
+        let place = compiled.located.at(&machine::place(found, &compiled.located));
+        format!("{} {place} {}", found.code.id(), found.says)
+    })
+    .collect()
+}
+
+fn is_part(part: &Json, whole: &Json) -> bool {
+    match (part, whole) {
+        (Json::Object(part), Json::Object(whole)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|found| is_part(value, found)))
+        }
+        (Json::Array(part), Json::Array(whole)) => {
+            part.len() == whole.len() && part.iter().zip(whole).all(|(a, b)| is_part(a, b))
+        }
+        (part, whole) => part == whole,
+    }
+}
+
+fn hold(name: &str, case: &Case, seen: &mut BTreeSet<String>) {
+    let at = format!("{name}:{}", case.line);
+    let compiled = compiled(case);
+    let errors = told(&compiled, Severity::Error);
+    let warnings = told(&compiled, Severity::Warning);
+    for (wanted, found) in [(&case.errors, &errors), (&case.warnings, &warnings)] {
+        for line in wanted {
+            assert!(found.iter().any(|one| one.starts_with(line.trim_end())), "{at}: no `{line}` in {found:#?}");
+            seen.insert(line.split(' ').next().unwrap().to_owned());
+        }
+    }
+    assert_eq!(errors.len(), case.errors.len(), "{at}: {errors:#?}");
+    let Some(artefacts) = &compiled.artefacts else {
+        assert!(!case.errors.is_empty(), "{at}: nothing was built");
+        return;
+    };
+    let zones: String = artefacts.zones.iter().map(compiler::zone::Zone::master_file).collect();
+    for line in &case.zone {
+        assert!(zones.lines().any(|one| one == line), "{at}: no `{line}` in\n{zones}");
+    }
+    for word in &case.no_zone {
+        assert!(!zones.contains(word), "{at}: `{word}` in\n{zones}");
+    }
+    if let Some(part) = &case.runtime {
+        let whole: Json = serde_json::from_str(&artefacts.runtime_json()).unwrap();
+        assert!(is_part(part, &whole), "{at}: runtime.json is {}", artefacts.runtime_json());
+    }
+}
+
+#[test]
+fn the_manual_is_true_and_shows_every_code() {
+    let mut seen = BTreeSet::new();
+    let mut pages: Vec<_> = fs::read_dir(root().join("tests/spec")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    pages.sort();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        for case in cases(&text) {
+            hold(page.file_name().unwrap().to_str().unwrap(), &case, &mut seen);
+        }
+    }
+    let unshown: Vec<&str> =
+        Code::ALL.iter().map(|code| code.id()).filter(|id| !seen.contains(*id) && !ELSEWHERE.contains(id)).collect();
+    assert!(unshown.is_empty(), "no page shows {unshown:?}");
+}
+
+/// xorshift64
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % most as u64).unwrap()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// One small thing wrong, or not, with a text.
+fn mutated(text: &[u8], random: &mut Random) -> Vec<u8> {
+    const PIECES: [&[u8]; 24] = [
+        b"{", b"}", b"\"", b"(", b")", b";", b"=", b"/*", b"*/", b"/-", b"//", b"\\", b"\n", b"\0", b"\xff", b"#true", b"-1",
+        b"99999999999999999999999", b"\"\"\"", b"include \"*\"", b"like=\"example.com\"", b" (env)\"X\"", b"\xe2\x80\xae", b"1.5e3",
+    ];
+    let mut out = text.to_vec();
+    let at = random.below(out.len());
+    let word = |at: usize| {
+        let end = out[at..].iter().position(|c| c.is_ascii_whitespace()).map_or(out.len(), |n| at + n);
+        at..end.max(at)
+    };
+    match random.below(7) {
+        0 => drop(out.splice(at..at, PIECES[random.below(PIECES.len())].iter().copied())),
+        1 => drop(out.splice(word(at), [])),
+        2 => out[at] = u8::try_from(random.below(256)).unwrap(),
+        3 => drop(out.remove(at)),
+        4 => {
+            let copied = out[word(at)].to_vec();
+            let to = random.below(out.len());
+            out.splice(to..to, copied);
+        }
+        5 => {
+            let line = out[at..].iter().position(|c| *c == b'\n').map_or(out.len(), |n| at + n);
+            out.drain(at..line);
+        }
+        _ => {
+            let lines: Vec<Vec<u8>> = out.split_inclusive(|c| *c == b'\n').map(<[u8]>::to_vec).collect();
+            let line = lines[random.below(lines.len())].clone();
+            let to = random.below(lines.len());
+            out = [lines[..to].concat(), line, lines[to..].concat()].concat();
+        }
+    }
+    out
+}
+
+#[test]
+fn a_thousand_mutations_are_taken_or_refused_with_a_place() {
+    let mut random = Random(0x1234_5678_9ABC_DEF1);
+    let (mut taken, mut refused) = (0, 0);
+    for round in 0..1000 {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&root().join("examples/company"), folder.path());
+        fs::remove_dir_all(folder.path().join("built")).unwrap();
+        let file = ["mail.kdl", "domains/example.com.kdl", "domains/shop.example.kdl"][round % 3];
+        let mut text = fs::read(folder.path().join(file)).unwrap();
+        for _ in 0..=random.below(3) {
+            text = mutated(&text, &mut random);
+        }
+        fs::write(folder.path().join(file), &text).unwrap();
+        let compiled = compile(folder.path(), 1_795_478_400);
+        if compiled.artefacts.is_some() {
+            taken += 1;
+            continue;
+        }
+        refused += 1;
+        let located = |found: &&compiler::diagnostic::Diagnostic| {
+            let place = machine::place(found, &compiled.located);
+            let of_file = |found: &compiler::diagnostic::Diagnostic| found.says.contains(".kdl");
+            // A file that is not UTF-8 has no lines; it is named.
+            !compiled.located.at(&place).is_empty() || of_file(found)
+        };
+        let errors: Vec<_> = compiled.report.diagnostics().iter().filter(|one| one.severity() == Severity::Error).collect();
+        assert!(!errors.is_empty(), "refused without an error:\n{}", String::from_utf8_lossy(&text));
+        assert!(errors.iter().all(located), "{errors:#?}\n{}", String::from_utf8_lossy(&text));
+        // What is printed for people never breaks either.
+        let shown = compiler::diagnostic::render::human(&compiled.report, &compiled.located, false);
+        assert!(shown.contains("error[W"), "{shown}");
+    }
+    assert!(taken > 50 && refused > 500, "{taken} taken, {refused} refused");
+}
