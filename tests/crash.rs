@@ -152,7 +152,17 @@ fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
 fn fault_layer(folder: &Path) -> PathBuf {
     let library = folder.join("unsynced.so");
     let source = harness::root().join("tests/crash/unsynced.c");
-    let arguments = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", library.to_str().unwrap(), source.to_str().unwrap(), "-ldl"];
+    let arguments = [
+        "-shared",
+        "-fPIC",
+        "-O1",
+        "-Wall",
+        "-Werror",
+        "-o",
+        library.to_str().unwrap(),
+        source.to_str().unwrap(),
+        "-ldl",
+    ];
     run("gcc", &arguments);
     library
 }

@@ -86,7 +86,8 @@ fn hold(path: &Path, server: &Server, cut: Cut) {
     assert!(client.line().unwrap().starts_with(if imap { "* OK" } else { "220" }));
     let turns = read(path);
     if cut == Cut::AllAtOnce {
-        let all: Vec<u8> = turns.iter().flat_map(|turn| if let Turn::Client(o) = turn { &o[..] } else { &[] }).copied().collect();
+        let all: Vec<u8> =
+            turns.iter().flat_map(|turn| if let Turn::Client(o) = turn { &o[..] } else { &[] }).copied().collect();
         let _ = client.send(all);
     }
     for turn in &turns {
@@ -111,8 +112,10 @@ fn hold(path: &Path, server: &Server, cut: Cut) {
 }
 
 fn dialogs(folder: &str) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> =
-        std::fs::read_dir(root().join("tests/dialog").join(folder)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(root().join("tests/dialog").join(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     found.sort();
     assert!(!found.is_empty());
     found

@@ -27,8 +27,16 @@ impl Peer {
         let address: IpAddr = [127, 1 + high % 250, low.max(1), last].into();
         let (spec, host) = (folder.path().join("spec"), format!("mail.{domain}"));
         let made = waybill(&[
-            "init", spec.to_str().unwrap(), "--domain", domain, "--host", &host, "--address", &address.to_string(),
-            "--account", "ada",
+            "init",
+            spec.to_str().unwrap(),
+            "--domain",
+            domain,
+            "--host",
+            &host,
+            "--address",
+            &address.to_string(),
+            "--account",
+            "ada",
         ]);
         let said = String::from_utf8(made.stdout).unwrap();
         let password = said.lines().find_map(|line| line.trim().strip_prefix("password")).unwrap().trim().to_owned();
@@ -39,7 +47,8 @@ impl Peer {
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         let zone = out.join(format!("zones/{domain}.zone"));
         whole(&zone);
-        let ports = Ports { address, smtp: 25, submission: 587, submissions: 465, imap: 143, imaps: 993, https: 443, http: 0 };
+        let ports =
+            Ports { address, smtp: 25, submission: 587, submissions: 465, imap: 143, imaps: 993, https: 443, http: 0 };
         Peer { folder, domain, account: format!("ada@{domain}"), password, ports, zone }
     }
 

@@ -101,7 +101,8 @@ fn corpus() -> Vec<Vec<u8>> {
     }
     let mut files = Vec::new();
     for group in ["easy-ham-1", "spam-1", "hard-ham-1"] {
-        let mut some: Vec<PathBuf> = fs::read_dir(data.join(group)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut some: Vec<PathBuf> =
+            fs::read_dir(data.join(group)).unwrap().map(|entry| entry.unwrap().path()).collect();
         some.retain(|path| path.extension().is_some_and(|e| e == "txt"));
         some.sort();
         files.extend(some.into_iter().take(MESSAGES * 2 / 5));
@@ -151,8 +152,11 @@ impl Maildir {
 
     fn files(&self) -> Vec<PathBuf> {
         let folders = ["cur", "new"].map(|part| self.root.join("box").join(part));
-        let mut files: Vec<PathBuf> =
-            folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> = folders
+            .iter()
+            .flat_map(|folder| fs::read_dir(folder).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .collect();
         files.sort();
         files
     }
@@ -206,7 +210,8 @@ fn mbsync_syncs_real_messages_both_ways_twice() {
     let mut client = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
     client.line().unwrap();
     client.login("ada@example.org");
-    let status = |client: &mut Client| client.imap_ok("STATUS Archive (MESSAGES UIDNEXT UNSEEN HIGHESTMODSEQ)").remove(0);
+    let status =
+        |client: &mut Client| client.imap_ok("STATUS Archive (MESSAGES UIDNEXT UNSEEN HIGHESTMODSEQ)").remove(0);
     let there = status(&mut client);
     assert!(there.contains(&format!("MESSAGES {MESSAGES} ")), "{there}");
     assert!(there.contains(&format!("UNSEEN {} ", MESSAGES / 3)), "{there}");
@@ -229,7 +234,10 @@ fn mbsync_syncs_real_messages_both_ways_twice() {
     client.imap_ok("STORE 1:10 +FLAGS.SILENT (\\Deleted)");
     client.imap_ok("EXPUNGE");
     let file = two.files().into_iter().find(|path| path.starts_with(two.root.join("box/new"))).unwrap();
-    let seen = two.root.join("box/cur").join(format!("{}:2,S", file.file_name().unwrap().to_str().unwrap().split(":2,").next().unwrap()));
+    let seen = two
+        .root
+        .join("box/cur")
+        .join(format!("{}:2,S", file.file_name().unwrap().to_str().unwrap().split(":2,").next().unwrap()));
     fs::rename(&file, seen).unwrap();
     two.sync();
     one.sync();

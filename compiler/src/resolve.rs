@@ -6,6 +6,8 @@ mod domains;
 mod hosts;
 mod people;
 mod stores;
+#[cfg(test)]
+mod tests;
 
 pub use domains::{Dkim, Dmarc, Domain, Layers, MtaSts, Spf};
 pub use hosts::{Host, TlsaData};
@@ -144,7 +146,8 @@ fn twice<T: Eq + Hash + Display>(node: &str, names: impl Iterator<Item = T>, rep
 /// Whether exactly one kind is written.
 fn one_kind(node: &str, kinds: &[bool], at: Path, report: &mut Report) -> bool {
     let count = kinds.iter().filter(|kind| **kind).count();
-    if count != 1 {
+    // Where reading found errors, the kind may have been there and wrong, which has been told.
+    if count > 1 || (count == 0 && !report.has_errors()) {
         let says = if count == 0 {
             format!("`{node}` does not say what kind it is")
         } else {

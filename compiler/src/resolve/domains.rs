@@ -10,6 +10,8 @@ use schema::spec::{self, DkimAlgorithm, DmarcPolicy, MtaStsMode, Spec, SpfAll, S
 use schema::unit::{Period, Size};
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::prelude::{FromDer, SubjectPublicKeyInfo};
+use x509_parser::public_key::PublicKey;
 
 /// A year, the most that MTA-STS takes (RFC 8461 §3.2).
 const YEAR: u64 = 31_557_600;
@@ -441,18 +443,18 @@ impl<'a> Binding<'a, '_> {
             DkimAlgorithm::Ed25519 => {
                 (!is_ed25519(&public)).then(|| "the key is no ed25519 key of 32 octets".to_owned())
             }
-            DkimAlgorithm::Rsa => match mail::sign::rsa_bits(&public) {
-                Err(_) => Some("the key is no rsa key".to_owned()),
-                Ok(bits) if bits < 1024 => {
+            DkimAlgorithm::Rsa => match rsa_bits(&public) {
+                None => Some("the key is no rsa key".to_owned()),
+                Some(bits) if bits < 1024 => {
                     let says = format!("the key has {bits} bits, and is not believed");
                     self.report.find(Code::KeyShort, at, says).help("make one of 2048 bits");
                     return None;
                 }
-                Ok(bits) if bits < 2048 => {
+                Some(bits) if bits < 2048 => {
                     self.report.find(Code::KeyWeak, at.clone(), format!("the key has {bits} bits"));
                     None
                 }
-                Ok(_) => None,
+                Some(_) => None,
             },
         };
         match wrong {
@@ -611,6 +613,17 @@ impl<'a> Binding<'a, '_> {
 fn is_ed25519(public: &str) -> bool {
     use base64::prelude::{BASE64_STANDARD, Engine};
     BASE64_STANDARD.decode(public).is_ok_and(|octets| octets.len() == 32)
+}
+
+/// The length of an RSA key by its `p=`; `None` where it is none.
+fn rsa_bits(public: &str) -> Option<usize> {
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    let der = BASE64_STANDARD.decode(public).ok()?;
+    let (rest, info) = SubjectPublicKeyInfo::from_der(&der).ok()?;
+    match info.parsed().ok()? {
+        PublicKey::RSA(key) if rest.is_empty() => Some(key.key_size()),
+        _ => None,
+    }
 }
 
 fn is_network<T: std::str::FromStr>(text: &str, longest: u8) -> bool {

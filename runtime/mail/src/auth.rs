@@ -4,8 +4,8 @@ use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
-use mail_auth::spf::verify::SpfParameters;
 use mail_auth::hickory_resolver::proto::op::ResponseCode;
+use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
     AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, DnsError, Error, MessageAuthenticator,
     Parameters, ResolverCache, SpfResult, Txt,

@@ -1,0 +1,45 @@
+//! Certificates, which no page of the manual can hold.
+#![allow(clippy::unwrap_used)]
+
+use crate::pipeline::compile;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+/// 24 November 2026.
+const NOW: i64 = 1_795_478_400;
+
+/// The codes about a certificate for these names, valid from and until these years, months and days.
+fn codes(names: &[&str], from: (i32, u8, u8), until: (i32, u8, u8)) -> Vec<&'static str> {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.not_before = date_time_ymd(from.0, from.1, from.2);
+    params.not_after = date_time_ymd(until.0, until.1, until.2);
+    std::fs::write(folder.path().join("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    let spec = "waybill 1\nhost \"mail.example.org\" {\n    address \"192.0.2.25\"\n    tls {\n        \
+                certificate cert=(file)\"cert.pem\" key=(file)\"key.pem\"\n        dane \"3 0 1\" \"3 1 2\"\n    }\n}\n\
+                store \"local\" { rocksdb \"data\"; }\n\
+                domain \"example.org\" { dnssec; mta-sts \"testing\"; account \"postmaster\"; }\n";
+    std::fs::write(folder.path().join("mail.kdl"), spec).unwrap();
+    let compiled = compile(folder.path(), NOW);
+    if let Some(artefacts) = &compiled.artefacts {
+        let zone = artefacts.zones[0].master_file();
+        for kind in ["3 1 1 ", "3 0 1 ", "3 1 2 "] {
+            assert!(zone.contains(&format!("_25._tcp.mail IN TLSA {kind}")), "{zone}");
+        }
+    }
+    let about = compiled.report.diagnostics().iter().map(|found| found.code.id());
+    about.filter(|code| code.starts_with("W04")).collect()
+}
+
+#[test]
+fn certificates_are_looked_at() {
+    let (past, future) = ((2026, 1, 1), (2027, 6, 1));
+    let all = ["mail.example.org", "mta-sts.example.org"];
+    assert_eq!(codes(&all, past, future), [] as [&str; 0]);
+    assert_eq!(codes(&["*.example.org"], past, future), [] as [&str; 0]);
+    assert_eq!(codes(&["mail.example.org"], past, future), ["W0410"]);
+    assert_eq!(codes(&["mta-sts.example.org", "other.example"], past, future), ["W0407"]);
+    assert_eq!(codes(&all, (2025, 1, 1), past), ["W0408"]);
+    assert_eq!(codes(&all, future, (2028, 1, 1)), ["W0408"]);
+    assert_eq!(codes(&all, past, (2026, 12, 1)), ["W0409"]);
+}
