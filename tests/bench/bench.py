@@ -21,7 +21,10 @@ def port():
 
 
 def run(*command, **more):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more).stdout
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}")
+    return done.stdout
 
 
 def until(true, patience=600):
@@ -296,4 +299,5 @@ def reload(folder):
 
 for name in sys.argv[2:]:
     with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
         {"build": build, "arrival": arrival, "reload": reload}[name](folder)
