@@ -148,6 +148,44 @@ fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
     assert!(count > 500, "only {count} messages were acknowledged");
 }
 
+#[test]
+fn a_list_of_many_reaches_each_of_them_once_whatever_is_killed() {
+    // More than are put in the list's place at once, so that its cursor is needed.
+    const MEMBERS: usize = 1_200;
+    let site = Site::new();
+    let people: String = (0..MEMBERS).map(|n| harness::account(&format!("m{n}"))).collect();
+    let members: String = (0..MEMBERS).map(|n| format!(" \"m{n}\"")).collect();
+    site.write_spec(&format!(
+        "domain \"example.org\" {{\n{people}    list \"all\" {{\n        member{members}\n        posting \"anyone\"\n    }}\n}}\n"
+    ));
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    let server = site.serve();
+    let mut client = Client::connect(site.ports.at(site.ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    let reply = client.mail("x@example.net", &["all@example.org"], &message("to all", 2_000)).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    server.kill();
+    for _ in 0..8 {
+        let server = site.serve();
+        thread::park_timeout(Duration::from_millis(random.below(200)));
+        server.kill();
+    }
+    let server = site.serve();
+    // A second look once all have theirs finds what somebody got twice.
+    for _ in 0..2 {
+        for n in 0..MEMBERS {
+            let mut reader = Client::connect_tls(site.ports.at(site.ports.imaps)).unwrap();
+            reader.line().unwrap();
+            reader.login(&format!("m{n}@example.org"));
+            reader.wait_for("INBOX", 1);
+            let status = reader.imap_ok("STATUS INBOX (MESSAGES)").join("");
+            assert!(status.contains("MESSAGES 1)"), "m{n}: {status}");
+        }
+    }
+    assert!(!server.log().contains("panicked"));
+}
+
 /// Builds the library that keeps what was synced.
 fn fault_layer(folder: &Path) -> PathBuf {
     let library = folder.join("unsynced.so");

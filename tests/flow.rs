@@ -145,11 +145,16 @@ fn a_full_mailbox_says_so_before_the_promise() {
     let server = site.serve();
     let mut client = smtp(&server);
     client.smtp_ok("MAIL FROM:<sender@example.net> SIZE=20000", "250");
-    client.smtp_ok("RCPT TO:<ada@example.org>", "452 4.2.2");
+    client.smtp_ok("RCPT TO:<ada@example.org>", "552 5.2.2");
     client.smtp_ok("RSET", "250");
-    assert!(
-        client.mail("sender@example.net", &["ada@example.org"], &message("fits", 5_000)).unwrap().starts_with("250")
-    );
+    let mut send =
+        |id: &str, size| client.mail("sender@example.net", &["ada@example.org"], &message(id, size)).unwrap();
+    assert!(send("fits", 5_000).starts_with("250"));
+    // A client that does not say the size beforehand hears of it at the end.
+    assert!(send("never fits", 20_000).starts_with("552 5.2.2"));
+    let mut reader = imap(&server, "ada@example.org");
+    reader.wait_for("INBOX", 1);
+    assert!(send("does not fit now", 7_000).starts_with("452 4.2.2"));
     let mut ada = imap(&server, "ada@example.org");
     ada.wait_for("INBOX", 1);
     let big = "x".repeat(8_000);

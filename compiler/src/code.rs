@@ -80,6 +80,10 @@ codes! {
         "The language knows the node, the server of this version does not serve it yet. It is not opened, and no record points at it."
     W0123 NotDecoded Error "the spec cannot be taken in" ""
         "The reader and the schema disagree about the spec. This is a mistake in the compiler; please report it with the node shown."
+    W0124 SecretAway Error "a secret that is not where the spec says" ""
+        "`check --secrets` opens every secret as the server would: a file from the spec's folder, or a variable of the environment. The server would not start without it."
+    W0125 SecretOpen Warning "a secret that everybody can read" ""
+        "Every user of the machine may read the file. `chmod 600` leaves it to its owner."
     // 02xx: names and references.
     W0201 NamedTwice Error "a name is given twice" ""
         "Hosts, stores, domains, providers and directories are known by name, so each name stands once. Where two domains share settings, write `like=` or `defaults`."
@@ -149,6 +153,8 @@ codes! {
         "Other servers send to port 25 of the hosts that MX names. Unless something forwards the port, mail from others does not arrive."
     W0414 NoListener Error "a host that listens nowhere" ""
         "None of its listeners is one that this version serves."
+    W0415 TlsPair Error "a TLS key that does not belong to its certificate" ""
+        "The private key and the certificate, or the key's `public`, are of different pairs. The server would not start, or clients that go by TLSA would refuse it."
     // 05xx: stores.
     W0501 OneKind Error "a node that needs exactly one kind" ""
         "A store is one database: write one of `rocksdb`, `memory`, `postgresql` … inside."
@@ -209,4 +215,8 @@ codes! {
         "At least a minute, at most a week: less burdens resolvers, more makes every change wait."
     W0622 NoTlsa Warning "no key for a TLSA record" "RFC 7672 §3.1"
         "The zone is signed, but no key of the host is known here, so others cannot be held to TLS by DANE. Write a `key` in the host's `tls`."
+    W0623 NoCaa Warning "no authority for a CAA record" "RFC 8659 §4.2"
+        "`caa` publishes which authority may issue certificates, and takes that from the `acme` of the domain's hosts. Without it, or where the authority's name in CAA is not known, no record is made."
+    W0624 DkimPair Error "a DKIM key whose parts do not belong together" "RFC 6376 §3.6.1"
+        "The private file is not the other half of `public`, so every signature with it would fail. Only `check --secrets` looks, since builds read no private key where `public` is written."
 }

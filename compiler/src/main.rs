@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use compiler::diagnostic::{Report, machine, render};
 use compiler::locate::Located;
-use compiler::pipeline::{Compiled, compile};
+use compiler::pipeline::{Compiled, compile, compile_with_secrets};
 use compiler::read::files::Sources;
 use compiler::zone::Kind;
 use compiler::{explain, format, init, write};
@@ -37,6 +37,9 @@ enum Command {
         /// What else is an error.
         #[arg(long, value_enum)]
         deny: Option<Deny>,
+        /// Opens every secret too, and holds keys against their public parts.
+        #[arg(long)]
+        secrets: bool,
     },
     /// Writes runtime.json, records.json and the zones.
     Build {
@@ -148,7 +151,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> io::Result<bool> {
     match command {
         Command::Init(wish) => start(wish),
-        Command::Check { dir, format, deny } => {
+        Command::Check { dir, format, deny, secrets } => {
+            let compile = if secrets { compile_with_secrets } else { compile };
             let Compiled { report, located, .. } = compile(&dir, now());
             tell(&report, &located, format)?;
             let denied = deny.is_some() && report.warnings() > 0;
@@ -283,7 +287,7 @@ fn tell_why(what: &Path, name: Option<&DomainName>, kind: Option<&str>) -> io::R
     let Some((name, kind)) = name.zip(kind) else {
         let Some(code) = what.to_str().and_then(explain::code_named) else {
             let says =
-                format!("`{}` is no code; codes are W0101 to W0622, and records want DIR NAME TYPE", what.display());
+                format!("`{}` is no code; codes are W0101 to W0624, and records want DIR NAME TYPE", what.display());
             return Err(io::Error::other(says));
         };
         write!(out, "{}", explain::code(code))?;

@@ -20,6 +20,15 @@ pub struct Compiled {
 
 /// Compiles a spec's folder. `now` in seconds since 1970 is for certificates' dates alone.
 pub fn compile(folder: &std::path::Path, now: i64) -> Compiled {
+    run(folder, now, false)
+}
+
+/// Compiles a spec's folder, and opens every secret to hold it against its public part.
+pub fn compile_with_secrets(folder: &std::path::Path, now: i64) -> Compiled {
+    run(folder, now, true)
+}
+
+fn run(folder: &std::path::Path, now: i64, secrets: bool) -> Compiled {
     let mut report = Report::new();
     let sources = match Sources::open(folder) {
         Ok(sources) => sources,
@@ -34,7 +43,7 @@ pub fn compile(folder: &std::path::Path, now: i64) -> Compiled {
         report.sort(&located);
         return Compiled { report, located, artefacts: None };
     }
-    let resolved = resolve::resolve(&spec, &Outside { sources: &sources, now }, &mut report);
+    let resolved = resolve::resolve(&spec, &Outside { sources: &sources, now, secrets }, &mut report);
     let artefacts = resolved.map(|resolved| emit::emit(&resolved, &mut report));
     report.sort(&located);
     let artefacts = artefacts.filter(|_| !report.has_errors());

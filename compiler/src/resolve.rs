@@ -5,6 +5,7 @@ mod credential;
 mod domains;
 mod hosts;
 mod people;
+mod secrets;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ pub struct Outside<'a> {
     pub sources: &'a Sources,
     /// Seconds since 1970, for certificates' dates.
     pub now: i64,
+    /// Whether every secret is opened and held against its public part.
+    pub secrets: bool,
 }
 
 /// A spec with every name bound and every default present.
@@ -69,6 +72,9 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Optio
     let domains =
         domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
     hosts::postmasters(&mut hosts, &domains);
+    if outside.secrets {
+        secrets::secrets(spec, outside, report);
+    }
     if report.has_errors() {
         return None;
     }

@@ -152,8 +152,12 @@ pub struct Acme {
     pub challenge: Option<Challenge>,
     /// The account's URL, for CAA (RFC 8657).
     #[serde(default)]
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property"), inner(regex(pattern = r#"^https://[^\s";\\]+$"#)))]
     pub account: Option<String>,
+    /// The name that CAA records know the authority by; needed where it is none of the well-known ones.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub issuer: Option<DomainName>,
 }
 
 /// How control of a name is proved to a certificate authority.

@@ -33,6 +33,7 @@ pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
             sets.authentication(resolved);
             sets.reports();
             sets.clients(resolved);
+            sets.authorities(resolved);
         }
         // A report to another domain of the spec is allowed there (RFC 9990 §4).
         let to = &domain.dmarc.report.domain;
@@ -118,6 +119,15 @@ impl Sets<'_> {
         }
     }
 
+    /// Which authorities may issue certificates: by ACME, for the domain's hosts.
+    fn authorities(&mut self, resolved: &Resolved) {
+        let Some(at) = self.domain.caa.clone() else { return };
+        let issuers = resolved.hosts_of(self.domain).filter_map(|(_, host)| host.caa.as_deref());
+        let values: Vec<Rdata> = issuers.map(issue).collect();
+        let origin = self.origin("says which authority may issue certificates", "RFC 8659, RFC 8657", Some(&at));
+        self.put(self.domain.name.clone(), values, origin);
+    }
+
     fn alias(&mut self, prefix: &str, host: &Host, origin: Origin) {
         let own = self.domain.name.under(prefix);
         if own.as_ref().ok() != Some(host.name.domain()) {
@@ -200,6 +210,12 @@ impl Sets<'_> {
                 self.origin("says who sends in the host's own name, as bounces do", "RFC 7208 §2.3", Some(&host.at));
             self.put(name.clone(), vec![Rdata::Txt(text)], origin);
         }
+        if let Some((at, issuer)) =
+            self.domain.caa.clone().zip(host.caa.as_deref()).filter(|_| name != self.domain.name)
+        {
+            let origin = self.origin("says which authority may issue certificates", "RFC 8659, RFC 8657", Some(&at));
+            self.put(name.clone(), vec![issue(issuer)], origin);
+        }
         if self.domain.dnssec {
             let values =
                 host.tlsa.iter().map(|one| Rdata::Tlsa(one.usage, one.selector, one.matching, one.data.clone()));
@@ -249,6 +265,10 @@ impl Sets<'_> {
         sets.sort_by_cached_key(|set| (set.name.labels().rev().map(str::to_owned).collect::<Vec<_>>(), set.kind));
         Zone { name: domain.name.clone(), ttl: domain.ttl, sets }
     }
+}
+
+fn issue(issuer: &str) -> Rdata {
+    Rdata::Caa(0, "issue".to_owned(), issuer.to_owned())
 }
 
 fn is_spf(value: &Rdata) -> bool {

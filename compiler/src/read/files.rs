@@ -83,6 +83,13 @@ impl Sources {
         self.octets(name, LARGEST_SECRET)
     }
 
+    /// Whether users other than a file's owner and group may read it.
+    pub fn is_open_to_others(&self, name: &str) -> bool {
+        use std::os::unix::fs::PermissionsExt;
+        let facts = self.inside(name).and_then(|path| Ok(fs::metadata(path)?));
+        facts.is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
+    }
+
     fn octets(&self, name: &str, most: u64) -> Result<Vec<u8>, FileError> {
         let path = self.inside(name)?;
         // A pipe or device would block or never end.

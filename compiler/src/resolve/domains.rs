@@ -33,6 +33,8 @@ pub struct Domain {
     pub ttl: Period,
     /// TLSA records are published in it.
     pub dnssec: bool,
+    /// Where CAA records were asked for.
+    pub caa: Option<Path>,
     /// Its keys.
     pub dkim: Vec<Dkim>,
     /// Who else sends for it.
@@ -232,6 +234,8 @@ impl<'a> Binding<'a, '_> {
         let (omit, records) = self.own_records(dns.as_ref());
         let truth = |yes: bool| yes.then_some(&());
         let dnssec = layers.said(of, "dnssec", |d| truth(d.dnssec), |d| truth(d.dnssec)).is_some();
+        let caa = layers.said(of, "caa", |d| truth(d.caa), |d| truth(d.caa)).map(|(_, at)| at);
+        self.caa(caa.as_ref(), &hosts);
         let dkim = self.dkim(keys);
         let spf = self.spf();
         let dmarc = self.dmarc();
@@ -255,6 +259,7 @@ impl<'a> Binding<'a, '_> {
             hosts_at,
             ttl,
             dnssec,
+            caa,
             dkim,
             spf,
             dmarc,
@@ -266,6 +271,30 @@ impl<'a> Binding<'a, '_> {
             omit,
             records,
             at: self.at.clone(),
+        }
+    }
+
+    fn caa(&mut self, asked: Option<&Path>, hosts: &[(u16, usize)]) {
+        let Some(at) = asked else { return };
+        for (_, n) in hosts {
+            let (Some(host), Some(bound)) = (self.around.spec.host.get(*n), self.around.hosts.get(*n)) else {
+                continue;
+            };
+            if bound.caa.is_some() {
+                continue;
+            }
+            let authority = host.tls.as_ref().and_then(|tls| tls.acme.as_ref()).map(|acme| &acme.authority);
+            let (says, help) = match authority {
+                Some(authority) => (
+                    format!("it is not known by which name CAA records know `{authority}`"),
+                    "write `issuer=\"…\"` in `acme`",
+                ),
+                None => (
+                    format!("`{}` has no `acme` that a CAA record could name", host.name),
+                    "write `acme` in its `tls`, or the record in `dns`",
+                ),
+            };
+            self.report.find(Code::NoCaa, at.clone(), says).also(bound.at.clone(), "the host").help(help);
         }
     }
 

@@ -9,7 +9,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{KeyPair, PublicKeyData};
 use schema::config::{self, Listener, Service};
 use schema::name::{Address, HostName, SecretRef};
-use schema::spec::{self, Spec, TlsAlgorithm};
+use schema::spec::{self, Challenge, Spec, TlsAlgorithm};
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use x509_parser::prelude::{FromDer, GeneralName, Pem, SubjectPublicKeyInfo, X509Certificate};
@@ -40,6 +40,8 @@ pub struct Host {
     pub covers: Option<Vec<String>>,
     /// Who reads `postmaster@` this host.
     pub postmaster: Option<Address>,
+    /// What a CAA record says of its certificates, where ACME brings them from an authority whose name is known.
+    pub caa: Option<String>,
 }
 
 /// The parts of a TLSA record (RFC 6698 §2.1).
@@ -106,7 +108,7 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
     let mut names = Some(Vec::new());
     let mut tlsa = BTreeSet::new();
     for (n, certificate) in tls.certificate.iter().enumerate() {
-        let chain = Chain { host: &host.name, dane: &tls.dane, at: tls_at.field("certificate").item(n) };
+        let chain = Chain { dane: &tls.dane, at: tls_at.field("certificate").item(n) };
         match chain.read(&certificate.cert, outside, report) {
             Some(read) => {
                 names.get_or_insert_default().extend(read.names);
@@ -122,6 +124,15 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         }
     }
     let self_signed = tls.certificate.is_empty();
+    if let Some(names) =
+        names.as_ref().filter(|names| !self_signed && !names.iter().any(|name| covers(name, host.name.as_str())))
+    {
+        let list = if names.is_empty() { "no name".to_owned() } else { format!("`{}`", names.join("`, `")) };
+        let one = tls.certificate.len() == 1;
+        let which = if one { "the certificate covers" } else { "the certificates cover" };
+        let at = tls_at.field("certificate").item(0).field("cert");
+        report.find(Code::CertificateName, at, format!("{which} {list}, not `{}`", host.name));
+    }
     if self_signed {
         let at = if tls.self_signed { tls_at.field("self-signed") } else { tls_at.clone() };
         let says = format!("`{}` shows a certificate that it signed itself", host.name);
@@ -144,8 +155,39 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         self_signed,
         covers: names.filter(|_| !self_signed),
         postmaster: None,
+        caa: tls.acme.as_ref().and_then(caa),
         at,
     }
+}
+
+/// The value of `issue` for an authority (RFC 8659 §4.2), with the method and account (RFC 8657).
+fn caa(acme: &spec::Acme) -> Option<String> {
+    const KNOWN: [(&str, &str); 6] = [
+        ("letsencrypt", "letsencrypt.org"),
+        ("letsencrypt.org", "letsencrypt.org"),
+        ("zerossl.com", "sectigo.com"),
+        ("pki.goog", "pki.goog"),
+        ("buypass.com", "buypass.com"),
+        ("ssl.com", "ssl.com"),
+    ];
+    let server = acme.authority.strip_prefix("https://").unwrap_or(&acme.authority);
+    let server = server.split(['/', ':']).next().unwrap_or_default();
+    let is = |name: &str| server == name || server.ends_with(&format!(".{name}"));
+    let known = || KNOWN.iter().find(|(name, _)| is(name)).map(|(_, issuer)| (*issuer).to_owned());
+    let mut text = acme.issuer.as_ref().map(ToString::to_string).or_else(known)?;
+    let method = match acme.challenge {
+        Some(Challenge::TlsAlpn01) => Some("tls-alpn-01"),
+        Some(Challenge::Http01) => Some("http-01"),
+        Some(Challenge::Dns01) => Some("dns-01"),
+        None => None,
+    };
+    if let Some(method) = method {
+        text += &format!("; validationmethods={method}");
+    }
+    if let Some(account) = &acme.account {
+        text += &format!("; accounturi={account}");
+    }
+    Some(text)
 }
 
 /// Where a host's connections come from: what is written; or, where the listeners bind to the host's own addresses,
@@ -330,7 +372,6 @@ fn covers(pattern: &str, name: &str) -> bool {
 }
 
 struct Chain<'a> {
-    host: &'a HostName,
     dane: &'a [String],
     at: Path,
 }
@@ -366,12 +407,7 @@ impl Chain<'_> {
             return None;
         };
         self.dates(&leaf, outside.now, report);
-        let names = names(&leaf);
-        if !names.iter().any(|pattern| covers(pattern, self.host.as_str())) {
-            let list = if names.is_empty() { "no name".to_owned() } else { format!("`{}`", names.join("`, `")) };
-            report.find(Code::CertificateName, at, format!("`{file}` covers {list}, not `{}`", self.host));
-        }
-        Some(ReadChain { names, tlsa: self.tlsa(&leaf, &pems) })
+        Some(ReadChain { names: names(&leaf), tlsa: self.tlsa(&leaf, &pems) })
     }
 
     fn dates(&self, leaf: &X509Certificate<'_>, now: i64, report: &mut Report) {

@@ -1,8 +1,12 @@
-//! Certificates, which no page of the manual can hold.
+//! Certificates and secrets, which no page of the manual can hold.
 #![allow(clippy::unwrap_used)]
 
-use crate::pipeline::compile;
+use crate::init::{Wish, init};
+use crate::pipeline::{Compiled, compile, compile_with_secrets};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 /// 24 November 2026.
 const NOW: i64 = 1_795_478_400;
@@ -42,4 +46,54 @@ fn certificates_are_looked_at() {
     assert_eq!(codes(&all, (2025, 1, 1), past), ["W0408"]);
     assert_eq!(codes(&all, future, (2028, 1, 1)), ["W0408"]);
     assert_eq!(codes(&all, past, (2026, 12, 1)), ["W0409"]);
+}
+
+/// The codes of `check --secrets` about a first spec to whose folder something was done.
+fn secrets(done: impl Fn(&Path)) -> Vec<&'static str> {
+    let folder = tempfile::tempdir().unwrap();
+    let wish = Wish {
+        folder: folder.path().join("mail"),
+        domain: "example.org".parse().unwrap(),
+        host: "mail.example.org".parse().unwrap(),
+        addresses: vec!["192.0.2.25".parse().unwrap()],
+        account: "ada".parse().unwrap(),
+        high_ports: false,
+        year: 2026,
+        month: 11,
+    };
+    init(&wish).unwrap();
+    let known = ["W0124", "W0125", "W0415", "W0624"];
+    let codes = |compiled: Compiled| -> Vec<&'static str> {
+        let found = compiled.report.diagnostics().iter().map(|found| found.code.id());
+        found.filter(|code| known.contains(code)).collect()
+    };
+    done(&wish.folder);
+    assert_eq!(codes(compile(&wish.folder, NOW)), [] as [&str; 0], "a build opens no secret");
+    codes(compile_with_secrets(&wish.folder, NOW))
+}
+
+#[test]
+fn secrets_are_opened_where_that_is_asked_for() {
+    let pem = |folder: &Path, name: &str| folder.join(format!("secrets/{name}.pem"));
+    assert_eq!(secrets(|_| {}), [] as [&str; 0]);
+    assert_eq!(secrets(|folder| fs::remove_file(pem(folder, "202611e")).unwrap()), ["W0124"]);
+    assert_eq!(secrets(|folder| fs::write(pem(folder, "202611r"), " \n").unwrap()), ["W0124"]);
+    assert_eq!(
+        secrets(|folder| {
+            let (other, _) = mail::sign::generate(schema::spec::DkimAlgorithm::Ed25519).unwrap();
+            fs::write(pem(folder, "202611e"), other.reveal()).unwrap();
+        }),
+        ["W0624"]
+    );
+    assert_eq!(secrets(|folder| assert!(fs::copy(pem(folder, "202611e"), pem(folder, "202611r")).is_ok())), ["W0624"]);
+    let other = KeyPair::generate().unwrap().serialize_pem();
+    assert_eq!(secrets(|folder| fs::write(pem(folder, "tls-2026a"), &other).unwrap()), ["W0415"]);
+    let open = |folder: &Path| fs::set_permissions(pem(folder, "202611e"), Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(secrets(open), ["W0125"]);
+    let away = |folder: &Path| {
+        let text = fs::read_to_string(folder.join("mail.kdl")).unwrap();
+        fs::write(folder.join("mail.kdl"), text.replace("(file)\"secrets/202611e.pem\"", "(env)\"NOT_SET_ANYWHERE\""))
+            .unwrap();
+    };
+    assert_eq!(secrets(away), ["W0124"]);
 }

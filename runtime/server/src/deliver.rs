@@ -154,6 +154,12 @@ pub fn without_return_path(message: &Message, octets: bytes::Bytes) -> bytes::By
     octets.slice(end..)
 }
 
+/// What stands behind the `+` of an address.
+fn detail(address: &str) -> String {
+    let local = address.rsplit_once('@').map_or(address, |(local, _)| local);
+    local.split_once('+').map_or(String::new(), |(_, detail)| detail.to_ascii_lowercase())
+}
+
 /// Puts jobs into an account's mailbox. False where the store failed and they are to be tried again.
 pub async fn local(server: &Arc<Server>, account: &Address, jobs: Vec<Job>) -> bool {
     let snapshot = server.live.now();
@@ -161,6 +167,7 @@ pub async fn local(server: &Arc<Server>, account: &Address, jobs: Vec<Job>) -> b
         .iter()
         .map(|job| Delivery {
             ticket: job.ticket,
+            detail: detail(&job.recipient.address),
             return_path: trace::return_path(&job.message.from),
             new: outcome::delivered(&snapshot, job, None).into_iter().collect(),
         })

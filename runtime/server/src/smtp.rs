@@ -49,6 +49,8 @@ struct Transaction {
     recipients: Vec<Recipient>,
     /// Whether every recipient is one account here.
     all_accounts: bool,
+    /// Which accounts are recipients.
+    accounts: Vec<Address>,
     lists: Vec<Arc<List>>,
     octets: BytesMut,
     room: Option<Room>,
@@ -102,6 +104,7 @@ impl SmtpHost {
             mail,
             recipients: Vec::new(),
             all_accounts: true,
+            accounts: Vec::new(),
             lists: Vec::new(),
             octets,
             room: None,
@@ -114,9 +117,11 @@ impl SmtpHost {
         let address = path.to_string();
         match transaction.snapshot.route(&address) {
             Route::Account(account) => {
-                if let Err(reply) = has_room(transaction, &account).await {
+                let said = transaction.mail.params.size.unwrap_or(1);
+                if let Err(reply) = has_room(&transaction.snapshot, &account, said).await {
                     return Answer::Refuse(reply);
                 }
+                transaction.accounts.push(account);
             }
             Route::Group { .. } | Route::Rewritten(_) => transaction.all_accounts = false,
             Route::List(list) => {
@@ -175,9 +180,10 @@ impl SmtpHost {
         let Some(mut transaction) = self.transaction.take() else { return Answer::Refuse(Reply::bad_sequence()) };
         let octets = std::mem::take(&mut transaction.octets).freeze();
         let size = octets.len();
-        let judged = match &self.user {
-            Some(user) => submission::judge(&transaction, user, octets, self.connection),
-            None => arrival::judge(&transaction, octets, self.connection).await,
+        let judged = match (fits(&transaction, size as u64).await, &self.user) {
+            (Err(reply), _) => Err(reply),
+            (Ok(()), Some(user)) => submission::judge(&transaction, user, octets, self.connection),
+            (Ok(()), None) => arrival::judge(&transaction, octets, self.connection).await,
         };
         let judged = match judged {
             Ok(judged) => judged,
@@ -260,17 +266,37 @@ impl SmtpHost {
     }
 }
 
-/// RFC 5321 §4.5.3.1.10: a full mailbox is a matter for later, since it may be emptied.
-async fn has_room(transaction: &Transaction, account: &Address) -> Result<(), Reply> {
-    let Some(quota) = transaction.snapshot.directory.quota(account) else { return Ok(()) };
-    let said = transaction.mail.params.size.unwrap_or(1);
-    match transaction.snapshot.stores.mailboxes.used(account).await {
-        Ok(used) if used.saturating_add(said) <= quota => Ok(()),
+/// Whether an account has room for so many octets. A full mailbox is a matter for later, since it may be emptied; a
+/// message larger than the mailbox may ever hold is not (RFC 3463 §3.3).
+async fn has_room(snapshot: &Snapshot, account: &Address, octets: u64) -> Result<(), Reply> {
+    let Some(quota) = snapshot.directory.quota(account) else { return Ok(()) };
+    if octets > quota {
+        let says = format!("the message is larger than the mailbox of {account} may hold");
+        return Err(Reply::new(552, Some((5, 2, 2)), &says));
+    }
+    match snapshot.stores.mailboxes.used(account).await {
+        Ok(used) if used.saturating_add(octets) <= quota => Ok(()),
         Ok(_) => Err(Reply::new(452, Some((4, 2, 2)), &format!("the mailbox of {account} is full"))),
         Err(error) => {
             warn!(%error, "a mailbox's size is unknown");
             Err(Reply::new(451, Some((4, 3, 0)), "the mailbox cannot be used now, try again later"))
         }
+    }
+}
+
+/// The size is known for sure only at the end. A message that none of its recipients has room for is refused; one
+/// reply speaks for all of them, so where another has room, a mailbox may go over its quota by this one message.
+async fn fits(transaction: &Transaction, octets: u64) -> Result<(), Reply> {
+    let mut refusal = None;
+    for account in &transaction.accounts {
+        match has_room(&transaction.snapshot, account, octets).await {
+            Ok(()) => return Ok(()),
+            Err(reply) => refusal = Some(reply),
+        }
+    }
+    match refusal {
+        Some(reply) if transaction.all_accounts => Err(reply),
+        _ => Ok(()),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `Mc` account 0 mailbox modseq uid | the change log: 1 changed, 2 vanished; at most one entry a message |
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
+//! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
 //! | `Qd` time id recipient | nothing: this recipient is due then |
 //! | `Qs` | the queue's secret |
 //! | `Rb` blob owner | nothing: the owner (`m` account 0 mailbox uid, `q` id) refers to the blob |
@@ -129,6 +130,16 @@ pub fn recipient(id: u64, recipient: u32) -> Key {
 /// Every recipient of a queued message.
 pub fn recipients(id: u64) -> KeyRange {
     KeyRange::prefix(&with(b"Qr".to_vec(), &[&id.to_be_bytes()]))
+}
+
+/// A copy of a queued message that is delivered: whose, and under which detail.
+pub fn copy(id: u64, copy: &str) -> Key {
+    with(b"Qv".to_vec(), &[&id.to_be_bytes(), copy.as_bytes()]).into()
+}
+
+/// Every delivered copy of a queued message.
+pub fn copies(id: u64) -> KeyRange {
+    KeyRange::prefix(&with(b"Qv".to_vec(), &[&id.to_be_bytes()]))
 }
 
 /// When a recipient is due.

@@ -17,6 +17,8 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 
 mod deliver;
 pub mod row;
+#[cfg(test)]
+mod tests;
 
 pub use deliver::Delivery;
 pub use row::{Message, Notify as NotifyOn, Recipient, Return, Task};
@@ -348,6 +350,9 @@ impl Open {
             batch.remove(keys::queued(self.id));
             batch.remove(keys::held_by_queue(message.blob, self.id));
             batch.put(keys::loose(now, message.blob), Bytes::new());
+            if message.next > 1 {
+                batch.clear(keys::copies(self.id));
+            }
         }
     }
 }

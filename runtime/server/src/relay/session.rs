@@ -266,9 +266,16 @@ impl<'a> Client<'a> {
             return Ok(handed);
         }
         let reply = self.say("DATA\r\n").await?;
-        let end = if reply.code() == 354 { self.message(&letter.octets).await? } else { reply };
-        if end.code() / 100 != 2 {
-            let refused = Handed::Refused(said(&end, self.peer));
+        let end = if reply.code() == 354 { self.message(&letter.octets).await } else { Ok(reply) };
+        let failure = match end {
+            Ok(reply) if reply.code() / 100 == 2 => None,
+            Ok(reply) => Some(said(&reply, self.peer)),
+            // It may have the message, so the next server is not tried at once (RFC 1047): a later attempt is as likely
+            // to find this one again.
+            Err(error) => Some(failure("4.4.2", &format!("{} ({}): {error}", self.peer.name, self.peer.address), None)),
+        };
+        if let Some(failure) = failure {
+            let refused = Handed::Refused(failure);
             for one in handed.iter_mut().filter(|one| matches!(one, Handed::Taken { .. })) {
                 *one = refused.clone();
             }
@@ -293,12 +300,12 @@ impl<'a> Client<'a> {
         })
     }
 
-    async fn message(&mut self, octets: &[u8]) -> Result<Reply, Stop> {
+    async fn message(&mut self, octets: &[u8]) -> io::Result<Reply> {
         let dotted = client::dotted(octets);
         for part in dotted.chunks(WRITE_PART) {
             self.send(part).await?;
         }
-        Ok(self.reply(END_MOST).await?)
+        self.reply(END_MOST).await
     }
 
     fn refuse_all(&self, open: &[usize], failure: Failure) -> Result<Vec<Handed>, Stop> {

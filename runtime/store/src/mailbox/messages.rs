@@ -221,6 +221,9 @@ impl Mailboxes {
             if new.is_empty() {
                 return Ok(());
             }
+            if remove {
+                change.trim(mailbox).await?;
+            }
             if let Outcome::Done = change.commit().await? {
                 pairs.append(&mut new);
                 return Ok(());

@@ -2,6 +2,7 @@
 
 use super::{NewEntry, Next, Open, Spool, TRIES, Ticket, busy};
 use crate::error::StoreError;
+use crate::keys;
 use crate::mailbox::{Flags, MailboxError, NewMessage, Outcome};
 use bytes::Bytes;
 use schema::name::Address;
@@ -12,19 +13,34 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Delivery {
     /// Which.
     pub ticket: Ticket,
+    /// The part of the address behind its `+`; may be empty. Of one message, a mailbox gets one copy for each.
+    pub detail: String,
     /// The Return-Path field to put first, where the message has none yet.
     pub return_path: String,
     /// What the delivery leads to: a notification that was asked for.
     pub new: Vec<NewEntry>,
 }
 
+/// Octets of messages that one batch writes anew; well below [`crate::kv::BATCH_MOST`].
+const WRITTEN_MOST: u64 = 4 << 20;
+
 impl Spool {
-    /// Puts messages into an account's inbox, or Junk, and settles the recipients, all in one step. What was
-    /// settled before is left alone.
+    /// Puts messages into an account's inbox, or Junk, and settles their recipients, each in one step with its
+    /// message. What was settled before is left alone.
     ///
     /// # Errors
-    /// The store's; nothing was delivered then.
+    /// The store's; what was not delivered then is as it was.
     pub async fn deliver(&self, account: &Address, deliveries: &[Delivery], now: i64) -> Result<(), StoreError> {
+        let mut left = deliveries;
+        while !left.is_empty() {
+            let done = self.deliver_some(account, left, now).await?;
+            left = left.get(done..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Delivers as many as one batch can hold, at least one; says how many.
+    async fn deliver_some(&self, account: &Address, deliveries: &[Delivery], now: i64) -> Result<usize, StoreError> {
         let ids: BTreeSet<u64> = deliveries.iter().map(|delivery| delivery.ticket.id).collect();
         for _ in 0..TRIES {
             // Always the account first, then the messages: nobody waits the other way round.
@@ -34,12 +50,30 @@ impl Spool {
             for id in &ids {
                 open.insert(*id, Open::load(self, *id).await?);
             }
-            let mut made = Vec::new();
+            let (mut made, mut copies, mut written, mut done) = (Vec::new(), BTreeSet::new(), 0, 0);
             for delivery in deliveries {
-                let Some(this) = open.get_mut(&delivery.ticket.id) else { continue };
-                let Some(message) = this.message.clone() else { continue };
+                let this = open.get_mut(&delivery.ticket.id);
+                let message = this.as_ref().and_then(|this| this.message.clone());
+                let anew = message.as_ref().filter(|message| !message.return_path).map_or(0, |message| message.size);
+                if written > 0 && written + anew > WRITTEN_MOST {
+                    break;
+                }
+                written += anew;
+                done += 1;
+                let (Some(this), Some(message)) = (this, message) else { continue };
                 if !this.settle(self, delivery.ticket.recipient, &Next::Done, &mut change.batch).await? {
                     continue;
+                }
+                for entry in &delivery.new {
+                    made.push((self.stage(entry, &mut change.batch, now).await?, entry));
+                }
+                // Somebody may be named twice, or be a member of a group and named beside it.
+                if message.next > 1 {
+                    let copy = keys::copy(delivery.ticket.id, &format!("{account}+{}", delivery.detail));
+                    if !copies.insert(copy.clone()) || self.data.get(&[copy.clone()]).await?.pop().flatten().is_some() {
+                        continue;
+                    }
+                    change.batch.put(copy, Bytes::new());
                 }
                 let (blob, octets) = if message.return_path {
                     (message.blob, message.size)
@@ -51,9 +85,6 @@ impl Spool {
                 let mailbox = change.target(message.junk).await?;
                 let new = NewMessage { octets, date: message.arrived, flags: Flags::default() };
                 change.add(mailbox, blob, &new).await.map_err(plain)?;
-                for entry in &delivery.new {
-                    made.push((self.stage(entry, &mut change.batch, now).await?, entry));
-                }
             }
             for this in open.into_values() {
                 this.write(&mut change.batch, now);
@@ -63,7 +94,7 @@ impl Spool {
                 for (id, entry) in made {
                     self.announce(id, entry.recipients.len(), &entry.recipients, now);
                 }
-                return Ok(());
+                return Ok(done);
             }
         }
         Err(busy())

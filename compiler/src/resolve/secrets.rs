@@ -1,0 +1,147 @@
+//! `check --secrets`: that every secret is where the spec says, and belongs to what is written beside it.
+//!
+//! Nothing else in the compiler opens a secret that it can do without, so that a fork's pull request needs none.
+
+use super::Outside;
+use crate::code::Code;
+use crate::diagnostic::{Path, Report};
+use crate::read::files::FileError;
+use base64::prelude::{BASE64_STANDARD, Engine};
+use rcgen::{KeyPair, PublicKeyData};
+use schema::name::{Secret, SecretRef};
+use schema::spec::{self, Spec};
+use x509_parser::prelude::Pem;
+
+/// Opens every secret of the spec that the compiler can reach, and holds keys against their public parts.
+pub fn secrets(spec: &Spec, outside: &Outside<'_>, report: &mut Report) {
+    let mut opening = Opening { outside, report };
+    for (n, host) in spec.host.iter().enumerate() {
+        let at = Path::root().field("host").item(n).field("tls");
+        if let Some(tls) = &host.tls {
+            opening.tls(tls, &at);
+        }
+    }
+    let own =
+        spec.domain.iter().enumerate().map(|(n, domain)| (domain.dkim.as_ref(), Path::root().field("domain").item(n)));
+    let common = spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref());
+    let common = (common.and_then(|domain| domain.dkim.as_ref()), Path::root().field("defaults").field("domain"));
+    for (dkim, at) in own.chain([common]) {
+        for (n, key) in dkim.iter().flat_map(|dkim| dkim.key.iter().enumerate()) {
+            opening.dkim(key, &at.field("dkim").field("key").item(n));
+        }
+    }
+    for (reference, at) in others(spec) {
+        opening.open(reference, &at);
+    }
+}
+
+/// Secrets that have no public part.
+fn others(spec: &Spec) -> Vec<(&SecretRef, Path)> {
+    let mut found = Vec::new();
+    for (n, store) in spec.store.iter().enumerate() {
+        let at = Path::root().field("store").item(n);
+        let databases = [
+            ("postgresql", &store.postgresql),
+            ("mysql", &store.mysql),
+            ("elasticsearch", &store.elasticsearch),
+            ("redis", &store.redis),
+        ];
+        for (kind, database) in databases {
+            let password = database.as_ref().and_then(|database| database.password.as_ref());
+            found.extend(password.map(|password| (password, at.field(kind).field("password"))));
+        }
+        if let Some(s3) = &store.s3 {
+            let keys = [("access-key", &s3.access_key), ("secret-key", &s3.secret_key)];
+            found.extend(keys.into_iter().filter_map(|(name, key)| Some((key.as_ref()?, at.field("s3").field(name)))));
+        }
+    }
+    for (n, dns) in spec.dns.iter().enumerate() {
+        let at = Path::root().field("dns").item(n);
+        found.extend(dns.cloudflare.iter().map(|one| (&one.token, at.field("cloudflare").field("token"))));
+        found.extend(dns.rfc2136.iter().map(|one| (&one.secret, at.field("rfc2136").field("secret"))));
+    }
+    for (n, directory) in spec.directory.iter().enumerate() {
+        let at = Path::root().field("directory").item(n).field("ldap").field("bind-password");
+        let password = directory.ldap.as_ref().and_then(|ldap| ldap.bind_password.as_ref());
+        found.extend(password.map(|password| (password, at)));
+    }
+    found
+}
+
+struct Opening<'a> {
+    outside: &'a Outside<'a>,
+    report: &'a mut Report,
+}
+
+impl Opening<'_> {
+    /// The secret; `None` where it is not there, which has been told.
+    fn open(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
+        let wrong = match reference {
+            SecretRef::File(name) => match self.outside.sources.secret(name) {
+                Ok(octets) => {
+                    if self.outside.sources.is_open_to_others(name) {
+                        let says = format!("everybody on this machine can read `{name}`");
+                        self.report.find(Code::SecretOpen, at.clone(), says).help(format!("`chmod 600 {name}`"));
+                    }
+                    match String::from_utf8(octets) {
+                        Ok(text) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
+                        Ok(_) => format!("`{name}` is empty"),
+                        Err(_) => format!("`{name}` is not text"),
+                    }
+                }
+                Err(why @ (FileError::Missing | FileError::Outside)) => format!("`{name}` {why}"),
+                Err(why) => format!("`{name}`: {why}"),
+            },
+            SecretRef::Env(name) => match std::env::var(name) {
+                Ok(text) if !text.is_empty() => return Some(Secret::new(text)),
+                _ => format!("the environment has no `{name}`"),
+            },
+            SecretRef::Age(_) => "`(age)` secrets are not opened by this version".to_owned(),
+        };
+        self.report.find(Code::SecretAway, at.clone(), wrong);
+        None
+    }
+
+    fn dkim(&mut self, key: &spec::DkimKey, at: &Path) {
+        let Some(secret) = self.open(&key.private, &at.field("private")) else { return };
+        let own = mail::sign::public_value(key.algorithm, secret.reveal());
+        let wrong = match (own, &key.public) {
+            (Err(error), _) => format!("the private key of `{}` {error}", key.selector),
+            (Ok(own), Some(public)) if *public.split_whitespace().collect::<String>() != own => {
+                format!("the private key of `{}` does not belong to its `public`", key.selector)
+            }
+            _ => return,
+        };
+        self.report.find(Code::DkimPair, at.field("private"), wrong).help(
+            "signatures with it would fail at every receiver: put the right file in its place, or make a new key",
+        );
+    }
+
+    fn tls(&mut self, tls: &spec::Tls, at: &Path) {
+        for (n, key) in tls.key.iter().enumerate() {
+            let at = at.field("key").item(n).field("private");
+            let public = key.public.as_ref().and_then(|public| BASE64_STANDARD.decode(public).ok());
+            self.pair(&key.private, &at, public.as_deref(), "`public`");
+        }
+        for (n, certificate) in tls.certificate.iter().enumerate() {
+            let at = at.field("certificate").item(n);
+            let chain = self.open(&certificate.cert, &at.field("cert"));
+            let pem = chain.and_then(|chain| Pem::iter_from_buffer(chain.reveal().as_bytes()).find_map(Result::ok));
+            let leaf = pem.as_ref().and_then(|pem| pem.parse_x509().ok());
+            let public = leaf.as_ref().map(|leaf| leaf.public_key().raw);
+            self.pair(&certificate.key, &at.field("key"), public, "its certificate");
+        }
+    }
+
+    fn pair(&mut self, private: &SecretRef, at: &Path, public: Option<&[u8]>, of: &str) {
+        let Some(secret) = self.open(private, at) else { return };
+        let wrong = match KeyPair::from_pem(secret.reveal()) {
+            Err(_) => format!("{private} is no private key as PEM"),
+            Ok(pair) if public.is_some_and(|public| public != pair.subject_public_key_info()) => {
+                format!("{private} does not belong to {of}")
+            }
+            Ok(_) => return,
+        };
+        self.report.find(Code::TlsPair, at.clone(), wrong).help("the server would not start with it");
+    }
+}
