@@ -21,7 +21,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(domain: &'static str, last: u8) -> Peer {
+    fn new(domain: &'static str, last: u8, people: &str) -> Peer {
         let folder = tempfile::tempdir().unwrap();
         let [high, low] = u16::try_from(std::process::id() % 60_000).unwrap().to_be_bytes();
         let address: IpAddr = [127, 1 + high % 250, low.max(1), last].into();
@@ -41,6 +41,7 @@ impl Peer {
         let said = String::from_utf8(made.stdout).unwrap();
         let password = said.lines().find_map(|line| line.trim().strip_prefix("password")).unwrap().trim().to_owned();
         let text = std::fs::read_to_string(spec.join("mail.kdl")).unwrap();
+        let text = text.replacen("    account \"ada\"", &format!("{people}    account \"ada\""), 1);
         std::fs::write(spec.join("mail.kdl"), text + "queue { retry \"1s\"; retry-most \"2s\"; }\n").unwrap();
         let out = folder.path().join("out");
         let built = waybill(&["build", spec.to_str().unwrap(), "--out", out.to_str().unwrap()]);
@@ -96,15 +97,14 @@ fn whole(zone: &Path) {
 
 #[test]
 fn mail_between_two_servers_is_authentic_and_arrives_once() {
-    let (a, b) = (Peer::new("a.example", 2), Peer::new("b.example", 3));
+    let (a, b) = (Peer::new("a.example", 2, ""), Peer::new("b.example", 3, ""));
     let dns = Bind::serve(&[(a.domain.to_owned(), a.zone.clone()), (b.domain.to_owned(), b.zone.clone())]);
     let at_a = a.serve(&dns);
     let at_b = b.serve(&dns);
 
     a.submit(&b.account, "authentic");
     let got = b.read(1);
-    let results = got.split("Authentication-Results: ").nth(1).unwrap();
-    let results = results.split("\r\nReceived:").next().unwrap();
+    let results = results(&got);
     assert!(results.contains("spf=pass"), "{results}");
     assert!(results.contains("dmarc=pass"), "{results}");
     assert_eq!(results.matches("dkim=pass").count(), 2, "{results}");
@@ -148,6 +148,43 @@ fn mail_between_two_servers_is_authentic_and_arrives_once() {
     let counted = a.imap().imap_ok("STATUS INBOX (MESSAGES)").join("");
     assert!(counted.contains("MESSAGES 1"), "{counted}");
     drop((at_a, at_b));
+}
+
+/// What a message's own server found, without what the message brought along.
+fn results(fetched: &str) -> &str {
+    let results = fetched.split("Authentication-Results: ").nth(1).unwrap();
+    results.split("\r\nReceived:").next().unwrap()
+}
+
+#[test]
+fn what_a_server_sends_on_is_authentic_too() {
+    let people =
+        "    list \"news\" { member \"ada\" \"ada@d.example\"; }\n    group \"far\" { member \"gone@d.example\"; }\n";
+    let (c, d) = (Peer::new("c.example", 4, people), Peer::new("d.example", 5, ""));
+    let dns = Bind::serve(&[(c.domain.to_owned(), c.zone.clone()), (d.domain.to_owned(), d.zone.clone())]);
+    let (at_c, at_d) = (c.serve(&dns), d.serve(&dns));
+
+    // A post to a list keeps its author's signatures, and has the list's.
+    c.submit("news@c.example", "to the list");
+    let got = d.read(1);
+    assert!(
+        got.contains("Return-Path: <news-bounces@c.example>") && got.contains("List-Id: <news.c.example>"),
+        "{got}"
+    );
+    let found = results(&got);
+    assert!(found.contains("spf=pass") && found.contains("dmarc=pass"), "{found}");
+    assert_eq!(found.matches("dkim=pass").count(), 4, "{found}");
+
+    // Forwarded to a mailbox that is not there: the return path was rewritten, and its report comes back authentic.
+    d.submit("far@c.example", "to be forwarded");
+    let report = d.read(2);
+    assert!(report.contains("Return-Path: <>") && report.contains("Subject: to be forwarded"), "{report}");
+    let found = results(&report);
+    assert!(found.contains("dmarc=pass") && found.matches("dkim=pass").count() == 2, "{found}");
+    parses_as_report(&report);
+    let refused = at_d.log();
+    assert!(refused.contains("refused") && refused.contains("gone@d.example"), "{refused}");
+    drop((at_c, at_d));
 }
 
 /// Python's standard library reads it as RFC 3464 has it.

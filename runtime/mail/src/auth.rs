@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// How long one question to one name server may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How many domains above the From's are done without, where their servers fail (RFC 9989 §4.10 asks eight at most).
+const ABOVE_MOST: usize = 8;
+
 /// Why there is no authenticator.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("no name server can be asked: {0}")]
@@ -158,9 +161,12 @@ impl Authenticator {
             // RFC 9989 §4.10 also asks the domains above, up to the top one. Where their servers fail, a message
             // whose own domain vouches for it is still good: without them only less is in line with the From.
             let above = Above::of(from.rsplit_once('@').map_or("", |(_, domain)| domain));
-            let again = self.0.verify_dmarc(Parameters::new(parameters()).with_txt_cache(&above)).await;
-            if dmarc_of(&again) == Dmarc::Pass {
-                dmarc = again;
+            for above in above {
+                let again = self.0.verify_dmarc(Parameters::new(parameters()).with_txt_cache(&above)).await;
+                if !is_temporary(&again) {
+                    dmarc = if dmarc_of(&again) == Dmarc::Pass { again } else { dmarc };
+                    break;
+                }
             }
         }
         let mut results = results.with_dmarc_result(&dmarc);
@@ -181,19 +187,20 @@ impl Authenticator {
     }
 }
 
-/// Answers that the domains above one have no DMARC record.
+/// Answers that some domains have no DMARC record.
 struct Above(HashMap<Box<str>, Txt>);
 
 impl Above {
-    fn of(domain: &str) -> Above {
-        let mut names = HashMap::new();
-        let mut rest = domain;
-        while let Some((_, above)) = rest.split_once('.') {
+    /// For the top domain above one; then for that and the next; and so on.
+    fn of(domain: &str) -> impl Iterator<Item = Above> {
+        let parts = |domain: &str| domain.split_once('.').map(|(_, above)| above.to_owned());
+        let mut names: Vec<String> = std::iter::successors(parts(domain), |above| parts(above)).collect();
+        names.reverse();
+        let none = |name: &String| {
             let none = Error::Dns(DnsError::RecordNotFound(ResponseCode::NXDomain));
-            names.insert(format!("_dmarc.{above}.").into_boxed_str(), Txt::Error(none));
-            rest = above;
-        }
-        Above(names)
+            (format!("_dmarc.{name}.").into_boxed_str(), Txt::Error(none))
+        };
+        (1..=names.len().min(ABOVE_MOST)).map(move |n| Above(names.iter().take(n).map(none).collect()))
     }
 }
 

@@ -11,8 +11,9 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use schema::name::{DomainName, Secret};
 use schema::spec::DkimAlgorithm;
 
-/// Fields that are signed where they are there; From twice, so that none can be added.
-const FIELDS: [&str; 16] = [
+/// Fields that are signed; those that are absent too, so that none can be added, and From once more than it is there
+/// (RFC 6376 §8.15). What a mailing list puts into a message is not among them, so that the signature survives it.
+const FIELDS: [&str; 12] = [
     "From",
     "From",
     "To",
@@ -25,10 +26,6 @@ const FIELDS: [&str; 16] = [
     "References",
     "MIME-Version",
     "Content-Type",
-    "List-Id",
-    "List-Post",
-    "List-Unsubscribe",
-    "Sender",
 ];
 
 /// Why a key cannot be used. Never holds the key.

@@ -123,6 +123,7 @@ async fn post(snapshot: &Snapshot, job: &Job, list: &List) -> Result<(), StoreEr
     let mut whole = fields.into_bytes();
     whole.extend_from_slice(&compose::without_list_fields(header));
     whole.extend_from_slice(octets.get(header_end..).unwrap_or_default());
+    let whole = snapshot.signed(&list.address.domain, whole);
     let entry = NewEntry {
         message: Message {
             arrived: clock::now(),

@@ -147,6 +147,22 @@ impl Snapshot {
         Ok(Snapshot { generation, config, host, stores, directory, domains, signers, tls, resolver, authenticator })
     }
 
+    /// A message of our own with the signatures of a domain, or the nearest one above it that has keys. One that
+    /// cannot be signed goes as it is: late reports and posts help nobody.
+    pub fn signed(&self, domain: &DomainName, octets: Vec<u8>) -> Vec<u8> {
+        let above = std::iter::successors(Some(domain.clone()), DomainName::parent);
+        let Some(keys) = above.filter_map(|name| self.signers.get(&name)).find(|keys| !keys.is_empty()) else {
+            return octets;
+        };
+        match mail::sign::sign(keys, &octets) {
+            Ok(fields) => [fields.concat().into_bytes(), octets].concat(),
+            Err(error) => {
+                tracing::warn!(%error, %domain, "a message of our own cannot be signed");
+                octets
+            }
+        }
+    }
+
     /// A domain of the configuration.
     pub fn domain(&self, name: &DomainName) -> Option<&config::Domain> {
         self.config.domains.get(*self.domains.get(name)?)

@@ -167,6 +167,11 @@ fn report(snapshot: &Snapshot, octets: Option<&Bytes>, about: &[(&Job, Failure)]
             message.arrived.saturating_add(i64::try_from(expire).unwrap_or(i64::MAX))
         }),
     });
+    let ours = |domain: &str| domain.parse().is_ok_and(|domain| snapshot.directory.is_ours(&domain));
+    let made = match message.from.rsplit_once('@') {
+        Some((_, domain)) if !ours(domain) => snapshot.signed(snapshot.host.name.domain(), made),
+        _ => made,
+    };
     let recipient = Recipient { address: message.from.clone(), due: now, ..Recipient::default() };
     let own = Message { arrived: now, utf8: message.utf8, ..Message::default() };
     Some(NewEntry { message: own, octets: made.into(), recipients: vec![recipient] })
