@@ -54,11 +54,8 @@ impl Snapshot {
     }
 
     fn local(&self, address: &Address, written: &str) -> Route {
-        match self.directory.resolve(address) {
-            Some(Target::Account { account, .. }) => return Route::Account(account),
-            Some(Target::Group { address, members }) => return Route::Group { address, members },
-            Some(Target::List(list)) => return Route::List(list),
-            None => {}
+        if let Some(target) = self.directory.resolve(address) {
+            return route_of(target);
         }
         if mail::srs::is_rewritten(written) {
             return match mail::srs::reverse(written, self.stores.spool.secret(), crate::clock::day()) {
@@ -66,10 +63,11 @@ impl Snapshot {
                 Err(why) => Route::Nobody("5.1.1", format!("<{address}>: {why}")),
             };
         }
-        match self.list_role(address) {
-            Some(owners) => Route::Group { address: address.clone(), members: owners },
-            None => no_such_user(&address.to_string()),
+        if let Some(owners) = self.list_role(address) {
+            return Route::Group { address: address.clone(), members: owners };
         }
+        // Last, so that it takes no report to a list or a rewritten path.
+        self.directory.catch_all(&address.domain).map_or_else(|| no_such_user(&address.to_string()), route_of)
     }
 
     /// Who reads `<list>-bounces@`, `-owner@` and `-request@` (RFC 2142 §6): its owners.
@@ -88,6 +86,14 @@ impl Snapshot {
             Some(address) => self.local(address, address.local.as_str()),
             None => Route::Nobody("5.1.1", "this host has no postmaster".to_owned()),
         }
+    }
+}
+
+fn route_of(target: Target) -> Route {
+    match target {
+        Target::Account { account, .. } => Route::Account(account),
+        Target::Group { address, members } => Route::Group { address, members },
+        Target::List(list) => Route::List(list),
     }
 }
 

@@ -3,7 +3,7 @@
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use aws_lc_rs::{digest, hmac, pbkdf2};
+use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use std::num::NonZeroU32;
 
@@ -35,6 +35,11 @@ pub fn matches(password: &str, hash: &str) -> bool {
     let octets = password.as_bytes();
     if hash.starts_with("$2") {
         return bcrypt::verify(password, hash).unwrap_or(false);
+    }
+    if let Some(known) = scram(hash) {
+        let made = NonZeroU32::new(known.iterations).map(|iterations| scram_of(password, &known.salt, iterations));
+        let same = |made: Scram| constant_time::verify_slices_are_equal(&made.stored_key, &known.stored_key).is_ok();
+        return made.is_some_and(same);
     }
     if hash.starts_with("$6$") {
         return sha_crypt::ShaCrypt::default().verify_password(octets, hash).is_ok();
@@ -90,17 +95,14 @@ pub fn scram_of(password: &str, salt: &[u8], iterations: NonZeroU32) -> Scram {
     }
 }
 
-/// A verifier that nothing proves: for an unknown user, the same at every attempt, and as good as a true one to
-/// look at.
-pub fn false_scram(user: &str, secret: &[u8; 32]) -> Scram {
+/// A verifier that nothing proves: for an unknown user, the same at every attempt, and to look at like `alike`, a
+/// true one.
+pub fn false_scram(user: &str, secret: &[u8; 32], alike: Option<&Scram>) -> Scram {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let part = |what: &str| whole(hmac::sign(&key, format!("{what}\0{user}").as_bytes()).as_ref());
-    Scram {
-        iterations: 4096,
-        salt: part("salt")[..16].to_vec(),
-        stored_key: part("stored"),
-        server_key: part("server"),
-    }
+    let (iterations, salt) = alike.map_or((4096, 16), |alike| (alike.iterations, alike.salt.len()));
+    let salt = (0..salt.div_ceil(32)).flat_map(|n| part(&format!("salt{n}"))).take(salt).collect();
+    Scram { iterations, salt, stored_key: part("stored"), server_key: part("server") }
 }
 
 // HMAC-SHA-256 and SHA-256 give 32 octets.
@@ -142,6 +144,9 @@ mod tests {
             text.ends_with("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=")
         );
         assert!(scram(&text).unwrap() == made);
+        assert!(matches("pencil", &text) && !matches("pencils", &text));
+        let unknown = false_scram("x", &[7; 32], Some(&made));
+        assert_eq!((unknown.iterations, unknown.salt.len()), (made.iterations, made.salt.len()));
         assert!(scram("SCRAM-SHA-256$1:AA==$AA==:AA==").is_none());
     }
 }

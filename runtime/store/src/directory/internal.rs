@@ -34,6 +34,8 @@ pub struct Internal {
     /// Domains and hosts: whom `postmaster` there is, and who gets what has no owner.
     domains: HashMap<DomainName, (Option<Address>, Option<Address>)>,
     all_have_scram: bool,
+    /// A true verifier, that false ones look like.
+    some_scram: Option<Scram>,
     checks: Semaphore,
     /// Right passwords, as an HMAC under a key of this process, so that a mail client that logs in every minute
     /// costs one hash a configuration and not one a minute.
@@ -76,6 +78,12 @@ impl Internal {
                 .iter()
                 .any(|one| matches!(one, Credential::Scram(text) if password::scram(text).is_some()))
         };
+        let credentials = config.accounts.iter().flat_map(|account| &account.credentials);
+        let mut scrams = credentials.filter_map(|one| match one {
+            Credential::Scram(text) => password::scram(text),
+            Credential::Hash(_) => None,
+        });
+        let some_scram = scrams.next();
         let mut key = [0; 32];
         let key = rand::fill(&mut key).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &key));
         Internal {
@@ -85,6 +93,7 @@ impl Internal {
             owners,
             domains,
             all_have_scram: !config.accounts.is_empty() && config.accounts.iter().all(has_scram),
+            some_scram,
             checks: Semaphore::new(CHECKS_MOST),
             right: Mutex::default(),
             key,
@@ -96,7 +105,7 @@ impl Internal {
         self.domains.contains_key(domain)
     }
 
-    /// What an address stands for; `None` where nobody has it.
+    /// What an address stands for; `None` where nobody has it but perhaps a catch-all.
     pub fn resolve(&self, address: &Address) -> Option<Target> {
         if let Some(target) = self.owner(address) {
             return Some(target);
@@ -111,10 +120,15 @@ impl Internal {
                 None => {}
             }
         }
-        let (postmaster, catch_all) = self.domains.get(&address.domain)?;
-        let wanted = if address.local == LocalPart::postmaster() { postmaster.as_ref() } else { None };
         // RFC 5321 §4.5.1: postmaster is always somebody.
-        self.owner(wanted.or(catch_all.as_ref())?)
+        let (postmaster, _) = self.domains.get(&address.domain)?;
+        postmaster.as_ref().filter(|_| address.local == LocalPart::postmaster()).and_then(|who| self.owner(who))
+    }
+
+    /// Who gets what nobody in a domain has.
+    pub fn catch_all(&self, domain: &DomainName) -> Option<Target> {
+        let (_, catch_all) = self.domains.get(domain)?;
+        self.owner(catch_all.as_ref()?)
     }
 
     fn owner(&self, address: &Address) -> Option<Target> {
@@ -153,21 +167,10 @@ impl Internal {
     /// without a detail; that of a group it is in; `postmaster` where it is that.
     pub fn may_send_as(&self, account: &Address, address: &Address) -> bool {
         match self.resolve(address) {
-            Some(Target::Account { account: owner, .. }) => {
-                // What only falls to the catch-all is not its own.
-                owner == *account && (self.owned(address) || address.local == LocalPart::postmaster())
-            }
+            Some(Target::Account { account: owner, .. }) => owner == *account,
             Some(Target::Group { address, .. }) => self.is_member(account, &address, 0),
             Some(Target::List(_)) | None => false,
         }
-    }
-
-    fn owned(&self, address: &Address) -> bool {
-        self.owners.contains_key(address)
-            || address
-                .local
-                .without_detail()
-                .is_some_and(|local| self.owners.contains_key(&Address::new(local, address.domain.clone())))
     }
 
     fn is_member(&self, account: &Address, group: &Address, depth: u8) -> bool {
@@ -196,7 +199,7 @@ impl Internal {
                 Credential::Hash(_) => None,
             })
         });
-        verifier.unwrap_or_else(|| password::false_scram(&user.to_lowercase(), secret))
+        verifier.unwrap_or_else(|| password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref()))
     }
 
     /// Whether a password is an account's. For nobody it takes as long, and is wrong.
@@ -212,6 +215,14 @@ impl Internal {
             };
             row.credentials.iter().filter_map(hash).collect()
         });
+        if hashes.is_empty() {
+            let scram = |one: &Credential| match one {
+                Credential::Scram(verifier) => Some(verifier.clone()),
+                Credential::Hash(_) => None,
+            };
+            // A verifier alone tells a password sent in the plain just as well.
+            hashes.extend(row.iter().flat_map(|row| row.credentials.iter().filter_map(scram)));
+        }
         if hashes.is_empty() {
             hashes.push(NOBODY.to_owned());
         }
