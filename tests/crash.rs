@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-const KILLS: u32 = 100;
+/// `kill -9`s; the second with `--long`.
+const KILLS: (u32, u32) = (100, 1_000);
 
 /// xorshift64: moments that differ, the same in every run.
 struct Random(u64);
@@ -131,7 +132,8 @@ fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
     let site = Site::with_accounts(&["ada"]);
     let load = Load::default();
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    for round in 1..=KILLS {
+    let kills = if harness::long() { KILLS.1 } else { KILLS.0 };
+    for round in 1..=kills {
         let server = site.serve();
         if round % 20 == 0 {
             load.verify(&server);

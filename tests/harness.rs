@@ -31,6 +31,11 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
+/// Whether what takes longer is tested too: `tests/run --long`.
+pub fn long() -> bool {
+    std::env::var("WAYBILL_LONG").is_ok_and(|long| long == "1")
+}
+
 /// A built program beside the tests.
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();

@@ -239,7 +239,7 @@ fn mutated(text: &[u8], random: &mut Random) -> Vec<u8> {
 fn a_thousand_mutations_are_taken_or_refused_with_a_place() {
     let mut random = Random(0x1234_5678_9ABC_DEF1);
     let (mut taken, mut refused) = (0, 0);
-    for round in 0..1000 {
+    for round in 0..if harness::long() { 20_000 } else { 1000 } {
         let folder = tempfile::tempdir().unwrap();
         copy(&root().join("examples/company"), folder.path());
         fs::remove_dir_all(folder.path().join("built")).unwrap();

@@ -163,7 +163,10 @@ fn part(raw: &[u8], range: Range<usize>, default: (&str, &str), (depth, left): (
         }
         _ => Kind::Basic,
     };
-    if matches!(made.kind, Kind::Basic) && made.media_type == "multipart" {
+    if matches!(made.kind, Kind::Basic)
+        && ["multipart", "message"].contains(&&*made.media_type)
+        && (made.media_type == "multipart" || matches!(&*made.subtype, "rfc822" | "global"))
+    {
         // Without parts it is none: told as what it then is, octets.
         (made.media_type, made.subtype) = ("application".to_owned(), "octet-stream".to_owned());
     }

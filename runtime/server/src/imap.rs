@@ -173,11 +173,11 @@ impl ImapHost {
                 let place = (&account, id(mailbox));
                 let stored = mailboxes.flag(place, &uids, (how, &flags, unchanged_since), now).await?;
                 let rows = stored.entries.iter().map(convert::row).collect();
-                Ok(Answer::Stored { rows, modified: stored.modified })
+                Ok(Answer::Stored { rows, before: stored.before, modified: stored.modified })
             }
-            Ask::Copy { mailbox, uids, to, remove } => {
+            Ask::Copy { mailbox, uids, to, remove, whole } => {
                 let place = (&account, id(mailbox));
-                match mailboxes.copy(place, &uids, (&to, remove), (self.quota(), now)).await {
+                match mailboxes.copy(place, &uids, (&to, remove, whole), (self.quota(), now)).await {
                     Ok(copied) => Ok(Answer::Copied { uid_validity: copied.uid_validity, pairs: copied.pairs }),
                     Err(MailboxError::Missing) => Ok(no(Code::TryCreate, "there is no such mailbox")),
                     Err(error) => Err(error),
@@ -346,6 +346,7 @@ fn refusal(error: &MailboxError) -> Answer {
         MailboxError::Inbox => Code::Cannot,
         MailboxError::OverQuota => Code::OverQuota,
         MailboxError::Limit(_) => Code::Limit,
+        MailboxError::Gone => Code::ExpungeIssued,
         MailboxError::UseTaken => Code::UseAttr,
     };
     no(code, &error.to_string())

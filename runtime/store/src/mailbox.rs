@@ -66,6 +66,9 @@ pub enum MailboxError {
     /// The log does not reach back so far.
     #[error("the changes are no longer known")]
     Forgotten,
+    /// Messages were removed meanwhile.
+    #[error("some of the messages are gone")]
+    Gone,
     /// Another special mailbox has that use.
     #[error("another mailbox has that use")]
     UseTaken,

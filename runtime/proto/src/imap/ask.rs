@@ -126,6 +126,8 @@ pub enum Ask {
         to: String,
         /// MOVE: and remove them here.
         remove: bool,
+        /// None is copied where one of them is gone; else [`Code::ExpungeIssued`].
+        whole: bool,
     },
     /// Remove what has `\Deleted`. [`Answer::Expunged`].
     Expunge {
@@ -188,16 +190,16 @@ pub enum Answer {
     Stored {
         /// Every message that has now what was asked, changed or not.
         rows: Vec<FlagRow>,
+        /// Their modseqs before, in the same order.
+        before: Vec<u64>,
         /// Those that `unchanged_since` saved.
         modified: Vec<u32>,
     },
     /// See [`Ask::Search`].
-    Found {
-        /// In any order.
-        uids: Vec<u32>,
-        /// The largest modseq among them.
-        highest_modseq: Option<u64>,
-    },
+    Found(
+        /// UIDs with their modseqs, in any order.
+        Vec<(u32, u64)>,
+    ),
     /// See [`Ask::Copy`].
     Copied {
         /// The target's.

@@ -317,7 +317,7 @@ impl<'a> Cursor<'a> {
                 self.space()?;
                 Ok(Command::Rename { from, to: self.new_mailbox()? })
             }
-            "SUBSCRIBE" => Ok(Command::Subscribe { mailbox: self.mailbox()?, on: true }),
+            "SUBSCRIBE" => Ok(Command::Subscribe { mailbox: self.new_mailbox()?, on: true }),
             "UNSUBSCRIBE" => Ok(Command::Subscribe { mailbox: self.mailbox()?, on: false }),
             "LIST" => self.list_command(),
             "LSUB" => {

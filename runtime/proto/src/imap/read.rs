@@ -30,6 +30,15 @@ pub enum Read {
         /// What is wrong.
         flaw: Flaw,
     },
+    /// A command that is not taken; its literal is on its way, and then its last line.
+    RefusedUnread {
+        /// Its tag, where it had one.
+        tag: Option<String>,
+        /// What is wrong.
+        flaw: Flaw,
+        /// Octets of the literal.
+        size: u64,
+    },
     /// What follows cannot be told apart: say BYE.
     Lost(&'static str),
 }
@@ -183,13 +192,13 @@ impl Reader {
 
     /// A client that waits is told NO or BAD and sends nothing; one that does not has sent the octets already.
     fn refuse(&mut self, waits: bool, size: u64, start: usize, flaw: Flaw) -> Read {
-        if !waits && size > 0 {
+        if !waits && !self.logged_in {
             return Read::Lost("the literal is too large");
         }
         let tag = parse::tag(&self.input);
         let _ = self.input.split_to(start.min(self.input.len()));
         self.seen = 0;
-        Read::Refused { tag, flaw }
+        if waits { Read::Refused { tag, flaw } } else { Read::RefusedUnread { tag, flaw, size } }
     }
 }
 
@@ -237,7 +246,7 @@ mod tests {
     #[test]
     fn what_is_too_large_is_refused() {
         assert!(matches!(reader(b"a LOGIN {99999999}\r\n").read(), Read::Refused { tag: Some(_), .. }));
-        assert!(matches!(reader(b"a LOGIN {99999999+}\r\n").read(), Read::Lost(_)));
+        assert!(matches!(reader(b"a LOGIN {99999999+}\r\n").read(), Read::RefusedUnread { size: 99_999_999, .. }));
         assert!(matches!(reader(b"a NOOP\n").read(), Read::Refused { .. }));
         assert!(matches!(reader(&vec![b'a'; MAX_LINE + 2]).read(), Read::Lost(_)));
     }

@@ -87,7 +87,17 @@ enum Job {
     },
     Select {
         tag: String,
+        mailbox: String,
         read_only: bool,
+    },
+    Delete {
+        tag: String,
+        mailbox: String,
+    },
+    Rename {
+        tag: String,
+        from: String,
+        to: String,
     },
     /// The tagged line is said when the watch is on.
     Watch {
@@ -284,23 +294,39 @@ impl ImapSession {
             Read::More => return false,
             Read::Continue => self.say("+ go on"),
             Read::Command(octets) => match parse::command(&octets) {
-                Ok(tagged) => self.command(tagged),
+                Ok(tagged) => {
+                    // Only errors in a row tell that this is no mail client; before a login all count.
+                    self.bad = if self.user.is_some() { 0 } else { self.bad };
+                    self.command(tagged);
+                }
                 Err((tag, flaw)) => self.flaw(tag.as_deref(), flaw),
             },
             Read::Append { head, size, waits } => self.append(head, size, waits),
             Read::Refused { tag, flaw } => self.flaw(tag.as_deref(), flaw),
+            Read::RefusedUnread { size, .. } if size > self.config.append_limit => self.bye("the literal is too large"),
+            Read::RefusedUnread { tag, flaw, size } => {
+                self.phase = Phase::Skip { left: size, line: flaw_line(tag.as_deref(), flaw) };
+            }
             Read::Lost(why) => self.bye(why),
         }
         true
     }
 
     fn flaw(&mut self, tag: Option<&str>, flaw: Flaw) {
-        match flaw {
-            Flaw::Bad(why) => self.bad(tag, why),
-            Flaw::Name(why) => self.say(&format!("{} NO [CANNOT] {why}", tag.unwrap_or("*"))),
-            Flaw::Charset => {
-                self.say(&format!("{} NO [BADCHARSET (UTF-8 US-ASCII)] no such charset", tag.unwrap_or("*")));
-            }
+        self.say(&flaw_line(tag, flaw));
+        if matches!(flaw, Flaw::Bad(_)) {
+            self.count_bad();
+        }
+    }
+
+    /// The client knows modseqs from now on (RFC 7162 §3.1).
+    fn know_modseqs(&mut self, knows: bool) {
+        if !knows || self.condstore {
+            return;
+        }
+        self.condstore = true;
+        if let Some(modseq) = self.view.as_ref().map(|view| view.modseq) {
+            self.say(&format!("* OK [HIGHESTMODSEQ {modseq}] the newest change"));
         }
     }
 
@@ -325,7 +351,7 @@ impl ImapSession {
             _ if self.user.is_none() => self.bad(Some(&tag), "log in first"),
             Command::Enable(names) => {
                 let condstore = names.iter().any(|name| name == "CONDSTORE");
-                self.condstore |= condstore;
+                self.know_modseqs(condstore);
                 self.say(if condstore { "* ENABLED CONDSTORE" } else { "* ENABLED" });
                 self.say(&format!("{tag} OK enabled"));
             }
@@ -651,6 +677,16 @@ impl Session for ImapSession {
             }
             self.bye("idle for too long");
         }
+    }
+}
+
+/// What is said of a command that is not taken.
+fn flaw_line(tag: Option<&str>, flaw: Flaw) -> String {
+    let tag = tag.unwrap_or("*");
+    match flaw {
+        Flaw::Bad(why) => format!("{tag} BAD {why}"),
+        Flaw::Name(why) => format!("{tag} NO [CANNOT] {why}"),
+        Flaw::Charset => format!("{tag} NO [BADCHARSET (UTF-8 US-ASCII)] no such charset"),
     }
 }
 

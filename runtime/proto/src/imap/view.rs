@@ -9,6 +9,8 @@ use std::collections::HashMap;
 pub struct View {
     /// The mailbox.
     pub mailbox: MailboxId,
+    /// Its name.
+    pub name: String,
     /// EXAMINE, or a mailbox that cannot be changed.
     pub read_only: bool,
     /// The state that the client knows.
@@ -23,9 +25,10 @@ pub struct View {
 
 impl View {
     /// The mailbox just opened.
-    pub fn new(selected: Selected, read_only: bool) -> View {
+    pub fn new(name: String, selected: Selected, read_only: bool) -> View {
         View {
             mailbox: selected.mailbox,
+            name,
             read_only: read_only || selected.read_only,
             modseq: selected.highest_modseq,
             dirty: false,
@@ -66,12 +69,16 @@ impl View {
         Some(found)
     }
 
-    /// The same as ranges of UIDs.
+    /// The same as ranges of UIDs; numbers past the last message name none.
     pub fn set(&self, messages: &Messages) -> UidSet {
-        match messages.uid {
-            true => self.resolve(&messages.set),
-            false => self.resolve_numbers(&messages.set).unwrap_or_default(),
+        if messages.uid {
+            return self.resolve(&messages.set);
         }
+        let last = self.len();
+        let inside = |pair: &&(Option<u32>, Option<u32>)| ordered(**pair, last).0 <= last;
+        let clip = |number: Option<u32>| number.map(|number| number.min(last));
+        let set = messages.set.0.iter().filter(inside).map(|(from, to)| (clip(*from), clip(*to))).collect();
+        self.resolve_numbers(&SequenceSet(set)).unwrap_or_default()
     }
 
     fn resolve(&self, set: &SequenceSet) -> UidSet {
@@ -100,6 +107,19 @@ impl View {
     /// The client hears of these flags in this answer, or does not want to.
     pub fn tell(&mut self, uid: u32, modseq: u64) {
         self.told.insert(uid, modseq);
+    }
+
+    /// Whether a message changed, at this modseq, in a way that the client has not heard of.
+    pub fn is_news(&self, uid: u32, modseq: u64) -> bool {
+        modseq > self.modseq && self.told.get(&uid) != Some(&modseq)
+    }
+
+    /// A mailbox has another name now.
+    pub fn renamed(&mut self, from: &str, to: &str) {
+        let below = self.name.strip_prefix(from).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        if let Some(rest) = below.filter(|_| from != "INBOX") {
+            self.name = format!("{to}{rest}");
+        }
     }
 
     /// Takes in what has changed: rows to tell of messages known before, and whether new ones came.
@@ -166,7 +186,7 @@ mod tests {
             keywords: Vec::new(),
             read_only: false,
         };
-        View::new(selected, false)
+        View::new("INBOX".to_owned(), selected, false)
     }
 
     fn set(uid: bool, pairs: &[(u32, u32)]) -> Messages {
@@ -184,6 +204,18 @@ mod tests {
         assert_eq!(view.uids(&set(true, &[(4, 10), (9, 9)])).unwrap(), [5, 9]);
         assert_eq!(view.uids(&set(true, &[(50, 0)])).unwrap(), [12]);
         assert!(super::tests::view(&[]).uids(&set(false, &[(1, 0)])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_search_is_of_what_is_there() {
+        let view = view(&[3, 5, 9]);
+        for (pairs, want) in
+            [(&[(1, 1), (9, 9)][..], &[3][..]), (&[(2, 9)], &[5, 9]), (&[(9, 0)], &[9]), (&[(7, 8)], &[])]
+        {
+            let found = view.set(&set(false, pairs));
+            let inside: Vec<u32> = [3, 5, 9].into_iter().filter(|uid| found.contains(*uid)).collect();
+            assert_eq!(inside, want, "{pairs:?}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub async fn find(
     key: SearchKey,
 ) -> Result<Answer, MailboxError> {
     let now = clock::now();
-    let (mut uids, mut highest_modseq) = (Vec::new(), None);
+    let mut found = Vec::new();
     for entry in mailboxes.entries(account, mailbox).await? {
         let right = match by_entry(&key, &entry, now) {
             Some(known) => known,
@@ -38,11 +38,10 @@ pub async fn find(
             }
         };
         if right {
-            uids.push(entry.uid);
-            highest_modseq = highest_modseq.max(Some(entry.modseq));
+            found.push((entry.uid, entry.modseq));
         }
     }
-    Ok(Answer::Found { uids, highest_modseq })
+    Ok(Answer::Found(found))
 }
 
 /// Whether a message matches, as far as its entry tells.

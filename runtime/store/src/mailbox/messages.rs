@@ -46,6 +46,8 @@ pub struct Copied {
 pub struct Stored {
     /// The messages as they are now, ascending.
     pub entries: Vec<Entry>,
+    /// Their modseqs before, in the same order.
+    pub before: Vec<u64>,
     /// Those left alone since they changed after the given modseq.
     pub modified: Vec<u32>,
 }
@@ -165,6 +167,7 @@ impl Mailboxes {
                     any = true;
                 }
                 stored.entries.push(entry);
+                stored.before.push(before.modseq);
             }
             if !any {
                 return Ok(stored);
@@ -176,20 +179,24 @@ impl Mailboxes {
         Err(busy())
     }
 
-    /// Copies messages, or moves them, all or none where they are at most 5,000.
+    /// Copies messages, or moves them, all or none where they are at most 5,000; `whole`: none where one of them is
+    /// gone.
     ///
     /// # Errors
-    /// [`MailboxError::Missing`] for the target, [`MailboxError::OverQuota`], or the store's.
+    /// [`MailboxError::Missing`] for the target, [`MailboxError::Gone`], [`MailboxError::OverQuota`], or the store's.
     pub async fn copy(
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
-        (to, remove): (&str, bool),
+        (to, remove, whole): (&str, bool, bool),
         (quota, now): (Option<u64>, i64),
     ) -> Result<Copied, MailboxError> {
         let mut copied = Copied { uid_validity: 0, pairs: Vec::with_capacity(uids.len()) };
         let target = self.named(account, to, now).await?;
         copied.uid_validity = target.row.uid_validity;
+        if whole && self.some(account, mailbox, uids).await?.len() < uids.len() {
+            return Err(MailboxError::Gone);
+        }
         for uids in uids.chunks(BATCH_MESSAGES) {
             self.copy_some((account, mailbox), uids, (target.id, remove, quota, now), &mut copied.pairs).await?;
         }

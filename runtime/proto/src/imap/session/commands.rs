@@ -27,7 +27,8 @@ impl ImapSession {
                 if self.view.take().is_some() {
                     self.say("* OK [CLOSED] the mailbox before is closed");
                 }
-                self.ask(Ask::Select { mailbox, read_only }, Job::Select { tag, read_only });
+                let ask = Ask::Select { mailbox: mailbox.clone(), read_only };
+                self.ask(ask, Job::Select { tag, mailbox, read_only });
             }
             Command::Create { mailbox, .. } if mailbox == "INBOX" => {
                 self.say(&format!("{tag} NO [ALREADYEXISTS] INBOX is always there"));
@@ -39,12 +40,15 @@ impl ImapSession {
             Command::Delete(mailbox) if mailbox == "INBOX" => {
                 self.say(&format!("{tag} NO [CANNOT] INBOX is always there"));
             }
-            Command::Delete(mailbox) => self.ask(Ask::Delete { mailbox }, Job::Simple { tag, done: "deleted" }),
+            Command::Delete(mailbox) => {
+                self.ask(Ask::Delete { mailbox: mailbox.clone() }, Job::Delete { tag, mailbox });
+            }
             Command::Rename { to, .. } if to == "INBOX" => {
                 self.say(&format!("{tag} NO [ALREADYEXISTS] INBOX is always there"));
             }
             Command::Rename { from, to } => {
-                self.ask(Ask::Rename { from, to }, Job::Simple { tag, done: "renamed" });
+                let ask = Ask::Rename { from: from.clone(), to: to.clone() };
+                self.ask(ask, Job::Rename { tag, from, to });
             }
             Command::Subscribe { mailbox, on } => {
                 let done = if on { "subscribed" } else { "not subscribed any more" };
@@ -53,7 +57,7 @@ impl ImapSession {
             Command::List(list) => self.list(tag, list),
             Command::Status { mailbox, items } => {
                 // RFC 7162 §3.1: asking for it says that the client knows modseqs.
-                self.condstore |= items.contains(&StatusItem::HighestModSeq);
+                self.know_modseqs(items.contains(&StatusItem::HighestModSeq));
                 self.ask(Ask::Status { mailbox: mailbox.clone() }, Job::Status { tag, mailbox, items });
             }
             command => self.selected(tag, command),
@@ -87,11 +91,11 @@ impl ImapSession {
         }
     }
 
-    fn opened(&mut self, tag: &str, selected: Selected, read_only: bool) {
+    fn opened(&mut self, tag: &str, (name, selected): (String, Selected), read_only: bool) {
         let (validity, next, modseq) = (selected.uid_validity, selected.uid_next, selected.highest_modseq);
         let first_unseen = selected.first_unseen;
         let mailbox = selected.mailbox;
-        let view = View::new(selected, read_only);
+        let view = View::new(name, selected, read_only);
         self.flags_line(&view);
         self.say(&format!("* {} EXISTS", view.len()));
         self.say("* 0 RECENT");
@@ -207,7 +211,22 @@ impl ImapSession {
                 status_line(&mailbox, &items, (&status, limit), self.text());
                 self.finish(format!("{tag} OK that is how it is"), false);
             }
-            (Job::Select { tag, read_only }, Answer::Selected(selected)) => self.opened(&tag, selected, read_only),
+            (Job::Select { tag, mailbox, read_only }, Answer::Selected(selected)) => {
+                self.opened(&tag, (mailbox, selected), read_only);
+            }
+            (Job::Delete { tag, mailbox }, Answer::Go) => {
+                // RFC 2180 §3: whoever deletes what it has selected has nothing selected any more.
+                match self.view.take_if(|view| view.name == mailbox) {
+                    Some(_) => self.ask(Ask::Unwatch, Job::Simple { tag, done: "deleted" }),
+                    None => self.finish(format!("{tag} OK deleted"), false),
+                }
+            }
+            (Job::Rename { tag, from, to }, Answer::Go) => {
+                if let Some(view) = &mut self.view {
+                    view.renamed(&from, &to);
+                }
+                self.finish(format!("{tag} OK renamed"), false);
+            }
             (Job::AppendEnd { tag }, Answer::Appended { uid_validity, uid }) => {
                 self.finish(format!("{tag} OK [APPENDUID {uid_validity} {uid}] kept"), true);
             }
@@ -220,8 +239,8 @@ impl ImapSession {
             }
             (Job::Fetch(fetch), answer) => self.fetched(fetch, answer),
             (Job::Store(store), answer) => self.stored(store, answer),
-            (Job::Search { tag, uid, returns, modseq }, Answer::Found { uids, highest_modseq }) => {
-                self.found((&tag, uid, returns), &uids, highest_modseq.filter(|_| modseq));
+            (Job::Search { tag, uid, returns, modseq }, Answer::Found(found)) => {
+                self.found((&tag, uid, returns), &found, modseq);
                 self.finish_numbers(format!("{tag} OK searched"), uid);
             }
             (Job::Copy { tag, remove }, Answer::Copied { uid_validity, pairs }) => {
@@ -254,6 +273,8 @@ fn tag_of(job: Job) -> Option<String> {
         | Job::List { tag, .. }
         | Job::Status { tag, .. }
         | Job::Select { tag, .. }
+        | Job::Delete { tag, .. }
+        | Job::Rename { tag, .. }
         | Job::AppendStart { tag, .. }
         | Job::AppendEnd { tag }
         | Job::Search { tag, .. }

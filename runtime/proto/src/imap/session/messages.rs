@@ -20,6 +20,10 @@ pub struct Fetch {
     wants: FetchWants,
     changed_since: Option<u64>,
     mark_seen: bool,
+    /// Asked of in this turn.
+    asked: usize,
+    /// Messages were gone.
+    gone: bool,
 }
 
 /// A STORE under way.
@@ -32,6 +36,9 @@ pub struct Store {
     silent: bool,
     unchanged_since: Option<u64>,
     modified: Vec<u32>,
+    /// Asked of, and answered for.
+    asked: usize,
+    answered: usize,
 }
 
 /// The next messages of those that wait, the last first.
@@ -39,6 +46,11 @@ fn page(rest: &mut Vec<u32>, most: usize) -> Vec<u32> {
     let mut page = rest.split_off(rest.len().saturating_sub(most));
     page.reverse();
     page
+}
+
+/// RFC 5530 §3: the client does well to say NOOP.
+fn issued(gone: bool) -> &'static str {
+    if gone { "[EXPUNGEISSUED] some messages are gone; " } else { "" }
 }
 
 impl ImapSession {
@@ -78,7 +90,8 @@ impl ImapSession {
                 Some(uids) if uids.is_empty() => self.finish(format!("{tag} OK there is nothing to do"), false),
                 Some(uids) => {
                     let job = Job::Copy { tag, remove };
-                    self.ask(Ask::Copy { mailbox, uids, to, remove }, job);
+                    // RFC 3501 §6.4.7: all or none. By UID, those that are there (RFC 3501 §6.4.8).
+                    self.ask(Ask::Copy { mailbox, uids, to, remove, whole: !messages.uid }, job);
                 }
             },
             _ => self.bad(Some(&tag), "no such command"),
@@ -95,20 +108,31 @@ impl ImapSession {
         let modseq = search.key.has_modseq();
         let key = search.key.map(&|messages| view.set(&messages));
         let ask = Ask::Search { mailbox: view.mailbox, key };
-        self.condstore |= modseq;
+        self.know_modseqs(modseq);
         self.ask(ask, Job::Search { tag, uid: search.uid, returns: search.returns, modseq });
     }
 
     pub(super) fn found(
         &mut self,
         (tag, uid, returns): (&str, bool, Option<SearchReturn>),
-        uids: &[u32],
-        modseq: Option<u64>,
+        found: &[(u32, u64)],
+        modseq: bool,
     ) {
         let Some(view) = &self.view else { return };
-        let number = |found: &u32| view.number(*found).map(|number| if uid { *found } else { number });
-        let mut numbers: Vec<u32> = uids.iter().filter_map(number).collect();
-        numbers.sort_unstable();
+        let number = |(found, modseq): &(u32, u64)| Some((view.number(*found)?, *found, *modseq));
+        let mut rows: Vec<(u32, u32, u64)> = found.iter().filter_map(number).collect();
+        rows.sort_unstable();
+        let numbers: Vec<u32> = rows.iter().map(|(number, found, _)| if uid { *found } else { *number }).collect();
+        // RFC 4731 §3.2: where only the ends are asked for, the modseq is theirs.
+        let ends =
+            returns.as_ref().is_some_and(|returns| (returns.min || returns.max) && !returns.all && !returns.count);
+        let (min, max) = returns.as_ref().map_or((false, false), |returns| (returns.min, returns.max));
+        let of_ends = [rows.first().filter(|_| min), rows.last().filter(|_| max)];
+        let highest = match ends {
+            true => of_ends.into_iter().flatten().map(|row| row.2).max(),
+            false => rows.iter().map(|row| row.2).max(),
+        };
+        let modseq = highest.filter(|_| modseq);
         let mut line = String::new();
         match returns {
             None => {
@@ -165,22 +189,34 @@ impl ImapSession {
                 FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => {}
             }
         }
-        self.condstore |= fetch.changed_since.is_some() || items.contains(&FetchItem::ModSeq);
+        self.know_modseqs(fetch.changed_since.is_some() || items.contains(&FetchItem::ModSeq));
         let modseq = fetch.changed_since.is_some() || (self.condstore && items.contains(&FetchItem::Flags));
         if modseq && !items.contains(&FetchItem::ModSeq) {
             items.push(FetchItem::ModSeq);
         }
         let changed_since = fetch.changed_since;
-        self.fetch_more(Box::new(Fetch { tag, uid, rest, items, wants, changed_since, mark_seen }));
+        self.fetch_more(Box::new(Fetch {
+            tag,
+            uid,
+            rest,
+            items,
+            wants,
+            changed_since,
+            mark_seen,
+            asked: 0,
+            gone: false,
+        }));
     }
 
     fn fetch_more(&mut self, mut fetch: Box<Fetch>) {
         let Some(view) = self.view.as_ref().filter(|_| !fetch.rest.is_empty()) else {
-            return self.finish_numbers(format!("{} OK fetched", fetch.tag), fetch.uid);
+            return self.finish_numbers(format!("{} OK {}fetched", fetch.tag, issued(fetch.gone)), fetch.uid);
         };
+        let uids = page(&mut fetch.rest, FETCH_PAGE);
+        fetch.asked = uids.len();
         let ask = Ask::Fetch {
             mailbox: view.mailbox,
-            uids: page(&mut fetch.rest, FETCH_PAGE),
+            uids,
             wants: fetch.wants.clone(),
             changed_since: fetch.changed_since,
             mark_seen: fetch.mark_seen,
@@ -188,9 +224,10 @@ impl ImapSession {
         self.ask(ask, Job::Fetch(fetch));
     }
 
-    pub(super) fn fetched(&mut self, fetch: Box<Fetch>, answer: Answer) {
+    pub(super) fn fetched(&mut self, mut fetch: Box<Fetch>, answer: Answer) {
         match answer {
             Answer::Fetched(rows) => {
+                fetch.gone |= fetch.changed_since.is_none() && rows.len() < fetch.asked;
                 for row in rows {
                     self.row(&fetch.items, row);
                 }
@@ -206,6 +243,7 @@ impl ImapSession {
         if tells_flags {
             self.learn(&row.flags);
         }
+        let condstore = self.condstore;
         let Some(view) = &mut self.view else { return };
         let Some(number) = view.number(row.uid) else { return };
         if tells_flags {
@@ -226,6 +264,10 @@ impl ImapSession {
             let out = self.text();
             out.extend_from_slice(b" FLAGS ");
             encode::flags(&row.flags, out);
+            // RFC 7162 §3.1: with the flags always comes their modseq.
+            if condstore && !items.contains(&FetchItem::ModSeq) {
+                let _ = write!(self.text(), " MODSEQ ({})", row.modseq);
+            }
         }
         self.say(")");
     }
@@ -288,10 +330,11 @@ impl ImapSession {
         let uid = store.messages.uid;
         let Some(mut rest) = view.uids(&store.messages) else { return self.bad(Some(&tag), "no such message") };
         rest.reverse();
-        self.condstore |= store.unchanged_since.is_some();
+        self.know_modseqs(store.unchanged_since.is_some());
         let StoreCommand { action, flags, silent, unchanged_since, .. } = store;
-        let modified = Vec::new();
-        self.store_more(Box::new(Store { tag, uid, rest, action, flags, silent, unchanged_since, modified }));
+        let (modified, asked) = (Vec::new(), rest.len());
+        let store = Store { tag, uid, rest, action, flags, silent, unchanged_since, modified, asked, answered: 0 };
+        self.store_more(Box::new(store));
     }
 
     fn store_more(&mut self, mut store: Box<Store>) {
@@ -316,7 +359,7 @@ impl ImapSession {
         };
         names.sort_unstable();
         let line = match names.is_empty() {
-            true => format!("{tag} OK stored"),
+            true => format!("{tag} OK {}stored", issued(store.answered < store.asked)),
             // RFC 7162 §3.1.3: the command succeeds, and names what it left alone.
             false => format!("{tag} OK [MODIFIED {}] some had changed", encode::set(&names)),
         };
@@ -325,10 +368,11 @@ impl ImapSession {
 
     pub(super) fn stored(&mut self, mut store: Box<Store>, answer: Answer) {
         match answer {
-            Answer::Stored { rows, modified } => {
+            Answer::Stored { rows, before, modified } => {
+                store.answered += rows.len() + modified.len();
                 store.modified.extend(modified);
-                for row in &rows {
-                    self.stored_row(row, &store);
+                for (row, before) in rows.iter().zip(before) {
+                    self.stored_row((row, before), &store);
                 }
                 self.store_more(store);
             }
@@ -337,11 +381,12 @@ impl ImapSession {
         }
     }
 
-    fn stored_row(&mut self, row: &FlagRow, store: &Store) {
-        if let Some(view) = &mut self.view {
-            view.tell(row.uid, row.modseq);
-        }
-        self.flags_row(row, (store.uid, store.silent));
+    fn stored_row(&mut self, (row, before): (&FlagRow, u64), store: &Store) {
+        let Some(view) = &mut self.view else { return };
+        // RFC 3501 §6.4.6: what another session changed is told also where our own change is not to be.
+        let silent = store.silent && !view.is_news(row.uid, before);
+        view.tell(row.uid, row.modseq);
+        self.flags_row(row, (store.uid, silent));
     }
 
     pub(super) fn copied(&mut self, tag: &str, (validity, pairs): (u32, &[(u32, u32)]), remove: bool) {

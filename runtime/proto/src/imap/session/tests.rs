@@ -45,9 +45,9 @@ fn answer(ask: &Ask) -> Answer {
         }
         Ask::Store { uids, flags, .. } => {
             let row = |uid: &u32| FlagRow { uid: *uid, flags: flags.clone(), modseq: 6 };
-            Answer::Stored { rows: uids.iter().map(row).collect(), modified: vec![] }
+            Answer::Stored { rows: uids.iter().map(row).collect(), before: vec![0; uids.len()], modified: vec![] }
         }
-        Ask::Search { .. } => Answer::Found { uids: vec![9, 3], highest_modseq: Some(4) },
+        Ask::Search { .. } => Answer::Found(vec![(9, 4), (3, 2)]),
         Ask::Copy { uids, .. } => {
             Answer::Copied { uid_validity: 8, pairs: uids.iter().zip(1..).map(|(old, new)| (*old, new)).collect() }
         }
