@@ -1,5 +1,6 @@
 //! Who sent a message: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 9989), ARC (RFC 8617).
 
+use crate::message::without_blank_tail;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
@@ -7,8 +8,8 @@ use mail_auth::hickory_resolver::config::{NameServerConfig, ResolverConfig, Reso
 use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimResult, DmarcResult, DnsError, Error, MessageAuthenticator,
-    Parameters, ResolverCache, SpfResult, Txt,
+    AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcResult, DnsError, Error,
+    MessageAuthenticator, Parameters, ResolverCache, SpfResult, Txt,
 };
 use schema::name::DomainName;
 use std::borrow::Borrow;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 /// How long one question to one name server may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Signatures of one message that are looked at: each costs a question to a server of its maker's choice.
+const SIGNATURES_MOST: usize = 10;
 /// How many domains above the From's are done without, where their servers fail (RFC 9989 §4.10 asks eight at most).
 const ABOVE_MOST: usize = 8;
 
@@ -77,6 +80,8 @@ pub struct Verdict {
     pub spf_passes: bool,
     /// Domains with a good DKIM signature.
     pub signers: Vec<String>,
+    /// The reverse path's domain, or the EHLO name in its place.
+    pub path_domain: String,
     /// DMARC of the From.
     pub dmarc: Dmarc,
     /// The domain that DMARC was asked of.
@@ -93,18 +98,22 @@ impl Verdict {
     pub fn header(&self) -> &str {
         &self.header
     }
-    /// Whether the reverse path is the sender's own, so that it may be told of failures.
-    pub fn spf_passes(&self) -> bool {
-        self.spf_passes
+    /// Whether the reverse path is the sender's own, by SPF or a signature, so that it may be told of failures.
+    pub fn path_is_own(&self) -> bool {
+        self.spf_passes || self.signers.iter().any(|signer| is_over(signer, &self.path_domain))
     }
     /// Whether somebody in line with the From vouches for the message.
     pub fn is_aligned(&self) -> bool {
-        let same = |signer: &String| {
-            let (one, other) = (signer.to_ascii_lowercase(), self.from_domain.to_ascii_lowercase());
-            !other.is_empty() && (one == other || other.ends_with(&format!(".{one}")))
-        };
-        self.dmarc == Dmarc::Pass || (self.dmarc == Dmarc::None && self.signers.iter().any(same))
+        let by_path = self.spf_passes && is_over(&self.path_domain, &self.from_domain);
+        let signed = self.signers.iter().any(|signer| is_over(signer, &self.from_domain));
+        self.dmarc == Dmarc::Pass || (self.dmarc == Dmarc::None && (signed || by_path))
     }
+}
+
+/// Whether a domain is another one, or above it.
+fn is_over(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    !one.is_empty() && (one == other || other.ends_with(&format!(".{one}")))
 }
 
 impl Authenticator {
@@ -141,20 +150,29 @@ impl Authenticator {
         let mut verdict = Verdict {
             spf_passes: spf.result() == SpfResult::Pass,
             signers: Vec::new(),
+            path_domain: mail_from.rsplit_once('@').map_or(helo, |(_, domain)| domain).to_owned(),
             dmarc: Dmarc::None,
             from_domain: String::new(),
             authors: 0,
             sealer: None,
             header: String::new(),
         };
-        let Some(message) = AuthenticatedMessage::parse(arrival.message) else {
+        let Some(message) = parsed(arrival.message) else {
             verdict.header = results.to_header();
             return verdict;
         };
-        let dkim = self.0.verify_dkim(&message).await;
+        // Blank-looking lines at the end are nothing in the relaxed form; the library counts them.
+        let short = without_blank_tail(arrival.message);
+        let short = parsed(short).filter(|_| short.len() < arrival.message.len());
+        let mut dkim = self.0.verify_dkim(&message).await;
+        if let Some(short) = short.as_ref().filter(|_| !dkim.iter().all(passes)) {
+            let again = self.0.verify_dkim(short).await;
+            dkim = dkim.into_iter().zip(again).map(|(one, other)| if passes(&other) { other } else { one }).collect();
+        }
         let from = message.from.first().map_or("", String::as_str);
         let results = results.with_dkim_results(&dkim, from);
-        let domain = mail_from.rsplit_once('@').map_or(helo, |(_, domain)| domain);
+        let domain = verdict.path_domain.clone();
+        let domain = domain.as_str();
         let parameters = || DmarcParameters::new(&message, &dkim, domain, &spf);
         let mut dmarc = self.0.verify_dmarc(parameters()).await;
         if is_temporary(&dmarc) {
@@ -177,7 +195,7 @@ impl Authenticator {
                 verdict.sealer = set.seal.header.d.parse().ok();
             }
         }
-        let passed = dkim.iter().filter(|output| *output.result() == DkimResult::Pass);
+        let passed = dkim.iter().filter(|output| passes(output));
         verdict.signers = passed.filter_map(|output| output.signature().map(|one| one.d.clone())).collect();
         verdict.authors = message.from.len();
         verdict.from_domain = from.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
@@ -220,6 +238,17 @@ impl ResolverCache<Box<str>, Txt> for Above {
     fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
 }
 
+fn parsed(octets: &[u8]) -> Option<AuthenticatedMessage<'_>> {
+    let mut message = AuthenticatedMessage::parse(octets)?;
+    message.dkim_headers.truncate(SIGNATURES_MOST);
+    message.errors.truncate(SIGNATURES_MOST);
+    Some(message)
+}
+
+fn passes(output: &DkimOutput<'_>) -> bool {
+    *output.result() == DkimResult::Pass
+}
+
 fn is_temporary(output: &mail_auth::DmarcOutput) -> bool {
     matches!(output.result(), DmarcResult::TempError(_))
 }
@@ -247,6 +276,7 @@ impl Verdict {
     /// A verdict that only DMARC and ARC speak in.
     pub(crate) fn for_tests(dmarc: Dmarc, sealer: Option<DomainName>) -> Verdict {
         let (from_domain, header) = ("example.org".to_owned(), String::new());
-        Verdict { spf_passes: false, signers: Vec::new(), dmarc, from_domain, authors: 1, sealer, header }
+        let path_domain = String::new();
+        Verdict { spf_passes: false, signers: Vec::new(), path_domain, dmarc, from_domain, authors: 1, sealer, header }
     }
 }

@@ -120,6 +120,47 @@ fn header_end(octets: &[u8]) -> usize {
     octets.len()
 }
 
+/// Where a header ends without its empty line: before the first line that is no field (RFC 5322 §2.1, §3.5).
+fn unended(octets: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < octets.len() {
+        let rest = &octets[at..];
+        let line = &rest[..memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1)];
+        let name = line.iter().position(|octet| !octet.is_ascii_graphic() || *octet == b':').unwrap_or(line.len());
+        let after = line[name..].iter().find(|octet| !matches!(octet, b' ' | b'\t'));
+        let field = name > 0 && after == Some(&b':');
+        let folded = at > 0 && matches!(line.first(), Some(b' ' | b'\t'));
+        match line {
+            b"\r\n" | b"\n" => return None,
+            _ if field || folded => at += line.len(),
+            _ => return Some(at),
+        }
+    }
+    None
+}
+
+/// A message as every reader understands it in the same way: an empty line stands where its header ends, and the line
+/// that an mbox puts before a message is gone. Else one reader finds a From where another finds text.
+pub fn mended(octets: bytes::Bytes) -> bytes::Bytes {
+    let mbox = octets.starts_with(b"From ") || octets.starts_with(b">From ");
+    let start = if mbox { memchr::memchr(b'\n', &octets).map_or(octets.len(), |end| end + 1) } else { 0 };
+    let octets = octets.slice(start..);
+    match unended(&octets) {
+        None => octets,
+        Some(at) => [&octets[..at], b"\r\n", &octets[at..]].concat().into(),
+    }
+}
+
+/// A message without the lines at its end that hold nothing but spaces and tabs: what relaxed DKIM makes of it
+/// (RFC 6376 §3.4.4).
+pub fn without_blank_tail(octets: &[u8]) -> &[u8] {
+    let start = header_end(octets);
+    let body = &octets[start..];
+    let last = body.iter().rposition(|octet| !octet.is_ascii_whitespace());
+    let end = last.map_or(0, |last| memchr::memchr(b'\n', &body[last..]).map_or(body.len(), |end| last + end + 1));
+    &octets[..start + end]
+}
+
 fn part(raw: &[u8], range: Range<usize>, default: (&str, &str), (depth, left): (usize, &mut usize)) -> Part {
     *left = left.saturating_sub(1);
     let octets = &raw[range.clone()];
@@ -282,6 +323,27 @@ Content-Type: text/html\r\n\r\n<p>two\r\n--in--\r\n\r\n--outer--\r\nepilogue";
         assert!(matches!(Message::parse(unended).root.kind, Kind::Multipart(parts) if parts.len() == 2));
         let deep = [b"Content-Type: message/rfc822\r\n\r\n".repeat(500), b"x".to_vec()].concat();
         Message::parse(&deep);
+    }
+
+    #[test]
+    fn a_header_ends_where_its_fields_do() {
+        for (raw, want) in [
+            (&b"A: b\r\n\r\nbody"[..], &b"A: b\r\n\r\nbody"[..]),
+            (b"hello\r\nthere\r\n", b"\r\nhello\r\nthere\r\n"),
+            (b"A: b\r\ngarbage\r\nFrom: x\r\n\r\n", b"A: b\r\n\r\ngarbage\r\nFrom: x\r\n\r\n"),
+            (b" A: b\r\n", b"\r\n A: b\r\n"),
+            (b"From x Mon\r\nA : b\r\n c\r\n", b"A : b\r\n c\r\n"),
+            (b"", b""),
+        ] {
+            assert_eq!(mended(bytes::Bytes::from_static(raw)), want, "{}", raw.escape_ascii());
+        }
+        for (raw, want) in [
+            (&b"A: b\r\n\r\na\r\n \r\n\t\r\n"[..], &b"A: b\r\n\r\na\r\n"[..]),
+            (b"A: b\r\n\r\n \r\n", b"A: b\r\n\r\n"),
+            (b"A: b\r\n\r\na ", b"A: b\r\n\r\na "),
+        ] {
+            assert_eq!(without_blank_tail(raw), want, "{}", raw.escape_ascii());
+        }
     }
 
     #[test]

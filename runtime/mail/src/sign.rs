@@ -108,6 +108,8 @@ impl DkimKey {
 /// [`SignError::Failed`].
 pub fn sign(keys: &[DkimKey], message: &[u8]) -> Result<Vec<String>, SignError> {
     let failed = |error: mail_auth::Error| SignError::Failed(error.to_string());
+    // Blank-looking lines at the end are nothing in the relaxed form; the library counts them.
+    let message = crate::message::without_blank_tail(message);
     keys.iter()
         .map(|key| {
             Ok(match &key.0 {

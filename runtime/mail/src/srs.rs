@@ -36,8 +36,9 @@ fn hash(secret: &[u8; 32], rest: &str) -> String {
 /// [`SrsError::Form`].
 pub fn forward(from: &str, host: &str, secret: &[u8; 32], day: u32) -> Result<String, SrsError> {
     let (local, domain) = from.rsplit_once('@').ok_or(SrsError::Form)?;
-    let plain = local.bytes().all(|octet| octet.is_ascii_graphic() && !b"\"\\<>()[]:;@,=".contains(&octet));
-    // A local part with an `=` or one that needs quotes is carried as base64.
+    let fits = |octet: u8| octet.is_ascii_graphic() && !b"\"\\<>()[]:;@,".contains(&octet);
+    let plain = local.bytes().all(fits) && !local.starts_with('=');
+    // A local part that needs quotes, or begins as base64 does here, is carried as base64.
     let carried = match plain {
         true => local.to_owned(),
         false => format!("={}", BASE64_URL_SAFE_NO_PAD.encode(local)),

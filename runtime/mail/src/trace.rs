@@ -43,9 +43,12 @@ pub fn received(trace: &Trace<'_>) -> String {
     };
     let tls = trace.tls.map(|(version, cipher)| format!("\r\n\t(using {version} with {cipher})")).unwrap_or_default();
     let recipient = trace.recipient.map(|to| format!(" for <{to}>")).unwrap_or_default();
+    // Anything may be said in EHLO; what is no name or literal must not speak in our field.
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    let helo: String = trace.helo.chars().map(|c| if fits(c) { c } else { '?' }).collect();
     format!(
         "Received: from {} ({address})\r\n\tby {} with {with} id {}{tls}{recipient};\r\n\t{}\r\n",
-        trace.helo,
+        helo,
         trace.host,
         trace.id,
         date(trace.now)
@@ -84,19 +87,16 @@ fn civil(day: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, of_month)
 }
 
-/// A header without the Authentication-Results fields that claim to be ours (RFC 8601 §5).
+/// A header without the Authentication-Results fields that claim to be ours (RFC 8601 §5). Comments and quoting may
+/// hide whom a field speaks for, so any that names us in any way goes.
 pub fn authentication_results_strip(header: &[u8], host: &str) -> Vec<u8> {
+    let host = host.to_ascii_lowercase();
     let mut kept = Vec::with_capacity(header.len());
     for field in crate::message::raw_fields(header) {
-        let text = String::from_utf8_lossy(field);
+        let text = String::from_utf8_lossy(field).to_ascii_lowercase();
         let (name, value) = text.split_once(':').unwrap_or((&text, ""));
-        let ours = name.trim().eq_ignore_ascii_case("Authentication-Results")
-            && value
-                .trim_start()
-                .split(|c: char| c == ';' || c.is_whitespace())
-                .next()
-                .is_some_and(|id| id.trim_matches('"').eq_ignore_ascii_case(host));
-        if !ours {
+        let plain = |value: &str| value.replace(['\\', '"'], "");
+        if name.trim() != "authentication-results" || !plain(value).contains(&host) {
             kept.extend_from_slice(field);
         }
     }
@@ -122,6 +122,7 @@ mod tests {
     #[test]
     fn forged_results_go_and_others_stay() {
         let header = b"Authentication-Results: mail.example.org;\r\n\tspf=pass\r\nFrom: a@b\r\n\
+                       Authentication-Results: (c (d)) \"mail.\\example.org\"(x) 1; dmarc=pass\r\n\
                        authentication-results: other.example; spf=pass\r\n\r\n";
         let kept = authentication_results_strip(header, "mail.example.org");
         assert_eq!(kept, b"From: a@b\r\nauthentication-results: other.example; spf=pass\r\n\r\n");

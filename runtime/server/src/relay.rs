@@ -129,7 +129,9 @@ async fn peers(snapshot: &Snapshot, host: &Host) -> Result<Vec<Peer>, Outcome> {
                     .into_iter()
                     .map(|address| Peer { name: exchange.name.clone(), address: SocketAddr::new(address, PORT) }),
             ),
-            Err(error) => last = Some(error),
+            // While one may answer later, the others' absence proves nothing.
+            Err(error) if !matches!(last, Some(LookupError::Temporary(..))) => last = Some(error),
+            Err(_) => {}
         }
     }
     match last {
@@ -154,6 +156,12 @@ fn trouble(error: &LookupError) -> Outcome {
     }
 }
 
+/// Whether a message can only go where SMTPUTF8 is known (RFC 6531 §3.4): asking for it alone is no need.
+fn needs_utf8(from: &str, jobs: &[Job], octets: &[u8]) -> bool {
+    let header = octets.get(..mail::message::Message::parse(octets).root.header.end).unwrap_or_default();
+    !from.is_ascii() || !header.is_ascii() || jobs.iter().any(|job| !job.recipient.address.is_ascii())
+}
+
 /// What is handed over. What others sent and our groups forward goes under an address of ours (SRS), since the
 /// sender's SPF does not know this server.
 fn letter(snapshot: &Snapshot, jobs: &[Job], octets: &Bytes) -> Letter {
@@ -170,10 +178,11 @@ fn letter(snapshot: &Snapshot, jobs: &[Job], octets: &Bytes) -> Letter {
     } else {
         first.from.clone()
     };
+    let utf8 = first.utf8 && needs_utf8(&from, jobs, octets);
     Letter {
         from,
         size: octets.len() as u64,
-        utf8: first.utf8,
+        utf8,
         eight_bit: !octets.is_ascii(),
         envid: first.envid,
         ret: first.ret,

@@ -5,6 +5,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -105,6 +106,10 @@ impl Resolver {
             return Ok(vec![Exchange { preference: 0, name: domain.to_owned() }]);
         }
         exchanges.sort();
+        exchanges.dedup();
+        // RFC 5321 §5.1: equal ones in any order, another each time.
+        let chance = RandomState::new();
+        exchanges.sort_by_cached_key(|exchange| (exchange.preference, chance.hash_one(&exchange.name)));
         exchanges.truncate(EXCHANGES_MOST);
         Ok(exchanges)
     }

@@ -29,8 +29,12 @@ use tracing::{Instrument, debug, info, info_span, warn};
 mod arrival;
 mod submission;
 
-/// Received fields after which a message is going in circles (RFC 5321 §6.3).
-const HOPS_MOST: usize = 50;
+/// Received fields after which a message is going in circles (RFC 5321 §6.3 wants at least 100).
+const HOPS_MOST: usize = 100;
+
+/// Room for a message, in octets: at first, and at most at once later.
+const ROOM_FIRST: u64 = 64 << 10;
+const ROOM_MORE: u64 = 1 << 20;
 
 /// Answers one SMTP session.
 pub struct SmtpHost {
@@ -123,7 +127,18 @@ impl SmtpHost {
                 }
                 transaction.accounts.push(account);
             }
-            Route::Group { .. } | Route::Rewritten(_) => transaction.all_accounts = false,
+            Route::Group { members, .. } => {
+                transaction.all_accounts = false;
+                if let Err(reply) = someone_has_room(transaction, &members).await {
+                    return Answer::Refuse(reply);
+                }
+            }
+            Route::Rewritten(_) => transaction.all_accounts = false,
+            // A report is for whoever sent the message, which a list never did; its bounces have their own address.
+            Route::List(_) if transaction.mail.from == Path::Null => {
+                self.server.metrics.recipients_refused.add(1);
+                return refuse(550, (5, 7, 1), &format!("<{address}> is a list, and takes no reports"));
+            }
             Route::List(list) => {
                 transaction.all_accounts = false;
                 transaction.lists.push(list);
@@ -154,18 +169,17 @@ impl SmtpHost {
     async fn body(&mut self, chunk: Bytes) -> Answer {
         let Some(transaction) = &mut self.transaction else { return Answer::Refuse(Reply::bad_sequence()) };
         if transaction.room.is_none() {
-            // What the client announced, or what messages mostly are; the session bounds the rest.
-            let most = transaction.snapshot.config.limits.message_size.0;
-            let said = transaction.mail.params.size.unwrap_or(64 << 10).clamp(64 << 10, most.max(64 << 10));
-            let Some(room) = self.server.room(said).await else {
+            // What messages mostly are. An announced size is only words: room is for what has come.
+            let Some(room) = self.server.room(ROOM_FIRST).await else {
                 return refuse(452, (4, 3, 1), "too many large messages at once, try again later");
             };
             transaction.room = Some(room);
         }
         let held = transaction.room.as_ref().map_or(0, |room| room.num_permits() << 10);
         if transaction.octets.len() + chunk.len() > held {
-            // Doubled, so that a large message does not wait for each of its chunks.
-            let Some(more) = self.server.room(held as u64).await else {
+            // Doubled, so that a large message does not wait for each of its chunks; but never so much at once that
+            // smaller ones behind it wait long.
+            let Some(more) = self.server.room((held as u64).min(ROOM_MORE)).await else {
                 return refuse(452, (4, 3, 1), "too many large messages at once, try again later");
             };
             if let Some(room) = &mut transaction.room {
@@ -178,7 +192,7 @@ impl SmtpHost {
 
     async fn end(&mut self) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return Answer::Refuse(Reply::bad_sequence()) };
-        let octets = std::mem::take(&mut transaction.octets).freeze();
+        let octets = mail::message::mended(std::mem::take(&mut transaction.octets).freeze());
         let size = octets.len();
         let judged = match (fits(&transaction, size as u64).await, &self.user) {
             (Err(reply), _) => Err(reply),
@@ -282,6 +296,19 @@ async fn has_room(snapshot: &Snapshot, account: &Address, octets: u64) -> Result
             Err(Reply::new(451, Some((4, 3, 0)), "the mailbox cannot be used now, try again later"))
         }
     }
+}
+
+/// Whether a group's mail finds room: refused where all of its members are accounts here and none has any.
+async fn someone_has_room(transaction: &Transaction, members: &[Address]) -> Result<(), Reply> {
+    let mut refusal = None;
+    for member in members {
+        let Route::Account(account) = transaction.snapshot.route(&member.to_string()) else { return Ok(()) };
+        match has_room(&transaction.snapshot, &account, transaction.mail.params.size.unwrap_or(1)).await {
+            Ok(()) => return Ok(()),
+            Err(reply) => refusal = Some(reply),
+        }
+    }
+    refusal.map_or(Ok(()), Err)
 }
 
 /// The size is known for sure only at the end. A message that none of its recipients has room for is refused; one

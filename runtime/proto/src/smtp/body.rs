@@ -93,6 +93,13 @@ impl Undot {
         }
     }
 
+    /// The last chunk is over: a CR at its end stands alone.
+    pub fn end(&mut self) {
+        if self.at == At::Cr {
+            self.note(Flaw::BareLineEnd);
+        }
+    }
+
     fn note(&mut self, flaw: Flaw) {
         self.flaw.get_or_insert(flaw);
     }

@@ -74,6 +74,7 @@ enum Expect {
 struct Transaction {
     recipients: u32,
     size: u64,
+    utf8: bool,
     /// Whether BDAT began it.
     chunked: bool,
     body: Option<Undot>,
@@ -97,6 +98,8 @@ pub struct SmtpSession {
     user: Option<String>,
     exchange: Option<Exchange>,
     transaction: Option<Transaction>,
+    /// Whether the MAIL being asked about has SMTPUTF8.
+    utf8: bool,
     /// The octets being asked about are the message's last.
     ended: bool,
     eof: bool,
@@ -130,6 +133,7 @@ impl SmtpSession {
             user: None,
             exchange: None,
             transaction: None,
+            utf8: false,
             ended: false,
             eof: false,
             shutdown: false,
@@ -186,6 +190,11 @@ impl SmtpSession {
                 }
                 match std::str::from_utf8(&line[..at]) {
                     Ok(text) if !text.contains('\0') => Some(text.to_owned()),
+                    // RFC 4954 §4: what cannot be decoded ends the exchange.
+                    _ if matches!(self.phase, Phase::Auth) => {
+                        self.turn(Turn::Malformed);
+                        None
+                    }
                     _ => {
                         self.answer(500, (5, 5, 2), "the line is not UTF-8 text");
                         None
@@ -283,6 +292,7 @@ impl SmtpSession {
         if self.messages >= MESSAGES_MOST {
             return self.leave(&Reply::new(421, Some((4, 7, 0)), "that was enough for one session"));
         }
+        self.utf8 = params.smtputf8;
         let (tls, user) = (self.tls.clone(), self.user.clone());
         let ask = MailAsk { from, params, helo, esmtp, tls, user };
         self.ask(Ask::Mail(Box::new(ask)), Expect::Mail);
@@ -294,6 +304,10 @@ impl SmtpSession {
             Some(transaction) if transaction.chunked => self.say(&Reply::bad_sequence()),
             Some(transaction) if transaction.recipients >= self.config.max_recipients => {
                 self.answer(452, (4, 5, 3), "too many recipients");
+            }
+            // RFC 6531 §3.2: only a transaction that asked for it may hold such addresses.
+            Some(transaction) if !transaction.utf8 && !path.to_string().is_ascii() => {
+                self.answer(553, (5, 6, 7), "this address needs SMTPUTF8 in MAIL");
             }
             Some(_) => self.ask(Ask::Recipient { path, params }, Expect::Recipient),
         }
@@ -444,6 +458,9 @@ impl SmtpSession {
         let mut flaw = None;
         if let Some(body) = self.transaction.as_mut().and_then(|transaction| transaction.body.as_mut()) {
             body.look(&octets);
+            if left == 0 && last {
+                body.end();
+            }
             flaw = body.flaw();
         }
         self.phase = if left > 0 { Phase::Chunk { left, last } } else { Phase::Command };
@@ -496,7 +513,7 @@ impl SmtpSession {
     fn answered(&mut self, answer: Answer) {
         match (std::mem::replace(&mut self.expect, Expect::Nothing), answer) {
             (Expect::Mail, Answer::Go) => {
-                self.transaction = Some(Transaction::default());
+                self.transaction = Some(Transaction { utf8: self.utf8, ..Transaction::default() });
                 self.answer(250, (2, 1, 0), "sender taken");
             }
             (Expect::Recipient, Answer::Go) => {
@@ -520,6 +537,8 @@ impl SmtpSession {
             (Expect::End, Answer::Accepted(text)) => {
                 self.transaction = None;
                 self.messages += 1;
+                // Whoever gets mail through is no guesser.
+                self.bad = 0;
                 self.out.extend_from_slice(format!("250 {text}\r\n").as_bytes());
             }
             (Expect::End, Answer::Refuse(reply)) => {

@@ -182,7 +182,11 @@ fn reported(job: &Job, failure: &Failure, action: Action) -> Reported {
         address: job.recipient.address.clone(),
         original: job.recipient.orcpt.clone(),
         action,
-        status: failure.status.clone(),
+        // RFC 3464 §2.3.4: what is only late has not failed for good.
+        status: match (action, failure.status.strip_prefix('5')) {
+            (Action::Delayed, Some(rest)) => format!("4{rest}"),
+            _ => failure.status.clone(),
+        },
         remote: failure.remote.as_ref().map(|(name, _)| name.clone()),
         diagnostic: failure.remote.as_ref().map(|(_, said)| said.clone()),
         why: failure.why.clone(),

@@ -266,7 +266,12 @@ impl<'a> Client<'a> {
             return Ok(handed);
         }
         let reply = self.say("DATA\r\n").await?;
-        let end = if reply.code() == 354 { self.message(&letter.octets).await } else { Ok(reply) };
+        let end = match reply.code() {
+            354 => self.message(&letter.octets).await,
+            // RFC 5321 §4.3.2: nothing but 354 lets the message follow, so this server has none of it.
+            200..=399 => return Err(Stop::Unfit("4.5.0", "that server answers DATA in no known way")),
+            _ => Ok(reply.clone()),
+        };
         let failure = match end {
             Ok(reply) if reply.code() / 100 == 2 => None,
             Ok(reply) => Some(said(&reply, self.peer)),
@@ -295,7 +300,7 @@ impl<'a> Client<'a> {
         };
         let reply = self.say(&client::rcpt(&to, &params, server)).await?;
         Ok(match reply.code() {
-            250 | 251 => Handed::Taken { dsn: server.dsn },
+            250..=252 => Handed::Taken { dsn: server.dsn },
             _ => Handed::Refused(said(&reply, self.peer)),
         })
     }

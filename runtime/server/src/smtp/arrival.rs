@@ -11,7 +11,12 @@ use mail::trace;
 use proto::smtp::types::Reply;
 use schema::config::List;
 use schema::spec::Posting;
+use std::time::Duration;
 use tracing::info;
+
+/// How long the questions to DNS about one message may take, in all: well below the ten minutes that a client waits
+/// (RFC 5321 §4.5.3.2.6).
+const AUTHENTICATION_MOST: Duration = Duration::from_secs(90);
 
 /// Judges a message that nobody logged in for.
 pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: Connection) -> Result<Judged, Reply> {
@@ -24,8 +29,16 @@ pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: 
     let host = snapshot.host.name.as_str();
     let from = mail.from.to_string();
     let arrival = Arrival { message: &octets, ip: connection.peer.ip(), helo: &mail.helo, mail_from: &from, host };
-    let verdict = snapshot.authenticator.verify(&arrival).await;
+    let verified = tokio::time::timeout(AUTHENTICATION_MOST, snapshot.authenticator.verify(&arrival)).await;
+    let Ok(verdict) = verified else {
+        return Err(Reply::new(451, Some((4, 7, 0)), "DNS is too slow to tell who sent this, try again later"));
+    };
+    let unclear = author_is_unclear(header, &verdict)?;
     let junk = match policy::decide(&verdict, &snapshot.config.trust.arc_sealers) {
+        Decision::Accept if unclear => {
+            info!("goes to Junk: its From cannot be read");
+            true
+        }
         Decision::Accept => false,
         Decision::Junk { why } => {
             info!(why, "goes to Junk");
@@ -47,7 +60,22 @@ pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: 
     stored.extend_from_slice(received(transaction, connection).as_bytes());
     stored.extend_from_slice(&trace::authentication_results_strip(header, host));
     stored.extend_from_slice(octets.get(header_end..).unwrap_or_default());
-    Ok(Judged { octets: stored, junk, vouched: verdict.spf_passes() })
+    Ok(Judged { octets: stored, junk, vouched: verdict.path_is_own() })
+}
+
+/// Whether it cannot be read who the author is. Where the reader that authenticates and the one that shows the message
+/// do not read the same, somebody is being deceived.
+fn author_is_unclear(header: &[u8], verdict: &Verdict) -> Result<bool, Reply> {
+    if message::fields(header, "From").is_empty() {
+        return Ok(false);
+    }
+    let Ok(authors) = message::authors(header) else { return Ok(true) };
+    let domain = |author: &String| author.rsplit_once('@').map(|(_, domain)| domain.to_lowercase()).unwrap_or_default();
+    let first = authors.first().map(domain).unwrap_or_default();
+    if first.ends_with('.') || (first.is_ascii() && first != verdict.from_domain.to_lowercase()) {
+        return Err(Reply::new(550, Some((5, 6, 0)), "the From field is not well-formed (RFC 5322 §3.4)"));
+    }
+    Ok(authors.len() != verdict.authors)
 }
 
 /// The Received field (RFC 5321 §4.4).
