@@ -130,7 +130,7 @@ codes! {
     W0402 NoAddress Warning "a host without address" ""
         "Nobody can be told where the host is, and its listeners bind to every address of the machine. Write `address`."
     W0403 NotPublic Warning "an address that the Internet does not reach" "RFC 6890"
-        "The address is of a loopback, private or documentation network. For a trial that is fine; other servers cannot send mail there."
+        "The address is of a loopback, private or shared network. For a trial that is fine; other servers cannot send mail there."
     W0404 SelfSigned Warning "a self-signed certificate" "RFC 8461 §4.2"
         "Mail clients warn of it, and senders that obey MTA-STS do not deliver. Write a `certificate`."
     W0405 CertificateAway Warning "a certificate that cannot be looked at here" ""
@@ -158,8 +158,8 @@ codes! {
     // 05xx: stores.
     W0501 OneKind Error "a node that needs exactly one kind" ""
         "A store is one database: write one of `rocksdb`, `memory`, `postgresql` … inside."
-    W0502 StoreNotServed Error "a store that this version does not serve" ""
-        "The language knows it; this server keeps data in `rocksdb` or `memory`."
+    W0502 StoreNotServed Warning "a store that this version does not serve" ""
+        "The language knows it; this server keeps what should lie there beside the data meanwhile, and it will have to be moved once the store is served."
     W0503 UnknownStore Error "a store that the spec does not have" ""
         "`storage` names stores of the same spec."
     W0504 WhichStore Error "it is not said which store keeps what" ""
@@ -172,6 +172,8 @@ codes! {
         "A folder belongs to one database."
     W0508 MemoryForgets Warning "mail in memory" ""
         "What is kept in memory is gone when the server stops, also mail that it has promised to deliver. For trials only."
+    W0509 DataNotServed Error "data in a store that this version does not serve" ""
+        "The language knows the store; this server keeps data in `rocksdb` or `memory`."
     // 06xx: records: DKIM, SPF, DMARC, MTA-STS.
     W0601 NoDkim Warning "a domain without DKIM key" "RFC 6376"
         "Its mail is not signed, so forwarded copies fail DMARC and large receivers refuse or hide it. `waybill init` makes keys."

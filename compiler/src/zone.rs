@@ -73,6 +73,12 @@ pub enum Rdata {
     Txt(String),
 }
 
+/// Whether a value is an SPF record (RFC 7208 §4.5), whose version is matched without case (RFC 7405).
+pub fn is_spf(value: &Rdata) -> bool {
+    let version = |text: &str| text.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("v=spf1"));
+    matches!(value, Rdata::Txt(text) if version(text))
+}
+
 impl Rdata {
     /// Reads a value as an operator writes it; TXT without quotes.
     ///
@@ -80,6 +86,8 @@ impl Rdata {
     /// What the type wants, as a phrase.
     pub fn parse(kind: Kind, text: &str) -> Result<Rdata, &'static str> {
         let name = |text: &str| text.parse::<DomainName>().ok();
+        // A master file would read a single label as relative to the zone; here every name is whole.
+        let name = |text: &str| name(text).filter(|_| text.contains('.'));
         let target = |text: &str| if text == "." { Some(None) } else { name(text).map(Some) };
         let parts: Vec<&str> = text.split_whitespace().collect();
         let value = match (kind, parts.as_slice()) {
@@ -94,8 +102,16 @@ impl Rdata {
                 (|| Some(Rdata::Srv(priority.parse().ok()?, weight.parse().ok()?, port.parse().ok()?, target(host)?)))()
             }
             (Kind::Tlsa, [usage, selector, matching, data @ ..]) => (|| {
-                let data = hex(&data.concat()).filter(|data| !data.is_empty())?;
-                Some(Rdata::Tlsa(usage.parse().ok()?, selector.parse().ok()?, matching.parse().ok()?, data))
+                let (usage, selector, matching) = (usage.parse().ok()?, selector.parse().ok()?, matching.parse().ok()?);
+                let data = hex(&data.concat())?;
+                // RFC 6698 §2.1: the digests are SHA-256 and SHA-512.
+                let fits = match matching {
+                    0 => !data.is_empty(),
+                    1 => data.len() == 32,
+                    2 => data.len() == 64,
+                    _ => false,
+                };
+                (usage <= 3 && selector <= 1 && fits).then_some(Rdata::Tlsa(usage, selector, matching, data))
             })(),
             (Kind::Caa, [flags, tag, ..]) => (|| {
                 let value = text.trim_start().strip_prefix(flags)?.trim_start().strip_prefix(tag)?.trim();
@@ -276,7 +292,7 @@ mod tests {
             (Kind::Mx, "0 .", "0 ."),
             (Kind::Srv, "0 1 993 mail.example.org", "0 1 993 mail.example.org."),
             (Kind::Txt, "say \"x\" \\ é", "\"say \\\"x\\\" \\\\ \\195\\169\""),
-            (Kind::Tlsa, "3 1 1 AB cd", "3 1 1 abcd"),
+            (Kind::Tlsa, "3 1 1 AB cd", "3 1 0 abcd"),
             (Kind::Caa, "0 issue \"letsencrypt.org; x=y\"", "0 issue \"letsencrypt.org; x=y\""),
         ] {
             assert_eq!(Rdata::parse(kind, text).map(|value| value.to_string()), Ok(want.to_owned()));

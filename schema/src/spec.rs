@@ -393,10 +393,10 @@ pub struct Domain {
     pub dns: Option<DomainDns>,
     /// Its zone is signed, so TLSA records are published in it.
     #[serde(default)]
-    pub dnssec: bool,
+    pub dnssec: Option<bool>,
     /// CAA records are published for it where ACME is used.
     #[serde(default)]
-    pub caa: bool,
+    pub caa: Option<bool>,
     /// Its signing keys (RFC 6376).
     #[serde(default)]
     pub dkim: Option<Dkim>,
@@ -784,6 +784,7 @@ pub struct Resolver {
     #[schemars(schema_with = "socket_addresses")]
     pub server: Vec<SocketAddr>,
     /// DNSSEC trust anchors in place of IANA's root.
+    #[schemars(extend("x-unserved" = "DNSSEC validation"))]
     pub trust_anchor: Option<SecretRef>,
 }
 
@@ -792,6 +793,7 @@ pub struct Resolver {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Trust {
     /// PEM files.
+    #[schemars(extend("x-unserved" = "verified TLS to other servers"))]
     pub ca: Vec<SecretRef>,
     /// Domains whose ARC seals are believed when they say that a forwarded message was authentic (RFC 8617).
     pub arc_sealer: Vec<DomainName>,
@@ -814,9 +816,9 @@ pub struct DomainDefaults {
     /// As in `domain`.
     pub dns: Option<DomainDns>,
     /// As in `domain`.
-    pub dnssec: bool,
+    pub dnssec: Option<bool>,
     /// As in `domain`.
-    pub caa: bool,
+    pub caa: Option<bool>,
     /// As in `domain`.
     pub dkim: Option<Dkim>,
     /// As in `domain`.

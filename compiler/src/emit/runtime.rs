@@ -1,6 +1,7 @@
 //! `runtime.json`: what the server loads.
 
 use crate::resolve::{Domain, Host, Resolved};
+use crate::zone::{Kind, Rdata};
 use schema::config::{self, DkimKey, FORMAT, RuntimeConfig};
 use schema::spec::MtaStsMode;
 use std::fmt::Write as _;
@@ -35,12 +36,13 @@ fn host(host: &Host) -> config::Host {
 }
 
 fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
+    let mut keys: Vec<_> = domain.dkim.iter().collect();
+    keys.sort_by(|a, b| a.selector.cmp(&b.selector));
     config::Domain {
         name: domain.name.clone(),
         hosts: resolved.hosts_of(domain).map(|(_, host)| host.name.clone()).collect(),
-        dkim: domain
-            .dkim
-            .iter()
+        dkim: keys
+            .into_iter()
             .map(|key| DkimKey {
                 selector: key.selector.clone(),
                 algorithm: key.algorithm,
@@ -53,6 +55,13 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
     }
 }
 
+fn exchange(value: &Rdata) -> Option<String> {
+    match value {
+        Rdata::Mx(_, host) => host.as_ref().map(ToString::to_string),
+        _ => None,
+    }
+}
+
 /// The text of a domain's MTA-STS policy (RFC 8461 §3.2).
 pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
     let given = domain.mta_sts.as_ref()?;
@@ -62,9 +71,19 @@ pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
         MtaStsMode::None => "none",
     };
     let mut text = format!("version: STSv1\r\nmode: {mode}\r\n");
-    for (_, host) in resolved.hosts_of(domain) {
+    // Where the operator's own record takes the place of the derived one, its servers are whom mail goes to.
+    let own = domain.records.iter().find(|(name, kind, ..)| (name, *kind) == (&domain.name, Kind::Mx));
+    let mut servers: Vec<String> = match own {
+        Some((_, _, values, _)) => values.iter().filter_map(exchange).collect(),
+        None => resolved.hosts_of(domain).map(|(_, host)| host.name.to_string()).collect(),
+    };
+    servers.dedup();
+    if servers.is_empty() {
+        return None;
+    }
+    for server in servers {
         // Writing to a String cannot fail.
-        let _ = write!(text, "mx: {}\r\n", host.name);
+        let _ = write!(text, "mx: {server}\r\n");
     }
     let _ = write!(text, "max_age: {}\r\n", given.max_age.0);
     Some(text)

@@ -4,7 +4,7 @@ use super::runtime::policy;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::resolve::{Domain, Host, Resolved};
-use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone};
+use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone, is_spf};
 use aws_lc_rs::digest;
 use schema::config::Service;
 use schema::name::DomainName;
@@ -269,10 +269,6 @@ impl Sets<'_> {
 
 fn issue(issuer: &str) -> Rdata {
     Rdata::Caa(0, "issue".to_owned(), issuer.to_owned())
-}
-
-fn is_spf(value: &Rdata) -> bool {
-    matches!(value, Rdata::Txt(text) if text.starts_with("v=spf1"))
 }
 
 fn kind(value: &Rdata) -> Kind {

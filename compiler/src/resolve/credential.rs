@@ -46,7 +46,8 @@ fn bcrypt(text: &str) -> Worth {
     let ["", "2a" | "2b" | "2x" | "2y", cost, rest] = parts.as_slice() else { return Worth::Unknown("no bcrypt hash") };
     match cost.parse::<u32>() {
         Ok(4..=9) if rest.len() == 53 => Worth::Weak("bcrypt of less than 10 rounds"),
-        Ok(10..=31) if rest.len() == 53 => Worth::Good,
+        Ok(10..=16) if rest.len() == 53 => Worth::Good,
+        Ok(_) if rest.len() == 53 => Worth::Unknown("bcrypt of more than 16 rounds, which would hold the server up"),
         _ => Worth::Unknown("no bcrypt hash"),
     }
 }
@@ -54,6 +55,12 @@ fn bcrypt(text: &str) -> Worth {
 fn sha512_crypt(text: &str) -> Worth {
     let last = text.rsplit('$').next().unwrap_or_default();
     let parts = text.split('$').count();
+    let rounds = text.strip_prefix("$6$rounds=").and_then(|rest| rest.split('$').next()).map(str::parse::<u32>);
+    match rounds {
+        Some(Ok(..1000)) => return Worth::Weak("sha512-crypt of less than 1,000 rounds"),
+        Some(Ok(5_000_001..)) => return Worth::Unknown("sha512-crypt of more than 5,000,000 rounds"),
+        _ => {}
+    }
     if last.len() == 86 && (parts == 4 || (parts == 5 && text.starts_with("$6$rounds="))) {
         Worth::Good
     } else {
@@ -78,6 +85,9 @@ fn phc(text: &str) -> Worth {
         "scrypt" if number("ln").is_some_and(|ln| ln >= 24) => Worth::Unknown("scrypt with ln of 24 or more"),
         "scrypt" if number("ln").is_some_and(|ln| ln < 13) => Worth::Weak("scrypt with ln of less than 13"),
         "scrypt" => Worth::Good,
+        "pbkdf2-sha256" | "pbkdf2-sha512" if number("i").is_some_and(|i| i > 10_000_000) => {
+            Worth::Unknown("PBKDF2 of more than 10,000,000 iterations")
+        }
         "pbkdf2-sha256" | "pbkdf2-sha512" if number("i").is_some_and(|i| i < 10_000) => {
             Worth::Weak("PBKDF2 of less than 10,000 iterations")
         }

@@ -232,9 +232,10 @@ impl<'a> Binding<'a, '_> {
         let dns = layers.said(of, "dns", |d| d.dns.as_ref(), |d| d.dns.as_ref());
         let ttl = self.ttl(dns.as_ref());
         let (omit, records) = self.own_records(dns.as_ref());
-        let truth = |yes: bool| yes.then_some(&());
-        let dnssec = layers.said(of, "dnssec", |d| truth(d.dnssec), |d| truth(d.dnssec)).is_some();
-        let caa = layers.said(of, "caa", |d| truth(d.caa), |d| truth(d.caa)).map(|(_, at)| at);
+        let dnssec = layers.said(of, "dnssec", |d| d.dnssec.as_ref(), |d| d.dnssec.as_ref());
+        let dnssec = dnssec.is_some_and(|(yes, _)| *yes);
+        let caa = layers.said(of, "caa", |d| d.caa.as_ref(), |d| d.caa.as_ref());
+        let caa = caa.filter(|(yes, _)| **yes).map(|(_, at)| at);
         self.caa(caa.as_ref(), &hosts);
         let dkim = self.dkim(keys);
         let spf = self.spf();
@@ -334,7 +335,8 @@ impl<'a> Binding<'a, '_> {
                 }
             }
         }
-        bound.sort_by_key(|(priority, _)| *priority);
+        // Of equal ones the name decides, not where they stand.
+        bound.sort_by_key(|(priority, n)| (*priority, self.around.spec.host.get(*n).map(|host| host.name.as_str())));
         (bound, at)
     }
 
@@ -362,7 +364,8 @@ impl<'a> Binding<'a, '_> {
         &mut self,
         dns: Option<&(&'a spec::DomainDns, Path)>,
     ) -> (Vec<(DomainName, Kind, Path)>, Vec<(DomainName, Kind, Vec<Rdata>, Path)>) {
-        let (mut omit, mut records) = (Vec::new(), Vec::new());
+        let mut omit = Vec::new();
+        let mut records: Vec<(DomainName, Kind, Vec<Rdata>, Path)> = Vec::new();
         let Some((dns, at)) = dns else { return (omit, records) };
         for (n, one) in dns.omit.iter().enumerate() {
             let at = at.field("omit").item(n);
@@ -387,9 +390,17 @@ impl<'a> Binding<'a, '_> {
                 let says = "a CNAME has one value, and a domain has records of its own".to_owned();
                 self.report.find(Code::CnameBeside, at.clone(), says);
             }
+            match records.iter_mut().find(|(other, of, ..)| (other, of) == (&name, &kind)) {
+                Some((_, _, known, _)) => known.extend(values),
+                None => records.push((name, kind, values, at)),
+            }
+        }
+        for (name, kind, values, at) in &mut records {
             values.sort();
             values.dedup();
-            records.push((name, kind, values, at));
+            if let Some(says) = contradiction(values) {
+                self.report.find(Code::RecordForm, at.clone(), format!("{} `{name}`: {says}", kind.name()));
+            }
         }
         (omit, records)
     }
@@ -429,17 +440,19 @@ impl<'a> Binding<'a, '_> {
         if let Some(known) = keys.get(&at) {
             return known.clone();
         }
-        let mut selectors: HashMap<&str, usize> = HashMap::new();
+        let mut selectors: HashMap<String, usize> = HashMap::new();
         let mut made = Vec::new();
         for (n, key) in dkim.key.iter().enumerate() {
             let at = at.field("key").item(n);
-            if let Some(first) = selectors.insert(&key.selector, n) {
+            // DNS knows no case.
+            if let Some(first) = selectors.insert(key.selector.to_ascii_lowercase(), n) {
                 let says = format!("the selector `{}` is used twice", key.selector);
                 let first = at.clone().item(first);
                 self.report.find(Code::SelectorTwice, at.field("selector"), says).also(first, "first used here");
             }
             let label = |label: &str| label.parse::<DomainName>().is_ok_and(|name| !name.as_str().contains('_'));
-            if !key.selector.split('.').all(label) || key.selector.len() > 63 || !key.selector.is_ascii() {
+            let whole = self.spec().name.under(&format!("{}._domainkey", key.selector));
+            if !key.selector.split('.').all(label) || whole.is_err() || !key.selector.is_ascii() {
                 let says = format!("`{}` is no selector", key.selector.escape_debug());
                 self.report.find(Code::SelectorForm, at.field("selector"), says);
                 continue;
@@ -530,7 +543,14 @@ impl<'a> Binding<'a, '_> {
                 SpfTerm::Ip6(network) => (!is_network::<Ipv6Addr>(network, 128)).then_some(("ip6", network)),
                 SpfTerm::Exists(name) => {
                     let plain = !name.is_empty() && name.bytes().all(|c| c.is_ascii_graphic());
-                    (!plain).then_some(("exists", name))
+                    (!plain || !is_macro_string(name)).then_some(("exists", name))
+                }
+                SpfTerm::Include(name) if *name == self.spec().name => {
+                    let says = format!("`{name}` would include its own record");
+                    self.report
+                        .find(Code::SpfTerm, at.clone(), says)
+                        .help("take it out: its own hosts are in it by `mx`");
+                    None
                 }
                 SpfTerm::Include(_) | SpfTerm::A(_) | SpfTerm::Mx(_) => None,
             };
@@ -605,7 +625,8 @@ impl<'a> Binding<'a, '_> {
             self.report.find(Code::MaxAge, at.field("max-age"), says).help("`7d` is usual");
         }
         let Some(server) = server else {
-            if !hosts.is_empty() {
+            // Nobody asks where there is no record, which is what `none` wants.
+            if !hosts.is_empty() && mode != MtaStsMode::None {
                 let says = format!("no host of `{}` serves https, so nobody gets its policy", self.spec().name);
                 self.report.find(Code::PolicyUnserved, at, says).help("write `https 443` in the host's `listen`");
             }
@@ -655,8 +676,48 @@ fn rsa_bits(public: &str) -> Option<usize> {
     }
 }
 
+/// What values of one set cannot be together, in words.
+fn contradiction(values: &[Rdata]) -> Option<&'static str> {
+    let count = |what: fn(&Rdata) -> bool| values.iter().filter(|value| what(value)).count();
+    let null: fn(&Rdata) -> bool = |value| matches!(value, Rdata::Mx(_, None) | Rdata::Srv(_, _, _, None));
+    if count(|value| matches!(value, Rdata::Cname(_))) > 1 {
+        Some("a CNAME has one value")
+    } else if count(crate::zone::is_spf) > 1 {
+        Some("two SPF records are a permanent error (RFC 7208 §4.5)")
+    } else if count(null) > 0 && values.len() > 1 {
+        Some("`.` says that there is no server, and stands alone (RFC 7505 §3)")
+    } else {
+        None
+    }
+}
+
+/// RFC 7208 §7.1: `%` begins a macro, or `%%`, `%_` or `%-`.
+fn is_macro_string(text: &str) -> bool {
+    let mut rest = text;
+    while let Some((_, after)) = rest.split_once('%') {
+        rest = match after.chars().next() {
+            Some('%' | '_' | '-') => &after[1..],
+            Some('{') => {
+                let Some((inner, after)) = after[1..].split_once('}') else { return false };
+                let mut inner = inner.chars();
+                let letter = inner.next().is_some_and(|c| "slodiphcrtv".contains(c.to_ascii_lowercase()));
+                let rest = inner.as_str().trim_start_matches(|c: char| c.is_ascii_digit());
+                let rest = rest.strip_prefix(['r', 'R']).unwrap_or(rest);
+                if !letter || !rest.chars().all(|c| ".-+,/_=".contains(c)) {
+                    return false;
+                }
+                after
+            }
+            _ => return false,
+        };
+    }
+    true
+}
+
 fn is_network<T: std::str::FromStr>(text: &str, longest: u8) -> bool {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let length = |prefix: &str| prefix.parse::<u8>().is_ok_and(|length| length <= longest);
+    // RFC 7208 §12: a length has neither sign nor leading zero.
+    let plain = |prefix: &str| prefix == "0" || prefix.starts_with(|c: char| ('1'..='9').contains(&c));
+    let length = |prefix: &str| plain(prefix) && prefix.parse::<u8>().is_ok_and(|length| length <= longest);
     address.parse::<T>().is_ok() && prefix.is_none_or(length)
 }

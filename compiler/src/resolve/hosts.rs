@@ -106,16 +106,20 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
     let tls = host.tls.clone().unwrap_or_default();
     let tls_at = if host.tls.is_some() { at.field("tls") } else { at.clone() };
     let mut names = Some(Vec::new());
-    let mut tlsa = BTreeSet::new();
+    let (mut tlsa, mut unread) = (BTreeSet::new(), false);
     for (n, certificate) in tls.certificate.iter().enumerate() {
         let chain = Chain { dane: &tls.dane, at: tls_at.field("certificate").item(n) };
         match chain.read(&certificate.cert, outside, report) {
             Some(read) => {
-                names.get_or_insert_default().extend(read.names);
+                names.iter_mut().for_each(|names| names.extend(read.names.clone()));
                 tlsa.extend(read.tlsa);
             }
-            None => names = None,
+            None => (names, unread) = (None, true),
         }
+    }
+    if unread && tls.key.is_empty() {
+        // The server may show the one that is not known here, and who goes by TLSA would not deliver (RFC 7672 §2.2).
+        tlsa.clear();
     }
     for (n, key) in tls.key.iter().enumerate() {
         let at = tls_at.field("key").item(n);
@@ -194,7 +198,9 @@ fn caa(acme: &spec::Acme) -> Option<String> {
 /// so that these are known to be the machine's, the first of each family, since SPF names them.
 fn sources(host: &spec::Host) -> Vec<IpAddr> {
     if let Some(outbound) = &host.outbound {
-        return outbound.source.clone();
+        let mut sources = outbound.source.clone();
+        sources.sort();
+        return sources;
     }
     let bound = host.listen.as_ref().is_some_and(|listen| !listen.bind.is_empty());
     // The system itself chooses the usual loopback address, and another where that does not lead.
@@ -221,6 +227,11 @@ fn needs_certificate(tls: &spec::Tls, tlsa: &BTreeSet<TlsaData>, at: &Path, repo
 }
 
 fn addresses(host: &spec::Host, at: &Path, report: &mut Report) {
+    let sources = host.outbound.iter().flat_map(|outbound| outbound.source.iter().enumerate());
+    for (n, source) in sources.filter(|(_, source)| source.is_unspecified() || source.is_multicast()) {
+        let at = at.field("outbound").field("source").item(n);
+        report.find(Code::WrongForm, at, format!("`{source}` is no address that a connection comes from"));
+    }
     if host.address.is_empty() {
         report
             .find(Code::NoAddress, at.field("name"), format!("`{}` has no address", host.name))
@@ -247,6 +258,7 @@ fn not_public(address: &IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_loopback() => Some("a loopback address"),
         IpAddr::V4(v4) if v4.is_private() => Some("a private address (RFC 1918)"),
+        IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64 => Some("a shared address (RFC 6598)"),
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V6(v6) if v6.is_unique_local() => Some("a unique local address (RFC 4193)"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
@@ -303,7 +315,13 @@ fn ports_taken(hosts: &[Host], report: &mut Report) {
             let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
             let same_family = |other: &IpAddr| other.is_ipv4() == listener.address.is_ipv4();
             let wide = any.iter().filter(|any| same_family(any)).map(|any| SocketAddr::new(*any, port));
-            let clash = std::iter::once(listener.address).chain(wide).find_map(|address| taken.get(&address)).copied();
+            // A host is a machine: two share a socket only where they share an address.
+            let shared = |other: &(usize, Service)| {
+                let theirs = |other: &Host| other.addresses.iter().any(|address| host.addresses.contains(address));
+                other.0 == at || hosts.get(other.0).is_some_and(theirs)
+            };
+            let mut places = std::iter::once(listener.address).chain(wide);
+            let clash = places.find_map(|address| taken.get(&address).filter(|other| shared(other))).copied();
             if let Some((other, service)) = clash {
                 if told.insert((other, service, listener.service, port)) {
                     let name = listener.service.name();

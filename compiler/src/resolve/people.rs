@@ -35,6 +35,11 @@ struct Owner {
     what: What,
 }
 
+/// An address without its detail.
+fn base(address: &Address) -> Option<Address> {
+    address.local.without_detail().map(|local| Address::new(local, address.domain.clone()))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Account,
@@ -143,12 +148,17 @@ impl<'a> Binding<'a> {
     fn accounts(&mut self) {
         for (d, domain) in self.spec.domain.iter().enumerate() {
             let quota = self.layers.quota(d);
+            if domain.quota == Some(Size(0)) {
+                let says = format!("the mailboxes of `{}` hold nothing", domain.name);
+                self.report.find(Code::NoRoom, domain_path(d).field("quota"), says);
+            }
             for (n, account) in domain.account.iter().enumerate() {
                 let at = domain_path(d).field("account").item(n);
                 let address = Address::new(account.local.clone(), domain.name.clone());
                 if !self.people.claim(address.clone(), at.field("local"), What::Account, self.report) {
                     continue;
                 }
+                self.plain_name(account.name.as_deref(), &at);
                 self.passwords(&account.password, &address, &at);
                 if account.quota == Some(Size(0)) {
                     self.report.find(
@@ -166,6 +176,13 @@ impl<'a> Binding<'a> {
                     quota: account.quota.or(quota),
                 });
             }
+        }
+    }
+
+    /// Names stand in the headers of messages, where a line's end would begin another field.
+    fn plain_name(&mut self, name: Option<&str>, at: &Path) {
+        if name.is_some_and(|name| name.contains(char::is_control)) {
+            self.report.find(Code::WrongForm, at.field("name"), "a name has no line ends or other control characters");
         }
     }
 
@@ -274,7 +291,12 @@ impl<'a> Binding<'a> {
                     self.report.find(Code::Nobody, at.clone(), format!("the list `{address}` has no members"));
                 }
                 self.bounces(&address, &at);
+                self.plain_name(list.name.as_deref(), &at);
                 let members = self.members(&list.member, domain, &at.field("member"));
+                if let Some(n) = list.owner.iter().position(|owner| owner.within(&domain.name) == address) {
+                    let says = format!("`{address}` owns itself, so its bounces would be posted to it");
+                    self.report.find(Code::Circle, at.field("owner").item(n), says).help("name a person");
+                }
                 let mut owners = self.members(&list.owner, domain, &at.field("owner"));
                 if owners.is_empty() {
                     owners.push(Address::new(LocalPart::postmaster(), domain.name.clone()));
@@ -331,7 +353,7 @@ impl<'a> Binding<'a> {
     }
 
     fn domains(&mut self) {
-        let everybody = self.people.accounts.first().map(|account| account.address.clone());
+        let everybody = self.people.accounts.iter().map(|account| &account.address).min().cloned();
         for (d, domain) in self.spec.domain.iter().enumerate() {
             let at = domain_path(d);
             if let Some(catch_all) = &domain.catch_all {
@@ -397,6 +419,11 @@ impl<'a> Binding<'a> {
                 let address = *address;
                 let member = edges.get(address).and_then(|members| members.get(*next));
                 *next += 1;
+                // Who has no address of its own with a detail gets its mail at the one without.
+                let member = member.map(|member| match self.people.owners.get_key_value(member) {
+                    Some((known, _)) => known,
+                    None => base(member).and_then(|base| Some(*edges.get_key_value(&base)?.0)).unwrap_or(member),
+                });
                 let Some(member) = member else {
                     done.insert(address);
                     on_way.remove(address);

@@ -42,7 +42,11 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     }
     let mut bound = bound.into_iter();
     let mut next = || bound.next().flatten();
-    let storage = Storage { data: next()?, blob: next()?, search: next()?, lookup: next()? };
+    let data = next()?;
+    // What this version does not serve is kept beside the data meanwhile; what is wrong has been told.
+    let mut other = || next().unwrap_or_else(|| data.clone());
+    let (blob, search, lookup) = (other(), other(), other());
+    let storage = Storage { data, blob, search, lookup };
     for (part, store) in [("data", &storage.data), ("blob", &storage.blob)] {
         if let Store::Memory { name } = store {
             let at = spec.store.iter().position(|store| store.name == *name).map_or_else(Path::root, path);
@@ -93,8 +97,15 @@ fn bind(spec: &Spec, part: &str, chosen: usize, report: &mut Report) -> Option<S
         return Some(Store::Memory { name: store.name.clone() });
     }
     if kinds(store).contains(&true) {
-        let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
-        report.find(Code::StoreNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
+        let name = &store.name;
+        if part == "data" {
+            let says = format!("`data` lies in `{name}`, which this version does not serve");
+            report.find(Code::DataNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
+        } else {
+            let says =
+                format!("`{part}` lies in `{name}`, which this version does not serve: it is kept beside the data");
+            report.find(Code::StoreNotServed, path(chosen), says);
+        }
     }
     None
 }
