@@ -249,21 +249,17 @@ fn lay_out(path: &Path, check: bool) -> io::Result<bool> {
         let text = std::fs::read_to_string(&file)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
         match format::format(&text) {
-            None => {
-                writeln!(
-                    err,
-                    "{}: not laid out, since it is not right KDL; `waybill check` says where",
-                    file.display()
-                )?;
+            Err(why) => {
+                writeln!(err, "{}: {why}", file.display())?;
                 well = false;
             }
-            Some(laid) if laid == text => {}
-            Some(_) if check => {
+            Ok(laid) if laid == text => {}
+            Ok(_) if check => {
                 writeln!(err, "{}: not in the canonical layout", file.display())?;
                 well = false;
             }
             // What a link names is written, and the link stays.
-            Some(laid) => write::replace(&file.canonicalize()?, laid.as_bytes(), write::Mode::Public)?,
+            Ok(laid) => write::replace(&file.canonicalize()?, laid.as_bytes(), write::Mode::Public)?,
         }
     }
     Ok(well)
