@@ -18,7 +18,9 @@ pub enum Unlaid {
     #[error("not laid out, since it is not right KDL; `waybill check` says where")]
     NotKdl,
     /// A mistake of ours, noticed in time.
-    #[error("left as it is: its canonical layout would say something else. This is a mistake in waybill; please report it")]
+    #[error(
+        "left as it is: its canonical layout would say something else. This is a mistake in waybill; please report it"
+    )]
     Changed,
 }
 
