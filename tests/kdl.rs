@@ -87,3 +87,50 @@ fn kdl_is_what_its_own_suite_says() {
     assert!(seen > 300, "only {seen} cases");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// What check accepts, fmt lays out; here of random pieces (xorshift64).
+#[test]
+fn what_is_taken_is_laid_out() {
+    const PIECES: [&str; 22] = [
+        "a",
+        "b",
+        " ",
+        " ",
+        " ",
+        "\n",
+        "\n",
+        ";",
+        "{",
+        "}",
+        "{",
+        "}",
+        "/* c */",
+        "// d\n",
+        "/-",
+        "\\\n",
+        "\\ // e\n",
+        "=",
+        "(t)",
+        "\"x\"",
+        "1",
+        "\"\"\"\n f\n \"\"\"",
+    ];
+    let mut random = 0x1234_5678_9ABC_DEF1_u64;
+    let mut below = |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % most as u64).unwrap()
+    };
+    let (mut taken, mut wrong) = (0, Vec::new());
+    for _ in 0..100_000 {
+        let text: String = (0..=below(14)).map(|_| PIECES[below(PIECES.len())]).collect();
+        if read(&text).is_some() {
+            taken += 1;
+            wrong.extend(problem("random", &text, None).map(|why| format!("{text:?} {why:?}")));
+        }
+    }
+    wrong.sort_by_key(String::len);
+    assert!(wrong.is_empty(), "{} of {taken}: {}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    assert!(taken > 10_000, "{taken}");
+}

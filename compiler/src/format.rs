@@ -202,7 +202,7 @@ impl<'a> Layout<'a> {
 
     /// Ends the line where one ends, and separates from what was.
     fn separate(&mut self) {
-        if self.continued && self.newlines > 0 {
+        if self.continued && (self.newlines > 0 || self.ended) {
             self.unindent();
         }
         let fresh = self.out.is_empty() || self.out.ends_with('\n');
