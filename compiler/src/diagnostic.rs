@@ -7,7 +7,10 @@ use crate::code::{Code, Severity};
 use crate::locate::{Located, Place};
 use std::fmt;
 
+pub mod excerpt;
 pub mod machine;
+#[cfg(test)]
+mod planted;
 pub mod render;
 
 /// How many findings a report keeps; what comes after is only counted.
@@ -101,6 +104,11 @@ impl Diagnostic {
         self.also.push((at, label.into()));
         self
     }
+    /// The other places that have to do with it.
+    pub fn related<'a>(&'a self, located: &'a Located) -> impl Iterator<Item = (Place, &'a str)> {
+        let paths = self.also.iter().map(|(path, label)| (located.place(path), label.as_str()));
+        paths.chain(self.also_places.iter().map(|(place, label)| (place.clone(), label.as_str())))
+    }
     /// Error or warning.
     pub fn severity(&self) -> Severity {
         self.code.severity()
@@ -168,6 +176,25 @@ impl Report {
         }
         self.spill.insert(Box::new(diagnostic))
     }
+}
+
+/// Whether a terminal would obey a character rather than show it, or show others elsewhere for it.
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A text with what a terminal would obey as `\u{1b}`.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unprintable(c) {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// "did you mean `x`?" for the known word nearest to a wrong one; `None` where nothing is near.

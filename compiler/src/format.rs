@@ -2,34 +2,55 @@
 //! blank line; comments, the order of things, and blocks written on one line stay.
 //!
 //! Works on tokens, so nothing is lost that a tree would not hold; and the result is read again before it is believed.
+//! Linear in the text: nothing looks further ahead than a line, or back.
 
 use crate::read::scan;
 use crate::read::token::{Kind, Token, Tokens};
 use crate::read::tree::{self, Node};
 
-/// Longer blocks than this, in characters, do not stay on one line.
+/// Longer blocks than this, in octets, do not stay on one line.
 const LONGEST_INLINE: usize = 100;
 
-/// Lays a file out; `None` where it is not KDL, or would say something else afterwards.
-pub fn format(text: &str) -> Option<String> {
+/// Why a file is left as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unlaid {
+    /// It is no KDL, which `waybill check` tells with its places.
+    #[error("not laid out, since it is not right KDL; `waybill check` says where")]
+    NotKdl,
+    /// A mistake of ours, noticed in time.
+    #[error(
+        "left as it is: its canonical layout would say something else. This is a mistake in waybill; please report it"
+    )]
+    Changed,
+}
+
+/// Lays a file out.
+///
+/// # Errors
+/// [`Unlaid`], where it is not KDL, or would say something else afterwards.
+pub fn format(text: &str) -> Result<String, Unlaid> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let scanned = scan::scan(text);
     if scanned.too_deep.is_some() || !scanned.broken.is_empty() {
-        return None;
+        return Err(Unlaid::NotKdl);
     }
     let (before, faults) = tree::parse(text, 0);
     if !faults.is_empty() {
-        return None;
+        return Err(Unlaid::NotKdl);
     }
     let laid = Layout::of(text).run();
     let (after, faults) = tree::parse(&laid, 0);
     let same = faults.is_empty() && same(&before, &after) && comments(text) == comments(&laid);
-    // What other tools would not read is not written.
-    (same && kdl::KdlDocument::parse_v2(&laid).is_ok()).then_some(laid)
+    if same { Ok(laid) } else { Err(Unlaid::Changed) }
 }
 
 fn comments(text: &str) -> Vec<&str> {
-    let comment = |token: &Token| matches!(token.kind, Kind::LineComment | Kind::BlockComment | Kind::SlashDash);
-    Tokens::new(text).filter(comment).map(|token| text[token.span].trim_end()).collect()
+    let comment = |token: &Token| {
+        matches!(token.kind, Kind::LineComment | Kind::BlockComment | Kind::SlashDash | Kind::Continuation)
+    };
+    // The space between a `\` and its comment is none of it.
+    let inside = |token: Token| text[token.span].trim_start_matches('\\').trim();
+    Tokens::new(text).filter(comment).map(inside).collect()
 }
 
 fn same(a: &[Node], b: &[Node]) -> bool {
@@ -61,6 +82,10 @@ struct Layout<'a> {
     glued: bool,
     /// The last line ends in `\`.
     continued: bool,
+    /// The last token that is neither space nor line end.
+    last: Option<Kind>,
+    /// A node of the innermost block awaits its `;`.
+    unended: bool,
 }
 
 impl<'a> Layout<'a> {
@@ -74,6 +99,8 @@ impl<'a> Layout<'a> {
             ended: false,
             glued: true,
             continued: false,
+            last: None,
+            unended: false,
         }
     }
 
@@ -82,22 +109,26 @@ impl<'a> Layout<'a> {
             let token = self.tokens[at].clone();
             let written = &self.text[token.span.clone()];
             match token.kind {
-                Kind::Space => self.glued = self.glued && self.follows_glue(at),
-                Kind::Newline => self.newlines += usize::from(!self.slashdashed(at)),
-                Kind::Semicolon => self.ended = true,
+                Kind::Space => self.glued = self.glued && self.follows_glue(),
+                Kind::Newline => self.newlines += usize::from(self.last != Some(Kind::SlashDash)),
+                // A `;` of no node is left out.
+                Kind::Semicolon => {
+                    self.ended |= self.unended;
+                    self.unended = false;
+                }
                 Kind::Open => {
                     let inline = self.inline(at);
                     self.put("{");
                     self.open.push(inline);
-                    self.glued = false;
+                    (self.glued, self.unended) = (false, false);
                 }
                 Kind::Close => self.close(),
                 Kind::LineComment => self.comment(written.trim_end()),
-                Kind::Continuation => {
-                    self.put("\\");
-                    self.out.push('\n');
-                    self.indent(1);
-                    (self.glued, self.continued) = (true, true);
+                Kind::Continuation => self.continuation(written),
+                Kind::BlockComment => {
+                    let unended = self.unended;
+                    self.put(written);
+                    (self.glued, self.unended) = (false, unended);
                 }
                 Kind::Equals | Kind::AnnotationClose => {
                     self.out.push_str(written);
@@ -112,6 +143,9 @@ impl<'a> Layout<'a> {
                     self.glued = self.inside_annotation(at);
                 }
             }
+            if !matches!(token.kind, Kind::Space | Kind::Newline) {
+                self.last = Some(token.kind);
+            }
         }
         let end = self.out.trim_end().len();
         self.out.truncate(end);
@@ -121,23 +155,14 @@ impl<'a> Layout<'a> {
         self.out
     }
 
-    fn before(&self, at: usize) -> Option<Kind> {
-        let trivia = |kind: Kind| matches!(kind, Kind::Space | Kind::Newline);
-        self.tokens[..at].iter().rev().map(|token| token.kind).find(|kind| !trivia(*kind))
-    }
-
     /// A space after `=`, `(`, `)` or `/-` is no separation.
-    fn follows_glue(&self, at: usize) -> bool {
+    fn follows_glue(&self) -> bool {
         matches!(
-            self.before(at),
+            self.last,
             None | Some(
                 Kind::Equals | Kind::AnnotationOpen | Kind::AnnotationClose | Kind::SlashDash | Kind::Continuation
             )
         )
-    }
-
-    fn slashdashed(&self, at: usize) -> bool {
-        self.before(at) == Some(Kind::SlashDash)
     }
 
     fn inside_annotation(&self, at: usize) -> bool {
@@ -148,10 +173,14 @@ impl<'a> Layout<'a> {
     /// Whether the block that opens here was written on one line, and is short.
     fn inline(&self, at: usize) -> bool {
         let mut depth = 0_usize;
+        let start = self.tokens[at].span.start;
         for token in &self.tokens[at..] {
+            if token.span.end - start > LONGEST_INLINE {
+                return false;
+            }
             match token.kind {
                 Kind::Open => depth += 1,
-                Kind::Close if depth == 1 => return token.span.end - self.tokens[at].span.start <= LONGEST_INLINE,
+                Kind::Close if depth == 1 => return true,
                 Kind::Close => depth -= 1,
                 Kind::Newline | Kind::LineComment | Kind::Continuation => return false,
                 Kind::Quoted if self.text[token.span.clone()].contains('\n') => return false,
@@ -173,6 +202,9 @@ impl<'a> Layout<'a> {
 
     /// Ends the line where one ends, and separates from what was.
     fn separate(&mut self) {
+        if self.continued && (self.newlines > 0 || self.ended) {
+            self.unindent();
+        }
         let fresh = self.out.is_empty() || self.out.ends_with('\n');
         let opened = self.out.ends_with('{');
         if self.on_one_line() {
@@ -180,8 +212,9 @@ impl<'a> Layout<'a> {
                 self.out.push(';');
             }
             self.out.push(' ');
-        } else if !self.out.is_empty() && (self.newlines > 0 || self.ended || opened) && !self.continued {
-            self.out.push_str(if fresh { "" } else { "\n" });
+        } else if !self.out.is_empty() && (self.newlines > 0 || self.ended || opened) {
+            // After a `\`, an empty line is what ends the node.
+            self.out.push_str(if fresh && !self.continued { "" } else { "\n" });
             if self.newlines > 1 && !opened {
                 self.out.push('\n');
             }
@@ -199,19 +232,32 @@ impl<'a> Layout<'a> {
         }
         self.continued = false;
         self.out.push_str(written);
-        self.glued = false;
+        (self.glued, self.unended) = (false, true);
+    }
+
+    /// `\`, with the comments that stand behind it.
+    fn continuation(&mut self, written: &str) {
+        self.put("\\");
+        let comments = written[1..].trim();
+        if !comments.is_empty() {
+            self.out.push(' ');
+            self.out.push_str(comments);
+        }
+        self.out.push('\n');
+        self.indent(1);
+        (self.glued, self.continued) = (true, true);
     }
 
     fn comment(&mut self, written: &str) {
         // A comment stays on the line that it was written on.
         if self.newlines == 0 && !self.out.is_empty() && !self.on_one_line() {
-            self.out.push(' ');
+            self.out.push_str(if self.continued { "" } else { " " });
             self.out.push_str(written);
         } else {
             self.separate();
             self.out.push_str(written);
         }
-        (self.ended, self.glued) = (false, false);
+        (self.ended, self.glued, self.continued) = (false, false, false);
         self.newlines = 0;
     }
 
@@ -220,13 +266,22 @@ impl<'a> Layout<'a> {
         if self.out.ends_with('{') {
             self.out.push('}');
         } else if inline {
-            self.out.push_str("; }");
+            self.out.push_str(if self.ended || self.unended { "; }" } else { " }" });
         } else {
+            if self.continued {
+                self.unindent();
+            }
             self.out.push('\n');
             self.indent(0);
             self.out.push('}');
         }
-        (self.newlines, self.ended, self.glued) = (0, false, false);
+        (self.newlines, self.ended, self.glued, self.continued, self.unended) = (0, false, false, false, true);
+    }
+
+    /// Takes back the indentation behind a `\`.
+    fn unindent(&mut self) {
+        let end = self.out.trim_end_matches(' ').len();
+        self.out.truncate(end);
     }
 }
 
@@ -251,11 +306,34 @@ mod tests {
             ("/-  a { b }\nc /- 1 2", "/-a { b; }\nc /-1 2\n"),
             ("a \"\"\"\n  x\n  \"\"\"\nb", "a \"\"\"\n  x\n  \"\"\"\nb\n"),
             ("a\r\nb\r\n", "a\nb\n"),
+            ("\u{feff}a", "a\n"),
+            ("a { /* x */ }", "a { /* x */ }\n"),
+            ("a { b; /* x */; }", "a { b; /* x */ }\n"),
+            ("a { b; /- c }", "a { b; /-c; }\n"),
+            ("a \\\n\n\nb", "a \\\n\n\nb\n"),
+            ("a \\  // why\n  1", "a \\ // why\n    1\n"),
+            ("a { b \\\n\n }", "a {\n    b \\\n\n}\n"),
         ] {
             let laid = format(text);
-            assert_eq!(laid.as_deref(), Some(want), "{text}");
-            assert_eq!(format(want).as_deref(), Some(want), "twice: {text}");
+            assert_eq!(laid.as_deref(), Ok(want), "{text}");
+            assert_eq!(format(want).as_deref(), Ok(want), "twice: {text}");
         }
-        assert_eq!(format("a {"), None);
+        assert_eq!(format("a {"), Err(Unlaid::NotKdl));
+    }
+
+    /// Quadratic, each of them would take minutes.
+    #[test]
+    fn long_texts_are_read_and_laid_out_in_one_pass() {
+        const MANY: usize = 1_000_000;
+        for piece in ["\n", "\r", " \n", "a { \n}\n", "/* x */", "a \\\n\n", "/- a\n", "{", "{}"] {
+            let laid = format(&piece.repeat(MANY));
+            assert!(laid.is_ok() || piece.starts_with('{'), "{piece:?} {laid:?}");
+        }
+        for piece in ["#\"", "##\"", "\\ ", "\"", "(", "/*", "\"\"\"", "a=", "/-", "\\\"", "#", "}"] {
+            let text = piece.repeat(MANY);
+            tree::parse(&text, 0);
+            let open = scan::scan(&text);
+            assert!(open.broken.len() <= MANY);
+        }
     }
 }

@@ -250,7 +250,7 @@ mod tests {
             let resolved = crate::resolve::resolve(&reading.spec, &outside, &mut report);
             assert!(resolved.is_some(), "{:#?}", report.diagnostics());
             let text = std::fs::read_to_string(wish.folder.join("mail.kdl")).unwrap();
-            assert_eq!(crate::format::format(&text), Some(text));
+            assert_eq!(crate::format::format(&text), Ok(text));
             assert!(matches!(init(&wish), Err(InitError::Exists(_))));
         }
     }

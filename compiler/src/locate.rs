@@ -1,6 +1,8 @@
 //! From a path into the spec's JSON form to a place in a file.
 
-use crate::diagnostic::{Path, Step};
+use crate::diagnostic::excerpt::Excerpt;
+use crate::diagnostic::{Path, Step, printable};
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -14,21 +16,41 @@ pub struct Place {
 }
 
 /// A file of the spec as read.
-#[derive(Debug)]
 pub struct File {
     /// Its path from the spec's root, with `/`.
     pub name: String,
     /// Its text, without a byte order mark.
     pub text: String,
-    /// Spans that hold a plain secret by mistake; they are never printed. Sorted.
-    pub secret: Vec<Range<usize>>,
+    /// Names and values that are known to be no secret; nothing else is ever shown. Sorted.
+    pub plain: Vec<Range<usize>>,
+    /// It could not be read, and is here for its name.
+    pub unread: bool,
     lines: OnceLock<Vec<usize>>,
+    excerpt: OnceLock<Arc<Excerpt>>,
+}
+
+impl fmt::Debug for File {
+    /// Without its text, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("File").field(&self.name).finish()
+    }
 }
 
 impl File {
     /// A file with its text.
     pub fn new(name: String, text: String) -> File {
-        File { name, text, secret: Vec::new(), lines: OnceLock::new() }
+        let (lines, excerpt) = (OnceLock::new(), OnceLock::new());
+        File { name, text, plain: Vec::new(), unread: false, lines, excerpt }
+    }
+
+    /// A file that could not be read.
+    pub fn unread(name: String) -> File {
+        File { unread: true, ..File::new(name, String::new()) }
+    }
+
+    /// Its text as it is shown.
+    pub fn excerpt(&self) -> &Arc<Excerpt> {
+        self.excerpt.get_or_init(|| Arc::new(Excerpt::of(self)))
     }
 
     /// Line and column of an octet, both from 1; a column is a character. Past the end is the end.
@@ -116,7 +138,7 @@ impl Located {
     pub fn at(&self, place: &Place) -> String {
         self.file(place).map_or_else(String::new, |file| {
             let (line, column) = file.line_column(place.span.start);
-            format!("{}:{line}:{column}", file.name)
+            format!("{}:{line}:{column}", printable(&file.name))
         })
     }
 }

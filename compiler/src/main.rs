@@ -1,7 +1,7 @@
 //! `waybill`, the compiler: the commands. Exit codes: 0 fine, 1 errors.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use compiler::diagnostic::{Report, machine, render};
+use compiler::diagnostic::{Report, machine, printable, render};
 use compiler::locate::Located;
 use compiler::pipeline::{Compiled, compile, compile_with_secrets};
 use compiler::read::files::Sources;
@@ -141,7 +141,7 @@ fn main() -> ExitCode {
         // A reader that has seen enough, `waybill … | head`, is no failure of ours to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "waybill: {error}");
+            let _ = writeln!(io::stderr(), "waybill: {}", printable(&error.to_string()));
             ExitCode::FAILURE
         }
     }
@@ -249,24 +249,24 @@ fn lay_out(path: &Path, check: bool) -> io::Result<bool> {
         let text = std::fs::read_to_string(&file)
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
         match format::format(&text) {
-            None => {
-                writeln!(
-                    err,
-                    "{}: not laid out, since it is not right KDL; `waybill check` says where",
-                    file.display()
-                )?;
+            Err(why) => {
+                writeln!(err, "{}: {why}", shown(&file))?;
                 well = false;
             }
-            Some(laid) if laid == text => {}
-            Some(_) if check => {
-                writeln!(err, "{}: not in the canonical layout", file.display())?;
+            Ok(laid) if laid == text => {}
+            Ok(_) if check => {
+                writeln!(err, "{}: not in the canonical layout", shown(&file))?;
                 well = false;
             }
             // What a link names is written, and the link stays.
-            Some(laid) => write::replace(&file.canonicalize()?, laid.as_bytes(), write::Mode::Public)?,
+            Ok(laid) => write::replace(&file.canonicalize()?, laid.as_bytes(), write::Mode::Public)?,
         }
     }
     Ok(well)
+}
+
+fn shown(path: &Path) -> String {
+    printable(&path.display().to_string())
 }
 
 /// The files that the spec is read from, so that nothing else in the folder is touched.
@@ -274,7 +274,8 @@ fn spec_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let sources = Sources::open(folder).map_err(|why| io::Error::other(format!("{} {why}", folder.display())))?;
     let mut report = Report::new();
     let reading = compiler::read::read(&sources, &mut report);
-    let names = reading.located.files.iter().map(|file| sources.root().join(&file.name));
+    let read = reading.located.files.iter().filter(|file| !file.unread);
+    let names = read.map(|file| sources.root().join(&file.name));
     let files: Vec<PathBuf> = names.collect();
     if files.is_empty() {
         return Err(io::Error::other(format!("{} holds no mail.kdl that can be read", folder.display())));

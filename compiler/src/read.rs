@@ -5,6 +5,7 @@ pub mod files;
 pub mod form;
 pub mod grammar;
 pub mod scan;
+pub mod secrecy;
 pub mod text;
 pub mod token;
 pub mod tree;
@@ -44,19 +45,20 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
     let mut nodes = Vec::new();
     files.take(ROOT_FILE, None, 1, &mut nodes);
     let Files { read: mut files, whole, .. } = files;
-    if !version(&nodes, report) {
+    if !version(&nodes, &mut files, report) {
+        files.iter_mut().for_each(sorted);
         return Reading { located: Located { files, ..Located::default() }, ..Reading::default() };
     }
     let schema = grammar::schema();
     let language = grammar::grammar(&schema);
-    let mut walk = Walk { language: &language, report, secret: Vec::new() };
+    let mut walk = Walk { language: &language, report, plain: Vec::new() };
     let Object { json, spot } = walk.spec(&nodes);
-    for place in walk.secret {
+    for place in walk.plain {
         if let Some(file) = files.get_mut(place.file) {
-            file.secret.push(place.span);
-            file.secret.sort_by_key(|span| span.start);
+            file.plain.push(place.span);
         }
     }
+    files.iter_mut().for_each(sorted);
     let json = Json::Object(json);
     let located = Located { files, root: spot };
     let sound = validate(&schema, &json, report);
@@ -64,8 +66,8 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
         Ok(spec) => spec,
         Err(error) => {
             if sound {
-                // serde says the value that it does not take; the names of this language are no secrets.
-                report.find(Code::NotDecoded, Path::root(), error.to_string());
+                // serde says the value that it does not take, which may be a secret.
+                report.find(Code::NotDecoded, Path::root(), unquoted(&error.to_string()));
             }
             return Reading { located, ..Reading::default() };
         }
@@ -73,8 +75,18 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
     Reading { spec, located, whole }
 }
 
+fn sorted(file: &mut File) {
+    file.plain.sort_by_key(|span| span.start);
+}
+
+/// A message without what it quotes.
+fn unquoted(text: &str) -> String {
+    let parts = text.split(['`', '"']).enumerate();
+    parts.map(|(at, part)| if at % 2 == 0 { part } else { "…" }).collect()
+}
+
 /// Whether the spec is in a language that is known here.
-fn version(nodes: &[Node], report: &mut Report) -> bool {
+fn version(nodes: &[Node], files: &mut [File], report: &mut Report) -> bool {
     let Some(node) = nodes.iter().find(|node| node.name == "waybill") else {
         if !nodes.is_empty() {
             let start = Place { file: 0, span: 0..0 };
@@ -87,6 +99,9 @@ fn version(nodes: &[Node], report: &mut Report) -> bool {
     match node.arguments.first().map(|value| &value.scalar) {
         Some(Scalar::Whole(version)) if *version != i128::from(LANGUAGE) => {
             let place = Place { file: node.file, span: node.arguments[0].span.clone() };
+            if let Some(file) = files.get_mut(node.file) {
+                file.plain.extend([node.span.clone(), place.span.clone()]);
+            }
             let says = format!("this compiler knows version {LANGUAGE} of the language, not {version}");
             report.find_at(Code::OtherLanguage, place, says).help("use the `waybill` that the spec was written for");
             false
@@ -125,8 +140,7 @@ impl Files<'_> {
         let at = self.read.len();
         self.known.insert(name.to_owned(), at);
         let scanned = scan::scan(&text);
-        let mut file = File::new(name.to_owned(), text);
-        file.secret = scanned.secret;
+        let file = File::new(name.to_owned(), text);
         let (parsed, faults) = match scanned.too_deep {
             Some(span) => {
                 self.whole = false;
@@ -162,7 +176,9 @@ impl Files<'_> {
         match from {
             Some(place) => drop(self.report.find_at(code, place.clone(), says)),
             None => {
-                let found = self.report.find(code, Path::root(), says);
+                let place = Place { file: self.read.len(), span: 0..0 };
+                self.read.push(File::unread(name.to_owned()));
+                let found = self.report.find_at(code, place, says);
                 if matches!(error, FileError::Missing) {
                     found.help("`waybill init` writes a first spec");
                 }
@@ -170,7 +186,14 @@ impl Files<'_> {
         }
     }
 
+    fn shows(&mut self, file: usize, span: &std::ops::Range<usize>) {
+        if let Some(file) = self.read.get_mut(file) {
+            file.plain.push(span.clone());
+        }
+    }
+
     fn include(&mut self, node: &Node, name: &str, depth: usize, nodes: &mut Vec<Node>) {
+        self.shows(node.file, &node.span);
         let plain = node.properties.is_empty() && node.children.is_empty() && !node.arguments.is_empty();
         if !plain && !node.broken {
             let place = Place { file: node.file, span: node.span.clone() };
@@ -185,6 +208,10 @@ impl Files<'_> {
                 self.report.find_at(Code::WrongKind, place, "`include` takes text").help("write it in quotes");
                 continue;
             };
+            let shown = if secrecy::harmless(pattern) { pattern.as_str() } else { "…" };
+            if shown == pattern {
+                self.shows(node.file, &value.span);
+            }
             if depth >= LONGEST_CHAIN {
                 self.whole = false;
                 let says = format!("includes nest more than {LONGEST_CHAIN} files deep");
@@ -193,15 +220,15 @@ impl Files<'_> {
             }
             match self.sources.matching(name, pattern) {
                 Ok(found) if found.is_empty() => {
-                    let says = format!("no file matches `{pattern}`");
+                    let says = format!("no file matches `{shown}`");
                     self.report.find_at(Code::NothingMatched, place, says);
                 }
                 Ok(found) => found.iter().for_each(|one| self.take(one, Some(&place), depth + 1, nodes)),
                 Err(FileError::Missing) => {
                     self.whole = false;
-                    self.report.find_at(Code::NothingIncluded, place, format!("`{pattern}` does not exist"));
+                    self.report.find_at(Code::NothingIncluded, place, format!("`{shown}` does not exist"));
                 }
-                Err(error) => self.unreadable(pattern, Some(&place), &error),
+                Err(error) => self.unreadable(shown, Some(&place), &error),
             }
         }
     }

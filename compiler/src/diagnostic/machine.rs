@@ -1,6 +1,6 @@
 //! Findings for programs: JSON, SARIF 2.1.0, and GitHub's annotations.
 
-use super::{Diagnostic, Report};
+use super::{Diagnostic, Report, printable};
 use crate::code::{Code, Severity};
 use crate::locate::{Located, Place};
 use serde_json::{Value as Json, json};
@@ -73,14 +73,19 @@ pub fn sarif(report: &Report, located: &Located) -> Json {
             let _ = write!(text, "; {help}");
         }
         let mut result = json!({ "ruleId": found.code.id(), "level": severity(found), "message": { "text": text } });
-        if let Some(spot) = spot(&place(found, located), located) {
-            result["locations"] = json!([{ "physicalLocation": {
-                "artifactLocation": { "uri": spot.file },
-                "region": {
-                    "startLine": spot.line, "startColumn": spot.column,
-                    "endLine": spot.end_line, "endColumn": spot.end_column,
-                },
-            } }]);
+        if let Some(location) = physical(&place(found, located), located) {
+            result["locations"] = json!([location]);
+        }
+        let related: Vec<Json> = found
+            .related(located)
+            .filter_map(|(place, label)| {
+                let mut location = physical(&place, located)?;
+                location["message"] = json!({ "text": label });
+                Some(location)
+            })
+            .collect();
+        if !related.is_empty() {
+            result["relatedLocations"] = related.into();
         }
         result
     };
@@ -99,9 +104,35 @@ pub fn sarif(report: &Report, located: &Located) -> Json {
     })
 }
 
+/// A SARIF location.
+fn physical(place: &Place, located: &Located) -> Option<Json> {
+    let spot = spot(place, located)?;
+    Some(json!({ "physicalLocation": {
+        "artifactLocation": { "uri": uri(&spot.file) },
+        "region": {
+            "startLine": spot.line, "startColumn": spot.column,
+            "endLine": spot.end_line, "endColumn": spot.end_column,
+        },
+    } }))
+}
+
+/// A path as a relative URI (RFC 3986 §4.2).
+fn uri(path: &str) -> String {
+    let mut out = String::with_capacity(path.len());
+    for octet in path.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~/".contains(&octet) {
+            out.push(char::from(octet));
+        } else {
+            let _ = write!(out, "%{octet:02X}");
+        }
+    }
+    out
+}
+
 /// Workflow commands that GitHub shows beside the lines of a pull request.
 pub fn github(report: &Report, located: &Located) -> String {
-    let data = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let encoded = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let data = |text: &str| printable(&encoded(text));
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
     let mut out = String::new();
     for found in report.diagnostics() {

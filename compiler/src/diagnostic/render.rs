@@ -1,14 +1,16 @@
 //! Findings for people: code, `file:line:column`, the line with a caret under the word, and help.
 
+use super::excerpt::Excerpt;
 use super::machine::place;
-use super::{Diagnostic, MOST_FINDINGS, Report};
+use super::{Diagnostic, MOST_FINDINGS, Report, printable};
 use crate::code::Severity;
-use crate::locate::{File, Located, Place};
+use crate::locate::Located;
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, MietteError, MietteSpanContents,
     Report as Shown, SourceCode, SourceSpan, SpanContents,
 };
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// How many findings are printed; the rest is counted.
 const MOST_PRINTED: usize = 200;
@@ -38,27 +40,31 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
         Severity::Error => (miette::Severity::Error, "error"),
         Severity::Warning => (miette::Severity::Warning, "warning"),
     };
-    let mut shown =
-        MietteDiagnostic::new(&found.says).with_severity(severity).with_code(format!("{word}[{}]", found.code.id()));
+    let mut shown = MietteDiagnostic::new(printable(&found.says))
+        .with_severity(severity)
+        .with_code(format!("{word}[{}]", found.code.id()));
     if let Some(help) = &found.help {
-        shown = shown.with_help(help);
+        shown = shown.with_help(printable(help));
     }
-    let Some(file) = located.file(&place) else {
+    let Some(file) = located.file(&place).filter(|file| !file.unread) else {
         render(handler, Shown::new(shown), out);
         return;
     };
-    let mut labels = vec![LabeledSpan::new_primary_with_span(None, wide(&place))];
+    let excerpt = file.excerpt();
+    let at = excerpt.span(&place.span);
+    let primary = (at.start, file.line_column(place.span.start).1 - 1);
+    let mut labels = vec![LabeledSpan::new_primary_with_span(None, at)];
     let mut elsewhere = Vec::new();
-    let paths = found.also.iter().map(|(path, label)| (located.place(path), label));
-    for (also, label) in paths.chain(found.also_places.iter().map(|(place, label)| (place.clone(), label))) {
+    for (also, label) in found.related(located) {
         // miette shows one file; what is in it stands in the same picture, the rest is named.
         if also.file == place.file && also != place {
-            labels.push(LabeledSpan::new_with_span(Some(label.clone()), wide(&also)));
+            labels.push(LabeledSpan::new_with_span(Some(printable(label)), excerpt.span(&also.span)));
         } else {
-            elsewhere.push(format!("{}: {label}", located.at(&also)));
+            elsewhere.push(format!("{}: {}", located.at(&also), printable(label)));
         }
     }
-    let report = Shown::new(shown.with_labels(labels)).with_source_code(Lines::of(file));
+    let lines = Lines { name: printable(&file.name), excerpt: Arc::clone(excerpt), primary };
+    let report = Shown::new(shown.with_labels(labels)).with_source_code(lines);
     render(handler, report, out);
     for line in elsewhere {
         let _ = writeln!(out, "  {line}");
@@ -71,33 +77,17 @@ fn render(handler: &GraphicalReportHandler, shown: Shown, out: &mut String) {
     let _ = handler.render_report(out, shown.as_ref());
 }
 
-/// A caret stands under something.
-fn wide(place: &Place) -> std::ops::Range<usize> {
-    place.span.start..place.span.end.max(place.span.start + 1)
-}
-
-/// A file's lines as they are shown: whole, secrets blotted out, long ones cut around what is meant.
+/// A file's lines as they are shown: whole, secrets hidden, long ones cut around what is meant.
 struct Lines {
     name: String,
-    text: String,
-    starts: Vec<usize>,
+    excerpt: Arc<Excerpt>,
+    /// What the finding is about: where it is shown, and its column in the file, from 0.
+    primary: (usize, usize),
 }
 
 impl Lines {
-    fn of(file: &File) -> Lines {
-        let mut octets = file.text.as_bytes().to_vec();
-        for secret in &file.secret {
-            for octet in octets.get_mut(secret.clone()).into_iter().flatten().filter(|octet| **octet != b'\n') {
-                *octet = b'*';
-            }
-        }
-        let starts = (1..=file.lines()).map(|line| file.line(line).start).collect();
-        // A blotted secret is ASCII, so offsets stay what they are.
-        Lines { name: file.name.clone(), text: String::from_utf8_lossy(&octets).into_owned(), starts }
-    }
-
     fn line(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset).saturating_sub(1)
+        self.excerpt.lines.partition_point(|start| *start <= offset).saturating_sub(1)
     }
 }
 
@@ -108,20 +98,20 @@ impl SourceCode for Lines {
         _: usize,
         _: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let end = self.text.len();
+        let end = self.excerpt.text.len();
         let (from, to) = (span.offset().min(end), (span.offset() + span.len()).min(end));
         let (first, last) = (self.line(from), self.line(to.saturating_sub(1).max(from)));
-        let start = self.starts.get(first).copied().unwrap_or(0);
-        let stop = self.starts.get(last + 1).copied().unwrap_or(end);
-        let text = self.text.get(start..stop).unwrap_or_default().trim_end_matches(['\n', '\r']);
+        let start = self.excerpt.lines.get(first).copied().unwrap_or(0);
+        let stop = self.excerpt.lines.get(last + 1).copied().unwrap_or(end);
+        let text = self.excerpt.text.get(start..stop).unwrap_or_default().trim_end_matches(['\n', '\r']);
         let (mut start, mut stop) = (start, start + text.len());
         if stop - start > LONGEST_LINE && first == last {
-            start = self.text.floor_char_boundary(from.saturating_sub(LONGEST_LINE / 2)).max(start);
-            stop = self.text.ceil_char_boundary((from + LONGEST_LINE / 2).min(stop)).max(start);
+            start = self.excerpt.text.floor_char_boundary(from.saturating_sub(LONGEST_LINE / 2)).max(start);
+            stop = self.excerpt.text.ceil_char_boundary((from + LONGEST_LINE / 2).min(stop)).max(start);
         }
-        let shown = self.text.get(start..stop).unwrap_or_default();
-        let column =
-            self.text.get(self.starts.get(first).copied().unwrap_or(0)..from).unwrap_or_default().chars().count();
+        let shown = self.excerpt.text.get(start..stop).unwrap_or_default();
+        let (at, column) = self.primary;
+        let column = if at == from { column } else { 0 };
         Ok(Box::new(MietteSpanContents::new_named(
             self.name.clone(),
             shown.as_bytes(),

@@ -100,9 +100,9 @@ fn unescaped(text: &str) -> Result<String, Wrong> {
             Some('"') => '"',
             Some('\\') => '\\',
             Some('u') => scalar(&mut chars)?,
-            Some(c) => {
+            Some(_) => {
                 let mut wrong = wrong("this escape is not known");
-                wrong.help = Some(format!("write `\\\\{}` for a backslash", c.escape_debug()));
+                wrong.help = Some("write `\\\\` for a backslash".to_owned());
                 return Err(wrong);
             }
             None => return Err(wrong("a string must not end in a single `\\`")),
@@ -135,18 +135,15 @@ fn numeric(word: &str) -> bool {
 /// # Errors
 /// [`Wrong`] for a number, a keyword, and what could be mistaken for them.
 pub fn name(word: &str) -> Result<String, Wrong> {
-    let quote = |says: &str, old: bool| Wrong {
-        says: says.to_owned(),
-        help: Some(format!("write `\"{}\"`, in quotes", word.escape_debug())),
-        old,
-    };
+    // The word is not repeated: it may be a secret that stands where a name should.
+    let quote = |says: &str| Wrong { says: says.to_owned(), help: Some("write it in quotes".to_owned()), old: false };
     if word.starts_with('#') || KEYWORDS.contains(&word) {
-        return Err(quote("a keyword cannot be a name", false));
+        return Err(quote("a keyword cannot be a name"));
     }
     let rest = word.strip_prefix(['+', '-']).unwrap_or(word);
     let dotted = rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     if numeric(word) || dotted {
-        return Err(quote("a word that begins with a digit must be in quotes", false));
+        return Err(quote("a word that begins with a digit must be in quotes"));
     }
     Ok(word.to_owned())
 }

@@ -184,11 +184,16 @@ fn hash(rest: &str) -> (Kind, usize) {
     let fence = if lines { "\"\"\"" } else { "\"" };
     let close = format!("{fence}{}", &rest[..hashes]);
     let inner = &body[fence.len()..];
-    let limit = if lines { inner.len() } else { inner.find(is_newline).unwrap_or(inner.len()) };
-    match inner[..limit].find(&close) {
-        Some(end) => (Kind::Quoted, hashes + fence.len() + end + close.len()),
-        None => (Kind::Unended, hashes + fence.len() + limit),
+    // Looked at once, up to the first of both ends: a search for each would make a long line quadratic.
+    for (at, c) in inner.char_indices() {
+        if c == '"' && inner[at..].starts_with(&close) {
+            return (Kind::Quoted, hashes + fence.len() + at + close.len());
+        }
+        if !lines && is_newline(c) {
+            return (Kind::Unended, hashes + fence.len() + at);
+        }
     }
+    (Kind::Unended, rest.len())
 }
 
 #[cfg(test)]

@@ -138,7 +138,9 @@ impl Parser<'_> {
             matches!(c, '\u{0}'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{200e}' | '\u{200f}')
                 || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
         };
-        let found: Vec<_> = self.text.char_indices().filter(|(_, c)| hidden(*c)).take(MOST_FAULTS).collect();
+        // A byte order mark may stand first, and nowhere else.
+        let wrong = |(at, c): &(usize, char)| hidden(*c) && (*at > 0 || *c != '\u{feff}');
+        let found: Vec<_> = self.text.char_indices().filter(wrong).take(MOST_FAULTS).collect();
         for (at, c) in found {
             let says = format!("the character U+{:04X} must not stand in a KDL file", c as u32);
             let help = "in a string, write it as `\\u{…}`";
@@ -222,7 +224,8 @@ impl Parser<'_> {
 
     /// Entries and children up to the node's end; false where the rest of the line makes no sense.
     fn parts(&mut self, node: &mut Node, depth: usize) -> bool {
-        let mut closed = false;
+        // Once a block has been, written or commented out, only blocks may follow.
+        let (mut closed, mut blocks) = (false, false);
         loop {
             let apart = self.space();
             let dashed = self.kind() == Some(Kind::SlashDash);
@@ -247,18 +250,19 @@ impl Parser<'_> {
                         return false;
                     }
                     let children = self.children(depth);
+                    blocks = true;
                     if !dashed {
                         node.children = children;
                         closed = true;
                     }
                 }
-                Some(_) if closed => {
+                Some(_) if blocks => {
                     let help = "begin the next node on its own line, or put a `;` before it";
                     self.fault(self.span(), "after its children a node ends", Some(help));
                     return false;
                 }
                 Some(_) => {
-                    if !apart && !dashed {
+                    if !apart {
                         return self.stuck();
                     }
                     match self.entry() {

@@ -2,6 +2,7 @@
 
 use super::form;
 use super::grammar::{Field, Kind, Shape, Written};
+use super::secrecy;
 use super::tree::{Node, Property, Scalar, Value};
 use crate::code::Code;
 use crate::diagnostic::{Report, nearest};
@@ -48,24 +49,67 @@ pub struct Walk<'a> {
     pub language: &'a Kind,
     /// Takes what is wrong.
     pub report: &'a mut Report,
-    /// Where plain secrets stand; to be hidden.
-    pub secret: Vec<Place>,
+    /// Names and values that are no secrets, and may be shown.
+    pub plain: Vec<Place>,
+}
+
+/// What a node stands in.
+struct Around<'a> {
+    kind: &'a Kind,
+    parent: &'a str,
+    /// What the grammar does not know here may be a secret.
+    guarded: bool,
 }
 
 /// What values are read for.
 struct Slot<'a> {
     node: &'a Node,
     field: &'a Field,
+    /// The node holds a secret beside the value.
+    guarded: bool,
 }
 
 impl Walk<'_> {
     /// The nodes of a spec, all files together.
     pub fn spec(&mut self, nodes: &[Node]) -> Object {
         let mut object = Object::default();
-        for node in nodes {
-            self.child(node, self.language, "", &mut object);
-        }
+        self.children(nodes, self.language, "", &mut object);
         object
+    }
+
+    fn children(&mut self, nodes: &[Node], kind: &Kind, parent: &str, object: &mut Object) {
+        let mut around = Around { kind, parent, guarded: secrecy::guarded(kind) };
+        for node in nodes {
+            let errors = self.report.errors();
+            let known = self.child(node, &around, object);
+            let bare = node.arguments.is_empty() && node.properties.is_empty() && node.children.is_empty();
+            // `password` with its secret on the next line: what follows is no node's name.
+            if node.broken || (bare && self.report.errors() > errors) {
+                around.guarded = true;
+            } else if known {
+                around.guarded = secrecy::guarded(kind);
+            }
+        }
+    }
+
+    fn shows(&mut self, file: usize, span: &Range<usize>) {
+        self.plain.push(Place { file, span: span.clone() });
+    }
+
+    /// A word as it stands in a message, if it may be shown; then it may be in its line too.
+    fn quoted<'k>(
+        &mut self,
+        word: &str,
+        place: (usize, &Range<usize>),
+        guarded: bool,
+        known: impl Iterator<Item = &'k str>,
+    ) -> String {
+        let may = secrecy::harmless(word) && (!guarded || secrecy::is_near(word, known, 2));
+        if !may {
+            return "…".to_owned();
+        }
+        self.shows(place.0, place.1);
+        shown(word)
     }
 
     fn wrong(
@@ -78,12 +122,15 @@ impl Walk<'_> {
         self.report.find_at(code, Place { file, span: span.clone() }, says)
     }
 
-    fn child(&mut self, node: &Node, kind: &Kind, parent: &str, object: &mut Object) {
-        if let Some(annotation) = &node.annotation {
-            let says = format!("`({annotation})` stands before a node; only values take annotations");
+    /// Takes a node in; whether the grammar knows it.
+    fn child(&mut self, node: &Node, around: &Around<'_>, object: &mut Object) -> bool {
+        let kind = around.kind;
+        if node.annotation.is_some() {
+            let says = "a type annotation stands before a node; only values take them".to_owned();
             self.wrong(Code::UnknownAnnotation, node.file, &node.span, says);
         }
         if let Some(field) = kind.child(&node.name) {
+            self.shows(node.file, &node.span);
             if let Some(what) = &field.unserved {
                 let says = format!("`{}` is known, but this version does not serve {what} yet", node.name);
                 self.wrong(Code::NotServed, node.file, &node.span, says);
@@ -93,26 +140,30 @@ impl Walk<'_> {
                 let found = self.wrong(Code::WrittenTwice, node.file, &node.span, says);
                 found.also_places.push((first, "first written here".into()));
                 found.help("keep one of them");
-                return;
+                return true;
             }
-            return self.known(node, field, object);
+            self.known(node, field, object);
+            return true;
         }
         if let Some((field, several)) = kind.sequence()
             && let Some((name, shape)) = several.iter().find(|(name, _)| *name == node.name)
         {
-            let slot = Slot { node, field };
+            self.shows(node.file, &node.span);
+            let slot = Slot { node, field, guarded: false };
             if let Some((json, place)) = self.only_value(&slot, shape) {
                 let json = Json::Object(Map::from_iter([(name.clone(), json)]));
                 let mut spot = Spot::new(at(node));
                 spot.fields.push((name.as_str().into(), Spot::new(place)));
                 object.put(field, json, spot);
             }
-            return;
+            return true;
         }
-        self.unknown(node, kind, parent);
+        self.unknown(node, around);
+        false
     }
 
-    fn unknown(&mut self, node: &Node, kind: &Kind, parent: &str) {
+    fn unknown(&mut self, node: &Node, around: &Around<'_>) {
+        let Around { kind, parent, guarded } = *around;
         // What broke while parsing has been told already.
         if node.broken && node.name.is_empty() {
             return;
@@ -130,14 +181,15 @@ impl Walk<'_> {
         } else {
             nearest(&node.name, kind.children()).or_else(|| known(kind.children()))
         };
-        let says = format!("{within} has no node `{}`", shown(&node.name));
+        let place = (node.file, &node.span);
+        let says = format!("{within} has no node `{}`", self.quoted(&node.name, place, guarded, kind.children()));
         let found = self.wrong(Code::UnknownNode, node.file, &node.span, says);
         found.help = help;
     }
 
     /// A child that the grammar knows.
     fn known(&mut self, node: &Node, field: &Field, object: &mut Object) {
-        let slot = Slot { node, field };
+        let slot = Slot { node, field, guarded: matches!(field.shape, Shape::Annotated(_)) };
         match &field.shape {
             Shape::Node(kind) => {
                 let kind = Arc::clone(kind);
@@ -146,11 +198,11 @@ impl Walk<'_> {
                 }
             }
             Shape::Truth if node.arguments.is_empty() => {
-                self.nothing_else(node);
+                self.nothing_else(&slot);
                 object.put(field, Json::Bool(true), Spot::new(at(node)));
             }
             shape if field.many => {
-                self.nothing_else(node);
+                self.nothing_else(&slot);
                 if node.arguments.is_empty() && !node.broken {
                     self.missing(node, field);
                 }
@@ -171,7 +223,7 @@ impl Walk<'_> {
     /// The one argument of a node that holds nothing else.
     fn only_value(&mut self, slot: &Slot<'_>, shape: &Shape) -> Option<(Json, Place)> {
         let node = slot.node;
-        self.nothing_else(node);
+        self.nothing_else(slot);
         let Some(value) = node.arguments.first() else {
             if !node.broken {
                 self.missing(node, slot.field);
@@ -201,9 +253,12 @@ impl Walk<'_> {
     }
 
     /// A node of values only has neither properties nor children.
-    fn nothing_else(&mut self, node: &Node) {
+    fn nothing_else(&mut self, slot: &Slot<'_>) {
+        let node = slot.node;
         for property in &node.properties {
-            let says = format!("`{}` has no property `{}`", node.name, shown(&property.name));
+            let place = (node.file, &property.span);
+            let name = self.quoted(&property.name, place, slot.guarded, std::iter::empty());
+            let says = format!("`{}` has no property `{name}`", node.name);
             self.wrong(Code::UnknownProperty, node.file, &property.span, says);
         }
         for child in &node.children {
@@ -215,6 +270,7 @@ impl Walk<'_> {
     /// A node of a kind; `None` where something that it must have is missing.
     fn node(&mut self, node: &Node, kind: &Kind) -> Option<Object> {
         let mut object = Object { json: Map::new(), spot: Spot::new(at(node)) };
+        let guarded = secrecy::guarded(kind);
         let mut arguments = node.arguments.iter();
         let mut taken = 0;
         for field in kind.fields.iter().filter(|field| matches!(field.written, Written::Argument | Written::Arguments))
@@ -225,7 +281,7 @@ impl Walk<'_> {
             };
             taken += values.len().max(1);
             for value in values {
-                if let Some(json) = self.value(&Slot { node, field }, value, &field.shape) {
+                if let Some(json) = self.value(&Slot { node, field, guarded }, value, &field.shape) {
                     object.put(field, json, Spot::new(Place { file: node.file, span: value.span.clone() }));
                 }
             }
@@ -234,30 +290,32 @@ impl Walk<'_> {
         for property in &node.properties {
             self.property(node, property, kind, &mut object);
         }
-        for child in &node.children {
-            self.child(child, kind, &node.name, &mut object);
-        }
+        self.children(&node.children, kind, &node.name, &mut object);
         self.complete(node, kind, &object).then_some(object)
     }
 
     fn property(&mut self, node: &Node, property: &Property, kind: &Kind, object: &mut Object) {
+        let guarded = secrecy::guarded(kind);
         let Some(field) = kind.property(&property.name) else {
             let help = if kind.child(&property.name).is_some() {
                 Some(format!("write it between braces: `{} … {{ {} … }}`", node.name, property.name))
             } else {
                 nearest(&property.name, kind.properties()).or_else(|| known(kind.properties()))
             };
-            let says = format!("`{}` has no property `{}`", node.name, shown(&property.name));
+            let place = (node.file, &property.span);
+            let name = self.quoted(&property.name, place, guarded, kind.properties());
+            let says = format!("`{}` has no property `{name}`", node.name);
             self.wrong(Code::UnknownProperty, node.file, &property.span, says).help = help;
             return;
         };
+        self.shows(node.file, &property.span);
         if let Some(first) = object.place(field) {
             let says = format!("`{}` is written twice", property.name);
             let found = self.wrong(Code::WrittenTwice, node.file, &property.span, says);
             found.also_places.push((first, "first written here".into()));
             return;
         }
-        if let Some(json) = self.value(&Slot { node, field }, &property.value, &field.shape) {
+        if let Some(json) = self.value(&Slot { node, field, guarded }, &property.value, &field.shape) {
             let place = Place { file: node.file, span: property.value.span.clone() };
             object.put(field, json, Spot::new(place));
         }
@@ -296,57 +354,78 @@ impl Walk<'_> {
         if let Shape::Annotated(kinds) = shape {
             return self.annotated(slot, value, kinds);
         }
-        if let Some(annotation) = &value.annotation {
-            let says = format!("`{}` takes no type annotation, and `({})` stands here", slot.name(), shown(annotation));
+        if value.annotation.is_some() {
+            let says = format!("`{}` takes no type annotation", slot.name());
             self.wrong(Code::UnknownAnnotation, slot.node.file, &value.span, says);
             return None;
         }
-        match (shape, &value.scalar) {
-            (Shape::Text(format), Scalar::Text(text)) => self.text(slot, value, format, text),
-            (Shape::Choice(words), Scalar::Text(text)) if words.contains(text) => Some(Json::String(text.clone())),
+        let place = (slot.node.file, &value.span);
+        let json = match (shape, &value.scalar) {
+            (Shape::Text(format), Scalar::Text(text)) => return self.text(slot, value, format, text),
+            (Shape::Choice(words), Scalar::Text(text)) if words.contains(text) => Json::String(text.clone()),
             (Shape::Choice(words), Scalar::Text(text)) => {
                 let list = words.join("`, `");
                 let near = nearest(text, words.iter().map(String::as_str));
-                let says = format!("`{}` is none of `{list}`", shown(text));
+                let word = self.quoted(text, place, slot.guarded, words.iter().map(String::as_str));
+                let says = format!("`{word}` is none of `{list}`");
                 self.wrong(Code::WrongForm, slot.node.file, &value.span, says).help = near;
-                None
+                return None;
             }
             (Shape::Whole(least, most), Scalar::Whole(number)) => {
-                if (least..=most).contains(&number) {
-                    return i64::try_from(*number).ok().map(Json::from);
+                if !(least..=most).contains(&number) {
+                    let word = self.quoted(&number.to_string(), place, slot.guarded, std::iter::empty());
+                    let says = format!("{word} lies outside {least} to {most}");
+                    self.wrong(Code::OutOfBounds, slot.node.file, &value.span, says);
+                    return None;
                 }
-                let says = format!("{number} lies outside {least} to {most}");
-                self.wrong(Code::OutOfBounds, slot.node.file, &value.span, says);
-                None
+                i64::try_from(*number).ok().map(Json::from)?
             }
-            (Shape::Truth, Scalar::Truth(truth)) => Some(Json::Bool(*truth)),
+            (Shape::Truth, Scalar::Truth(truth)) => Json::Bool(*truth),
             (shape, scalar) => {
-                let (wants, help) = match shape {
-                    Shape::Whole(..) => ("a whole number", "without quotes, as in `25`"),
-                    Shape::Truth => ("yes or no", "write `#true` or `#false`"),
-                    _ => ("text", "write it in quotes"),
-                };
-                let says = format!("`{}` takes {wants}, not {}", slot.name(), kind_of(scalar));
-                self.wrong(Code::WrongKind, slot.node.file, &value.span, says).help(help);
-                None
+                self.other_kind(slot, value, (shape, scalar));
+                return None;
             }
+        };
+        self.shows(slot.node.file, &value.span);
+        Some(json)
+    }
+
+    fn other_kind(&mut self, slot: &Slot<'_>, value: &Value, (shape, scalar): (&Shape, &Scalar)) {
+        let (wants, help) = match shape {
+            Shape::Whole(..) => ("a whole number", "without quotes, as in `25`"),
+            Shape::Truth => ("yes or no", "write `#true` or `#false`"),
+            _ => ("text", "write it in quotes"),
+        };
+        // Text where none belongs may be anything, but for what was only put in quotes.
+        let only_quoted = |text: &str| {
+            ["yes", "no", "true", "false", "on", "off"].contains(&text) || text.bytes().all(|c| c.is_ascii_digit())
+        };
+        if !slot.guarded && !matches!(scalar, Scalar::Text(text) if !only_quoted(text)) {
+            self.shows(slot.node.file, &value.span);
         }
+        let says = format!("`{}` takes {wants}, not {}", slot.name(), kind_of(scalar));
+        self.wrong(Code::WrongKind, slot.node.file, &value.span, says).help(help);
     }
 
     fn text(&mut self, slot: &Slot<'_>, value: &Value, format: &str, text: &str) -> Option<Json> {
-        if url_with_password(text) {
-            self.secret.push(Place { file: slot.node.file, span: value.span.clone() });
-            let says = format!("the address of `{}` holds a password", slot.name());
-            let help =
-                "take it out of the URL, and write `password=(env)\"NAME\"`; replace it, since it may have been seen";
+        let pair = slot.guarded && secrecy::pair_with_password(text);
+        if let Some(why) = secrecy::plain_secret(text).or(pair.then_some("holds a password")) {
+            let says = format!("the value of `{}` {why}", slot.name());
+            let help = "take it out, and write where it is kept, as in `password=(env)\"NAME\"`; replace it, since it may have been seen";
             self.wrong(Code::PlainSecret, slot.node.file, &value.span, says).help(help);
             return None;
         }
-        match form::check(format, text) {
+        let checked = form::check(format, text);
+        // A form leaves no room for a secret; nor does what is but a name.
+        let named = matches!(&*slot.field.name, "name" | "selector");
+        let free = !slot.guarded || named || (checked.is_ok() && !format.is_empty());
+        let shown = self.quoted(text, (slot.node.file, &value.span), !free, std::iter::empty());
+        match checked {
             Ok(()) => Some(Json::String(text.to_owned())),
             Err(misfit) => {
-                let says = format!("`{}` {}", shown(text), misfit.says);
-                let help = misfit.help.or_else(|| slot.field.example.as_ref().map(|one| format!("as in `\"{one}\"`")));
+                let says = format!("`{shown}` {}", misfit.says);
+                let own = misfit.help.filter(|_| shown != "…");
+                let help = own.or_else(|| slot.field.example.as_ref().map(|one| format!("as in `\"{one}\"`")));
                 self.wrong(Code::WrongForm, slot.node.file, &value.span, says).help = help;
                 None
             }
@@ -355,8 +434,9 @@ impl Walk<'_> {
 
     fn annotated(&mut self, slot: &Slot<'_>, value: &Value, kinds: &[String]) -> Option<Json> {
         let hash = kinds.iter().any(|kind| kind == "hash");
-        let Some(annotation) = &value.annotation else {
-            self.secret.push(Place { file: slot.node.file, span: value.span.clone() });
+        let reference = value.annotation.as_deref().filter(|annotation| matches!(*annotation, "env" | "file"));
+        let secret = matches!(&value.scalar, Scalar::Text(text) if secrecy::is_no_reference(text));
+        let Some(annotation) = value.annotation.as_ref().filter(|_| reference.is_none() || !secret) else {
             let says = format!("`{}` holds a plain secret", slot.name());
             let help = if hash {
                 "write its hash, `(hash)\"$6$…\"`, which `mkpasswd -m sha-512` prints; choose another password, since this one may have been seen"
@@ -367,8 +447,10 @@ impl Walk<'_> {
             return None;
         };
         if !kinds.contains(annotation) {
-            self.secret.push(Place { file: slot.node.file, span: value.span.clone() });
-            let says = format!("`{}` does not take `({})`", slot.name(), shown(annotation));
+            let known = kinds.iter().map(String::as_str).chain(["env", "file", "age", "hash", "scram"]);
+            let may = secrecy::is_near(annotation, known, 1);
+            let shown = if may { annotation } else { "…" };
+            let says = format!("`{}` does not take `({shown})`", slot.name());
             let list = kinds.join(")`, `(");
             let help =
                 nearest(annotation, kinds.iter().map(String::as_str)).unwrap_or_else(|| format!("it takes `({list})`"));
@@ -377,6 +459,9 @@ impl Walk<'_> {
         }
         match &value.scalar {
             Scalar::Text(text) if !text.is_empty() && !text.contains('\0') => {
+                if reference.is_some() && secrecy::harmless(text) {
+                    self.shows(slot.node.file, &value.span);
+                }
                 Some(Json::Object(Map::from_iter([(annotation.clone(), Json::String(text.clone()))])))
             }
             _ => {
@@ -432,13 +517,4 @@ fn value_example(field: &Field) -> String {
         (Shape::Whole(..), _) => "1".into(),
         _ => "\"…\"".into(),
     }
-}
-
-/// `scheme://user:password@host`
-fn url_with_password(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-        && user.is_some_and(|user| user.contains(':'))
 }
