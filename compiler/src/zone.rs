@@ -292,7 +292,7 @@ mod tests {
             (Kind::Mx, "0 .", "0 ."),
             (Kind::Srv, "0 1 993 mail.example.org", "0 1 993 mail.example.org."),
             (Kind::Txt, "say \"x\" \\ é", "\"say \\\"x\\\" \\\\ \\195\\169\""),
-            (Kind::Tlsa, "3 1 1 AB cd", "3 1 0 abcd"),
+            (Kind::Tlsa, "3 1 0 AB cd", "3 1 0 abcd"),
             (Kind::Caa, "0 issue \"letsencrypt.org; x=y\"", "0 issue \"letsencrypt.org; x=y\""),
         ] {
             assert_eq!(Rdata::parse(kind, text).map(|value| value.to_string()), Ok(want.to_owned()));

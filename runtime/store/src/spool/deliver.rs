@@ -70,7 +70,8 @@ impl Spool {
                 // Somebody may be named twice, or be a member of a group and named beside it.
                 if message.next > 1 {
                     let copy = keys::copy(delivery.ticket.id, &format!("{account}+{}", delivery.detail));
-                    if !copies.insert(copy.clone()) || self.data.get(&[copy.clone()]).await?.pop().flatten().is_some() {
+                    let first = copies.insert((delivery.ticket.id, &delivery.detail));
+                    if !first || self.data.get(&[copy.clone()]).await?.pop().flatten().is_some() {
                         continue;
                     }
                     change.batch.put(copy, Bytes::new());
