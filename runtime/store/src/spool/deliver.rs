@@ -71,7 +71,7 @@ impl Spool {
                 if message.next > 1 {
                     let copy = keys::copy(delivery.ticket.id, &format!("{account}+{}", delivery.detail));
                     let first = copies.insert((delivery.ticket.id, &delivery.detail));
-                    if !first || self.data.get(&[copy.clone()]).await?.pop().flatten().is_some() {
+                    if !first || self.data.get(std::slice::from_ref(&copy)).await?.pop().flatten().is_some() {
                         continue;
                     }
                     change.batch.put(copy, Bytes::new());
