@@ -221,7 +221,24 @@ fn a_report_is_made_of_what_was_asked_for() {
         "Final-Recipient: rfc822; bob@example.org\r\n",
         "Action: delivered\r\n",
         "Auto-Submitted: auto-replied\r\n",
+        "Content-Type: text/rfc822-headers\r\n",
+        "Subject: please report\r\n",
     ] {
         assert!(report.contains(part), "no {part:?} in {report}");
     }
+    // Of a group it is told that it was expanded, and not to whom.
+    ada.smtp_ok("MAIL FROM:<ada@example.org>", "250");
+    ada.smtp_ok("RCPT TO:<sales@example.org> NOTIFY=SUCCESS", "250");
+    ada.smtp_ok("DATA", "354");
+    let text = message("to a group", 500).replace("sender@example.net", "ada@example.org");
+    ada.send(format!("{text}.\r\n")).unwrap();
+    assert!(ada.reply().unwrap().starts_with("250"));
+    let mut reader = imap(&server, "ada@example.org");
+    reader.wait_for("INBOX", 3);
+    let all = reader.imap_ok("FETCH 2:3 BODY.PEEK[]").join("\n");
+    assert!(
+        all.contains("Action: expanded\r\n") && all.contains("Final-Recipient: rfc822; sales@example.org"),
+        "{all}"
+    );
+    assert!(!all.contains("Action: delivered") && !all.contains("bob@example.org"), "{all}");
 }

@@ -19,6 +19,11 @@ pub enum Mode {
 /// # Errors
 /// The system's, with the file's name.
 pub fn replace(path: &Path, octets: &[u8], mode: Mode) -> io::Result<()> {
+    put(path, octets, mode, true)
+}
+
+/// The same; not `durable`, it does not wait for the disk: for what the next build makes again, a thousand at once.
+fn put(path: &Path, octets: &[u8], mode: Mode, durable: bool) -> io::Result<()> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
@@ -29,7 +34,9 @@ pub fn replace(path: &Path, octets: &[u8], mode: Mode) -> io::Result<()> {
     let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(permissions);
     let mut file = builder.prefix(".waybill-").permissions(permissions).tempfile_in(folder).map_err(named)?;
     file.write_all(octets).map_err(named)?;
-    file.as_file().sync_data().map_err(named)?;
+    if durable {
+        file.as_file().sync_data().map_err(named)?;
+    }
     file.persist(path).map_err(|error| named(error.error))?;
     Ok(())
 }
@@ -60,7 +67,7 @@ pub fn build(out: &Path, artefacts: &crate::emit::Artefacts) -> io::Result<()> {
         if fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             continue;
         }
-        replace(&path, text.as_bytes(), Mode::Public)?;
+        put(&path, text.as_bytes(), Mode::Public, false)?;
     }
     let kept: std::collections::HashSet<PathBuf> =
         artefacts.zones.iter().map(|zone| file(zone.name.as_str())).collect();
@@ -74,7 +81,7 @@ pub fn build(out: &Path, artefacts: &crate::emit::Artefacts) -> io::Result<()> {
             fs::remove_file(&path)?;
         }
     }
-    replace(&out.join("records.json"), artefacts.records_json().as_bytes(), Mode::Public)?;
+    put(&out.join("records.json"), artefacts.records_json().as_bytes(), Mode::Public, false)?;
     // Last, since the server takes it the moment that it is there.
     replace(&out.join("runtime.json"), artefacts.runtime_json().as_bytes(), Mode::Private)
 }

@@ -14,6 +14,8 @@ pub enum Action {
     Delivered,
     /// A server that reports no deliveries took it.
     Relayed,
+    /// It went to the several people that its address stands for.
+    Expanded,
 }
 
 /// One recipient in a report.
@@ -86,6 +88,10 @@ pub fn dsn(dsn: &Dsn<'_>) -> Vec<u8> {
         Action::Relayed => {
             ("Mail relayed", "Your message was handed to a server that does not report deliveries, for:")
         }
+        Action::Expanded => (
+            "Mail delivered to a group",
+            "Your message went to the members of a group, who are not told of one by one:",
+        ),
     };
     let wide = dsn.recipients.iter().any(|one| !one.address.is_ascii()) || !dsn.to.is_ascii();
     let returned = match dsn.returned {
@@ -155,6 +161,7 @@ fn status(out: &mut String, one: &Reported, retry_until: Option<i64>) {
         Action::Delayed => "delayed",
         Action::Delivered => "delivered",
         Action::Relayed => "relayed",
+        Action::Expanded => "expanded",
     };
     let _ = write!(
         out,

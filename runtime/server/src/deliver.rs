@@ -5,13 +5,14 @@ use crate::queue::{Job, outcome};
 use crate::route::{DEPTH_MOST, Route};
 use crate::server::Server;
 use crate::snapshot::Snapshot;
+use mail::compose::Action;
 use mail::{compose, message, trace};
 use proto::smtp::types::Host;
 use schema::config::List;
 use schema::name::Address;
 use std::sync::Arc;
 use store::error::StoreError;
-use store::spool::{Delivery, Message, NewEntry, Next, Recipient, Task, name};
+use store::spool::{Delivery, Message, NewEntry, Next, NotifyOn, Recipient, Task, name};
 use tracing::{error, info, warn};
 
 /// Members put in place of a group or list at once.
@@ -80,7 +81,8 @@ fn forwarded(from: &Recipient, address: String) -> Recipient {
     Recipient {
         address,
         orcpt: from.orcpt.clone().or_else(|| Some(format!("rfc822;{}", from.address))),
-        notify: from.notify,
+        // RFC 3461 §5.2.7: that it was expanded is told once; who the members are is nobody's business.
+        notify: from.notify.map(|notify| NotifyOn { success: false, ..notify }),
         depth: from.depth.saturating_add(1),
         due: clock::now(),
         ..Recipient::default()
@@ -100,7 +102,18 @@ async fn spread(snapshot: &Snapshot, job: &Job, mut members: Vec<Address>) -> Re
     let cursor = texts.last().filter(|_| more).cloned();
     let stays = cursor.map(|after| Recipient { task: Task::Spread(after), due: clock::now(), ..job.recipient.clone() });
     let rows = texts.into_iter().map(|member| forwarded(&job.recipient, member)).collect();
-    settle(snapshot, job, Next::Spread(rows, stays), &[]).await
+    let first = job.recipient.task == Task::Deliver;
+    let told = if first { told(snapshot, job, Action::Expanded).await? } else { None };
+    settle(snapshot, job, Next::Spread(rows, stays), told.as_slice()).await
+}
+
+/// The report that a recipient was reached, where it was asked for.
+async fn told(snapshot: &Snapshot, job: &Job, action: Action) -> Result<Option<NewEntry>, StoreError> {
+    if !outcome::wants_success(job) {
+        return Ok(None);
+    }
+    let octets = without_return_path(&job.message, snapshot.stores.spool.octets(&job.message).await?);
+    Ok(outcome::reached(snapshot, job, action, Some(&octets)))
 }
 
 /// Turns a message to a list into one from the list: its own return path, its own fields (RFC 2369, RFC 2919).
@@ -143,7 +156,9 @@ async fn post(snapshot: &Snapshot, job: &Job, list: &List) -> Result<(), StoreEr
         }],
     };
     info!(id = name(job.ticket.id), list = %list.address, members = list.members.len(), "posted to the list");
-    settle(snapshot, job, Next::Done, &[entry]).await
+    let mut new = vec![entry];
+    new.extend(told(snapshot, job, Action::Delivered).await?);
+    settle(snapshot, job, Next::Done, &new).await
 }
 
 /// The message as it came: without the field that only a mailbox wants.
@@ -164,15 +179,19 @@ fn detail(address: &str) -> String {
 /// Puts jobs into an account's mailbox. False where the store failed and they are to be tried again.
 pub async fn local(server: &Arc<Server>, account: &Address, jobs: Vec<Job>) -> bool {
     let snapshot = server.live.now();
-    let deliveries: Vec<Delivery> = jobs
-        .iter()
-        .map(|job| Delivery {
+    let mut deliveries = Vec::with_capacity(jobs.len());
+    for job in &jobs {
+        let new = told(&snapshot, job, Action::Delivered).await.unwrap_or_else(|error| {
+            warn!(%error, id = name(job.ticket.id), "a delivery cannot be reported");
+            None
+        });
+        deliveries.push(Delivery {
             ticket: job.ticket,
             detail: detail(&job.recipient.address),
             return_path: trace::return_path(&job.message.from),
-            new: outcome::delivered(&snapshot, job, None).into_iter().collect(),
-        })
-        .collect();
+            new: new.into_iter().collect(),
+        });
+    }
     match snapshot.stores.spool.deliver(account, &deliveries, clock::now()).await {
         Ok(()) => {
             for job in &jobs {

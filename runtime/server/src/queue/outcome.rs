@@ -56,7 +56,7 @@ pub fn follow(
                 info!(id, to, remote, "relayed");
                 server.metrics.relayed.add(1);
                 if !dsn {
-                    new.extend(delivered(snapshot, job, Some(remote)));
+                    new.extend(reached(snapshot, job, Action::Relayed, Some(octets)));
                 }
                 Next::Done
             }
@@ -123,11 +123,15 @@ pub fn failed(server: &Server, snapshot: &Snapshot, octets: &Bytes, failures: &[
     new
 }
 
-/// The report of a delivery, where the sender asked for one.
-pub fn delivered(snapshot: &Snapshot, job: &Job, remote: Option<&str>) -> Option<NewEntry> {
-    let action = if remote.is_some() { Action::Relayed } else { Action::Delivered };
+/// The report of a delivery, where the sender asked for one ([`wants_success`]).
+pub fn reached(snapshot: &Snapshot, job: &Job, action: Action, octets: Option<&Bytes>) -> Option<NewEntry> {
     let failure = Failure { status: "2.0.0".to_owned(), why: String::new(), remote: None };
-    report(snapshot, None, &[(job, failure)], action)
+    report(snapshot, octets, &[(job, failure)], action)
+}
+
+/// Whether the sender asked to hear of deliveries.
+pub fn wants_success(job: &Job) -> bool {
+    job.recipient.notify.is_some_and(|notify| notify.success)
 }
 
 fn report(snapshot: &Snapshot, octets: Option<&Bytes>, about: &[(&Job, Failure)], action: Action) -> Option<NewEntry> {
@@ -148,7 +152,8 @@ fn report(snapshot: &Snapshot, octets: Option<&Bytes>, about: &[(&Job, Failure)]
     let now = clock::now();
     let host = snapshot.host.name.as_str();
     let recipients = about.iter().map(|(job, failure)| reported(job, failure, action)).collect();
-    let whole = message.ret == Return::Full || (message.ret == Return::Unsaid && action == Action::Failed);
+    // RFC 3461 §4.3: only a failure returns the message; else its header tells which it was.
+    let whole = message.ret != Return::Headers && action == Action::Failed;
     let returned = octets.map(|octets| match whole && octets.len() <= RETURN_MOST {
         true => Returned::Whole(octets),
         false => Returned::Header(octets),
