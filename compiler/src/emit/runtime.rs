@@ -62,9 +62,10 @@ pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
         MtaStsMode::None => "none",
     };
     let mut text = format!("version: STSv1\r\nmode: {mode}\r\n");
-    for (_, host) in resolved.hosts_of(domain) {
+    let hosts = || resolved.hosts_of(domain).map(|(_, host)| host.name.domain()).collect();
+    for host in domain.own_exchangers().unwrap_or_else(hosts) {
         // Writing to a String cannot fail.
-        let _ = write!(text, "mx: {}\r\n", host.name);
+        let _ = write!(text, "mx: {host}\r\n");
     }
     let _ = write!(text, "max_age: {}\r\n", given.max_age.0);
     Some(text)

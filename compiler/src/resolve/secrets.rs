@@ -76,19 +76,24 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// The secret; `None` where it is not there, which has been told.
     fn open(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
+        let secret = self.read(reference, at)?;
+        if let SecretRef::File(name) = reference
+            && self.outside.sources.is_open_to_others(name)
+        {
+            let says = format!("everybody on this machine can read `{name}`");
+            self.report.find(Code::SecretOpen, at.clone(), says).help(format!("`chmod 600 {name}`"));
+        }
+        Some(secret)
+    }
+
+    fn read(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
         let wrong = match reference {
             SecretRef::File(name) => match self.outside.sources.secret(name) {
-                Ok(octets) => {
-                    if self.outside.sources.is_open_to_others(name) {
-                        let says = format!("everybody on this machine can read `{name}`");
-                        self.report.find(Code::SecretOpen, at.clone(), says).help(format!("`chmod 600 {name}`"));
-                    }
-                    match String::from_utf8(octets) {
-                        Ok(text) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
-                        Ok(_) => format!("`{name}` is empty"),
-                        Err(_) => format!("`{name}` is not text"),
-                    }
-                }
+                Ok(octets) => match String::from_utf8(octets) {
+                    Ok(text) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
+                    Ok(_) => format!("`{name}` is empty"),
+                    Err(_) => format!("`{name}` is not text"),
+                },
                 Err(why @ (FileError::Missing | FileError::Outside)) => format!("`{name}` {why}"),
                 Err(why) => format!("`{name}`: {why}"),
             },
@@ -125,7 +130,8 @@ impl Opening<'_> {
         }
         for (n, certificate) in tls.certificate.iter().enumerate() {
             let at = at.field("certificate").item(n);
-            let chain = self.open(&certificate.cert, &at.field("cert"));
+            // A chain is shown to everybody who connects.
+            let chain = self.read(&certificate.cert, &at.field("cert"));
             let pem = chain.and_then(|chain| Pem::iter_from_buffer(chain.reveal().as_bytes()).find_map(Result::ok));
             let leaf = pem.as_ref().and_then(|pem| pem.parse_x509().ok());
             let public = leaf.as_ref().map(|leaf| leaf.public_key().raw);
