@@ -60,7 +60,8 @@ impl Domain {
     /// none where it says that the domain takes no mail (RFC 7505). Else `None`.
     pub fn own_exchangers(&self) -> Option<Vec<&DomainName>> {
         let own = self.records.iter().find(|own| own.kind == Kind::Mx && own.name == self.name)?;
-        Some(own.values.iter().filter_map(Rdata::target).collect())
+        let mut seen = HashSet::new();
+        Some(own.values.iter().filter_map(Rdata::target).filter(|host| seen.insert(*host)).collect())
     }
 }
 

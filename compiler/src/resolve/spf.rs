@@ -64,7 +64,7 @@ pub fn lookups(domains: &[Domain], report: &mut Report) {
         let mut total = 0;
         for (cost, include, at) in &record.terms {
             let before = total;
-            total += cost + include.map_or(0, |name| nested(name, &records, MOST_LOOKUPS));
+            total += cost + include.as_ref().map_or(0, |name| nested(name, &records, MOST_LOOKUPS));
             if before <= MOST_LOOKUPS && total > MOST_LOOKUPS {
                 let says = format!(
                     "with this, the record of `{}` needs {total} look-ups, and receivers stop at {MOST_LOOKUPS}",
@@ -78,15 +78,15 @@ pub fn lookups(domains: &[Domain], report: &mut Report) {
 }
 
 /// What a domain's record makes receivers look up.
-struct Record<'a> {
+struct Record {
     /// It counts on the domain's own MX.
     names_mx: bool,
     /// Look-ups, the domain that is included, and where that is written.
-    terms: Vec<(usize, Option<&'a DomainName>, Path)>,
+    terms: Vec<(usize, Option<DomainName>, Path)>,
 }
 
-impl<'a> Record<'a> {
-    fn of(domain: &'a Domain) -> Record<'a> {
+impl Record {
+    fn of(domain: &Domain) -> Record {
         let own = domain.records.iter().find(|own| own.name == domain.name && own.kind == Kind::Txt);
         let text = own.and_then(|own| own.values.iter().find(|value| is_spf(value)).zip(own.at.first()));
         if let Some((Rdata::Txt(text), at)) = text {
@@ -97,7 +97,7 @@ impl<'a> Record<'a> {
         for (n, term) in domain.spf.terms.iter().enumerate() {
             let (cost, include) = match term {
                 SpfTerm::Ip4(_) | SpfTerm::Ip6(_) => continue,
-                SpfTerm::Include(name) => (1, Some(name)),
+                SpfTerm::Include(name) => (1, Some(name.clone())),
                 SpfTerm::A(_) | SpfTerm::Mx(_) | SpfTerm::Exists(_) => (1, None),
             };
             terms.push((cost, include, at.field("terms").item(n)));
@@ -105,26 +105,30 @@ impl<'a> Record<'a> {
         Record { names_mx: true, terms }
     }
 
-    /// The operator's own record; what it includes is counted once, since it is text.
-    fn read(text: &str, at: &Path) -> Record<'a> {
-        let words: Vec<String> = text.split(' ').map(str::to_ascii_lowercase).collect();
-        let plain = |word: &str| word.trim_start_matches(['+', '-', '~', '?']).to_owned();
-        let looks = |word: &String| {
-            let word = plain(word);
-            let name = word.split([':', '/', '=']).next().unwrap_or_default();
-            ["include", "a", "mx", "ptr", "exists", "redirect"].contains(&name)
-        };
-        let cost = words.iter().filter(|word| looks(word)).count();
-        Record { names_mx: words.iter().any(|word| plain(word) == "mx"), terms: vec![(cost, None, at.clone())] }
+    /// The operator's own record.
+    fn read(text: &str, at: &Path) -> Record {
+        let mut record = Record { names_mx: false, terms: Vec::new() };
+        for word in text.split(' ') {
+            let word = word.trim_start_matches(['+', '-', '~', '?']).to_ascii_lowercase();
+            let (name, rest) = word.split_at(word.find([':', '/', '=']).unwrap_or(word.len()));
+            let to = match name {
+                "include" | "redirect" => rest.get(1..).and_then(|to| to.parse().ok()),
+                "a" | "mx" | "ptr" | "exists" => None,
+                _ => continue,
+            };
+            record.names_mx |= name == "mx" && !rest.starts_with(':');
+            record.terms.push((1, to, at.clone()));
+        }
+        record
     }
 }
 
 /// The look-ups of an included domain of the spec. What lies deeper than `left` breaks the bound anyway.
-fn nested(name: &DomainName, records: &HashMap<&DomainName, Record<'_>>, left: usize) -> usize {
+fn nested(name: &DomainName, records: &HashMap<&DomainName, Record>, left: usize) -> usize {
     let Some(record) = records.get(name).filter(|_| left > 0) else { return 0 };
     let mut total = 0;
     for (cost, include, _) in &record.terms {
-        total += cost + include.map_or(0, |name| nested(name, records, left.saturating_sub(total + cost)));
+        total += cost + include.as_ref().map_or(0, |name| nested(name, records, left.saturating_sub(total + cost)));
         if total > left {
             break;
         }
@@ -133,16 +137,16 @@ fn nested(name: &DomainName, records: &HashMap<&DomainName, Record<'_>>, left: u
 }
 
 /// Where a domain includes what leads back to it, if it does.
-fn circle(start: &DomainName, records: &HashMap<&DomainName, Record<'_>>) -> Option<Path> {
+fn circle(start: &DomainName, records: &HashMap<&DomainName, Record>) -> Option<Path> {
     for (_, include, at) in &records.get(start)?.terms {
         let mut seen = HashSet::new();
-        let mut open: Vec<&DomainName> = include.iter().copied().collect();
+        let mut open: Vec<&DomainName> = include.iter().collect();
         while let Some(name) = open.pop() {
             if name == start {
                 return Some(at.clone());
             }
             if let Some(record) = records.get(name).filter(|_| seen.insert(name)) {
-                open.extend(record.terms.iter().filter_map(|(_, include, _)| *include));
+                open.extend(record.terms.iter().filter_map(|(_, include, _)| include.as_ref()));
             }
         }
     }

@@ -22,12 +22,16 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     folders(spec, report);
     let given = spec.storage.clone().unwrap_or_default();
     let parts = [("data", &given.data), ("blob", &given.blob), ("search", &given.search), ("lookup", &given.lookup)];
-    let mut used = BTreeSet::new();
+    let (mut used, mut data_in) = (BTreeSet::new(), None);
     let mut bound = Vec::with_capacity(parts.len());
     for (part, name) in parts {
         let chosen = choose(spec, part, name.as_deref(), report);
-        // A store that is not served is told of once for `data`; what else lies in it comes with that.
-        let told = chosen.is_some_and(|chosen| !used.insert(chosen));
+        used.extend(chosen);
+        // A store that is not served and keeps `data` is told of there; what else lies in it comes with that.
+        let told = part != "data" && chosen.is_some() && chosen == data_in;
+        if part == "data" {
+            data_in = chosen;
+        }
         bound.push(match chosen {
             Some(chosen) => bind(spec, part, chosen, told, report),
             None if spec.store.is_empty() && name.is_none() => Some(Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() }),
