@@ -53,15 +53,17 @@ pub fn record(artefacts: &Artefacts, located: &Located, name: &DomainName, kind:
     for value in &set.values {
         let _ = writeln!(text, "{name}. {} IN {} {value}", set.ttl.0, kind.name());
     }
-    let _ = write!(text, "\nThis record {}, in the zone {}.\n", set.origin.why, zone.name);
-    if !set.origin.rule.is_empty() {
-        let _ = writeln!(text, "Rule: {}", set.origin.rule);
+    for origin in &set.origins {
+        let _ = write!(text, "\nThis record {}, in the zone {}.\n", origin.why, zone.name);
+        if !origin.rule.is_empty() {
+            let _ = writeln!(text, "Rule: {}", origin.rule);
+        }
+        let place = located.at(&located.place(&origin.at));
+        let _ = match origin.given {
+            true => writeln!(text, "Written at {place}"),
+            false => writeln!(text, "A default; the node is at {place}"),
+        };
     }
-    let place = located.at(&located.place(&set.origin.at));
-    let _ = match set.origin.given {
-        true => writeln!(text, "Written at {place}"),
-        false => writeln!(text, "A default; the node is at {place}"),
-    };
     Some(text)
 }
 

@@ -1,5 +1,6 @@
 //! `waybill init`: a first spec with fresh keys and one account.
 
+use crate::resolve::no_machine;
 use crate::write::{self, Mode};
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -56,6 +57,9 @@ pub enum InitError {
     /// There is one.
     #[error("{0} is there already; choose another folder, or edit it")]
     Exists(String),
+    /// An address that is no machine's, or one given twice.
+    #[error("--address {0} {1}")]
+    Address(IpAddr, &'static str),
     /// A file cannot be written.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -80,6 +84,14 @@ pub fn init(wish: &Wish) -> Result<Made, InitError> {
     for path in [&root, &secrets] {
         if path.exists() {
             return Err(InitError::Exists(path.display().to_string()));
+        }
+    }
+    for (n, address) in wish.addresses.iter().enumerate() {
+        if let Some((why, _)) = no_machine(address) {
+            return Err(InitError::Address(*address, why));
+        }
+        if wish.addresses[..n].contains(address) {
+            return Err(InitError::Address(*address, "is given twice"));
         }
     }
     let key = |error: String| InitError::Key(error);
@@ -252,6 +264,13 @@ mod tests {
             let text = std::fs::read_to_string(wish.folder.join("mail.kdl")).unwrap();
             assert_eq!(crate::format::format(&text), Ok(text));
             assert!(matches!(init(&wish), Err(InitError::Exists(_))));
+            for wrong in [vec!["0.0.0.0"], vec!["192.0.2.1", "192.0.2.1"], vec!["::ffff:192.0.2.1"], vec!["ff02::1"]] {
+                let addresses = wrong.iter().map(|address| address.parse().unwrap()).collect();
+                let folder = folder.path().join("other");
+                let wish = Wish { folder: folder.clone(), addresses, ..wish.clone() };
+                assert!(matches!(init(&wish), Err(InitError::Address(..))), "{wrong:?}");
+                assert!(!folder.exists());
+            }
         }
     }
 }

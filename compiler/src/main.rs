@@ -1,14 +1,15 @@
 //! `waybill`, the compiler: the commands. Exit codes: 0 fine, 1 errors.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use compiler::diagnostic::{Report, machine, printable, render};
+use compiler::code::Code;
+use compiler::diagnostic::{Report, machine, render};
 use compiler::locate::Located;
 use compiler::pipeline::{Compiled, compile, compile_with_secrets};
 use compiler::read::files::Sources;
 use compiler::zone::Kind;
 use compiler::{explain, format, init, write};
 use schema::config::RuntimeConfig;
-use schema::name::{DomainName, HostName, LocalPart};
+use schema::name::{DomainName, HostName, LocalPart, NameError};
 use std::io::{self, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ enum Command {
         /// A code, or the spec's folder.
         what: PathBuf,
         /// The record's name.
+        #[arg(value_parser = owner_name)]
         name: Option<DomainName>,
         /// The record's type.
         #[arg(value_name = "TYPE")]
@@ -83,7 +85,7 @@ struct Init {
     /// The folder, made if it is not there.
     dir: PathBuf,
     /// The mail domain.
-    #[arg(long)]
+    #[arg(long, value_parser = mail_domain)]
     domain: DomainName,
     /// The machine's fully qualified name.
     #[arg(long)]
@@ -97,6 +99,19 @@ struct Init {
     /// Ports above 1024 on 127.0.0.1, for a trial without root.
     #[arg(long)]
     high_ports: bool,
+}
+
+/// A mail domain is named as a host is, so an address is none.
+fn mail_domain(text: &str) -> Result<DomainName, NameError> {
+    text.parse::<HostName>().map(|name| name.domain().clone())
+}
+
+/// The name of a record; `*` stands for all below (RFC 4592).
+fn owner_name(text: &str) -> Result<DomainName, NameError> {
+    match text.strip_prefix("*.") {
+        Some(rest) => rest.parse::<DomainName>()?.wildcard(),
+        None => text.parse(),
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -287,8 +302,9 @@ fn tell_why(what: &Path, name: Option<&DomainName>, kind: Option<&str>) -> io::R
     let mut out = io::stdout().lock();
     let Some((name, kind)) = name.zip(kind) else {
         let Some(code) = what.to_str().and_then(explain::code_named) else {
+            let last = Code::ALL.last().map_or("", |code| code.id());
             let says =
-                format!("`{}` is no code; codes are W0101 to W0624, and records want DIR NAME TYPE", what.display());
+                format!("`{}` is no code; codes are W0101 to {last}, and records want DIR NAME TYPE", what.display());
             return Err(io::Error::other(says));
         };
         write!(out, "{}", explain::code(code))?;

@@ -1,23 +1,31 @@
 //! Meaning: [`Spec`] → [`Resolved`]. Names are bound, defaults filled in, everything held against everything else.
 //! Reports all errors at once and never stops at the first.
 
+mod circles;
 mod credential;
+mod dkim;
 mod domains;
 mod hosts;
 mod people;
+mod records;
 mod secrets;
+mod spf;
 mod stores;
 #[cfg(test)]
 mod tests;
 
-pub use domains::{Dkim, Dmarc, Domain, Layers, MtaSts, Spf};
-pub use hosts::{Host, TlsaData};
+pub use dkim::Dkim;
+pub use domains::{Dmarc, Domain, Layers, MtaSts};
+pub use hosts::{Host, TlsaData, no_machine};
 pub use people::People;
+pub use records::{Omission, OwnRecord};
+pub use spf::{Spf, is_spf};
 
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::read::files::Sources;
 use schema::config;
+use schema::name::{HostName, NameError};
 use schema::spec::{self, Spec};
 use schema::unit::{Period, Size};
 use std::collections::HashMap;
@@ -65,6 +73,7 @@ impl Resolved {
 /// Binds names, fills in defaults and checks; `None` where something is an error.
 pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Option<Resolved> {
     names(spec, report);
+    bounds(spec, report);
     let mut hosts = hosts::hosts(spec, outside, report);
     let storage = stores::storage(spec, report);
     let layers = Layers::of(spec, report);
@@ -104,11 +113,12 @@ fn limits(given: Option<&spec::Limits>) -> config::Limits {
 
 fn queue(given: Option<&spec::Queue>) -> config::Queue {
     let given = given.cloned().unwrap_or_default();
+    let retry = given.retry.unwrap_or(Period(300));
     config::Queue {
-        retry: given.retry.unwrap_or(Period(300)),
-        retry_most: given.retry_most.unwrap_or(Period(4 * 3600)),
+        retry,
+        retry_most: given.retry_most.unwrap_or(retry.max(Period(4 * 3600))),
         notify: given.notify.unwrap_or(Period(4 * 3600)),
-        expire: given.expire.unwrap_or(Period(5 * 86_400)),
+        expire: given.expire.unwrap_or(retry.max(Period(5 * 86_400))),
     }
 }
 
@@ -136,14 +146,40 @@ fn names(spec: &Spec, report: &mut Report) {
         let kinds = [dns.cloudflare.is_some(), dns.rfc2136.is_some(), dns.zonefile.is_some()];
         one_kind("dns", &kinds, Path::root().field("dns").item(at), report);
     }
-    if let Some(queue) = &spec.queue {
-        let zero = [("retry", queue.retry), ("retry-most", queue.retry_most), ("expire", queue.expire)];
-        for (name, period) in zero {
-            if period == Some(Period(0)) {
-                let at = Path::root().field("queue").field(name);
-                report.find(Code::OutOfBounds, at, format!("`{name}` must be longer than nothing"));
-            }
+    for (at, domain) in spec.domain.iter().enumerate() {
+        // A domain of one label can be a machine's own, as in a trial.
+        if let Err(why @ (NameError::Number | NameError::Character(_))) = domain.name.as_str().parse::<HostName>() {
+            let at = Path::root().field("domain").item(at).field("name");
+            report.find(Code::WrongForm, at, format!("`{}` {why}", domain.name)).help("as in `example.org`");
         }
+    }
+}
+
+/// Limits and periods with which nothing would work.
+fn bounds(spec: &Spec, report: &mut Report) {
+    let mut out = |node: &str, name: &str, says: String| {
+        report.find(Code::OutOfBounds, Path::root().field(node).field(name), says);
+    };
+    if let Some(size) = spec.limits.as_ref().and_then(|limits| limits.message_size).filter(|size| size.0 < 64 << 10) {
+        out("limits", "message-size", format!("{size} is less than the 64KiB that every server takes"));
+    }
+    if let Some(session) = spec.limits.as_ref().and_then(|limits| limits.session).filter(|session| session.0 < 60) {
+        out("limits", "session", format!("{session} is less than 1m, and no message would come through"));
+    }
+    let Some(given) = &spec.queue else { return };
+    let whole = queue(Some(given));
+    for (name, period) in [("retry", given.retry), ("retry-most", given.retry_most), ("expire", given.expire)] {
+        match period {
+            Some(Period(0)) => out("queue", name, format!("`{name}` must be longer than nothing")),
+            Some(period) if period < whole.retry => {
+                out("queue", name, format!("`{name}` is {period}, less than `retry`, {}", whole.retry));
+            }
+            _ => {}
+        }
+    }
+    if let Some(notify) = given.notify.filter(|notify| *notify > whole.expire) {
+        let says = format!("`notify` is {notify}, and mail is given up after {}", whole.expire);
+        report.find(Code::NeverLate, Path::root().field("queue").field("notify"), says);
     }
 }
 

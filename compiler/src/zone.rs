@@ -83,11 +83,10 @@ impl Rdata {
     /// Reads a value as an operator writes it; TXT without quotes.
     ///
     /// # Errors
-    /// What the type wants, as a phrase.
-    pub fn parse(kind: Kind, text: &str) -> Result<Rdata, &'static str> {
-        let name = |text: &str| text.parse::<DomainName>().ok();
-        // A master file would read a single label as relative to the zone; here every name is whole.
-        let name = |text: &str| name(text).filter(|_| text.contains('.'));
+    /// [`Wants`].
+    pub fn parse(kind: Kind, text: &str) -> Result<Rdata, Wants> {
+        // A name of one label without a final dot would be relative in a master file, and is not clear here.
+        let name = |text: &str| text.parse::<DomainName>().ok().filter(|_| text.contains('.'));
         let target = |text: &str| if text == "." { Some(None) } else { name(text).map(Some) };
         let parts: Vec<&str> = text.split_whitespace().collect();
         let value = match (kind, parts.as_slice()) {
@@ -102,16 +101,14 @@ impl Rdata {
                 (|| Some(Rdata::Srv(priority.parse().ok()?, weight.parse().ok()?, port.parse().ok()?, target(host)?)))()
             }
             (Kind::Tlsa, [usage, selector, matching, data @ ..]) => (|| {
-                let (usage, selector, matching) = (usage.parse().ok()?, selector.parse().ok()?, matching.parse().ok()?);
-                let data = hex(&data.concat())?;
-                // RFC 6698 §2.1: the digests are SHA-256 and SHA-512.
-                let fits = match matching {
-                    0 => !data.is_empty(),
+                let number = |text: &str, most: u8| text.parse::<u8>().ok().filter(|number| *number <= most);
+                let (usage, selector, matching) = (number(usage, 3)?, number(selector, 1)?, number(matching, 2)?);
+                let fits = |data: &Vec<u8>| match matching {
                     1 => data.len() == 32,
                     2 => data.len() == 64,
-                    _ => false,
+                    _ => !data.is_empty(),
                 };
-                (usage <= 3 && selector <= 1 && fits).then_some(Rdata::Tlsa(usage, selector, matching, data))
+                Some(Rdata::Tlsa(usage, selector, matching, hex(&data.concat()).filter(fits)?))
             })(),
             (Kind::Caa, [flags, tag, ..]) => (|| {
                 let value = text.trim_start().strip_prefix(flags)?.trim_start().strip_prefix(tag)?.trim();
@@ -121,16 +118,7 @@ impl Rdata {
             })(),
             _ => None,
         };
-        value.ok_or(match kind {
-            Kind::A => "an IPv4 address",
-            Kind::Aaaa => "an IPv6 address",
-            Kind::Caa => "`FLAGS TAG VALUE`, as in `0 issue letsencrypt.org`",
-            Kind::Cname => "a domain name",
-            Kind::Mx => "`PREFERENCE HOST`, as in `10 mail.example.org`",
-            Kind::Srv => "`PRIORITY WEIGHT PORT HOST`",
-            Kind::Tlsa => "`USAGE SELECTOR MATCHING HEX`",
-            Kind::Txt => "text of at most 4000 octets without control characters",
-        })
+        value.ok_or_else(|| Wants::of(kind, parts.last().copied().unwrap_or_default()))
     }
 
     /// The name that the value points at.
@@ -140,6 +128,36 @@ impl Rdata {
             Rdata::Mx(_, name) | Rdata::Srv(_, _, _, name) => name.as_ref(),
             _ => None,
         }
+    }
+}
+
+/// What a type wants of a value that it does not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// A phrase.
+    pub form: &'static str,
+    /// How to mend it, where that is clear.
+    pub help: Option<String>,
+}
+
+impl Wants {
+    fn of(kind: Kind, last: &str) -> Wants {
+        let names = matches!(kind, Kind::Cname | Kind::Mx | Kind::Srv);
+        let relative = names && !last.contains('.') && last.parse::<DomainName>().is_ok();
+        let help = relative.then(|| format!("write the whole name, as in `{last}.example.org`, or `{last}.`"));
+        let form = match kind {
+            Kind::A => "an IPv4 address",
+            Kind::Aaaa => "an IPv6 address",
+            Kind::Caa => "`FLAGS TAG VALUE`, as in `0 issue letsencrypt.org`",
+            Kind::Cname => "a domain name",
+            Kind::Mx => "`PREFERENCE HOST`, as in `10 mail.example.org`",
+            Kind::Srv => "`PRIORITY WEIGHT PORT HOST`",
+            Kind::Tlsa => {
+                "`USAGE SELECTOR MATCHING HEX`: 0 to 3, 0 or 1, 0 to 2, and 32 octets for 1, 64 for 2 (RFC 6698 §2.1)"
+            }
+            Kind::Txt => "text of at most 4000 octets without control characters",
+        };
+        Wants { form, help }
     }
 }
 
@@ -222,8 +240,8 @@ pub struct RecordSet {
     pub ttl: Period,
     /// The values, sorted.
     pub values: Vec<Rdata>,
-    /// Why it is there.
-    pub origin: Origin,
+    /// Why it is there; several where the spec's own values stand beside derived ones.
+    pub origins: Vec<Origin>,
 }
 
 /// A zone without SOA and NS, which are its name server's.
@@ -293,12 +311,20 @@ mod tests {
             (Kind::Srv, "0 1 993 mail.example.org", "0 1 993 mail.example.org."),
             (Kind::Txt, "say \"x\" \\ é", "\"say \\\"x\\\" \\\\ \\195\\169\""),
             (Kind::Tlsa, "3 1 0 AB cd", "3 1 0 abcd"),
+            (Kind::Cname, "mail.", "mail."),
             (Kind::Caa, "0 issue \"letsencrypt.org; x=y\"", "0 issue \"letsencrypt.org; x=y\""),
         ] {
             assert_eq!(Rdata::parse(kind, text).map(|value| value.to_string()), Ok(want.to_owned()));
         }
-        for (kind, text) in [(Kind::A, "::1"), (Kind::Mx, "mail"), (Kind::Tlsa, "3 1 1 abc"), (Kind::Tlsa, "3 1 1 éé")]
-        {
+        for (kind, text) in [
+            (Kind::A, "::1"),
+            (Kind::Mx, "mail"),
+            (Kind::Mx, "10 mail"),
+            (Kind::Tlsa, "3 1 0 abc"),
+            (Kind::Tlsa, "3 1 0 éé"),
+            (Kind::Tlsa, "3 1 1 abcd"),
+            (Kind::Tlsa, "4 1 0 abcd"),
+        ] {
             assert!(Rdata::parse(kind, text).is_err(), "{text}");
         }
         let long = Rdata::Txt("x".repeat(300)).to_string();

@@ -25,6 +25,9 @@ pub enum NameError {
     /// A host or mail domain of one label.
     #[error("must have at least two labels, as in `example.org`")]
     OneLabel,
+    /// A host or mail domain whose last label is a number, as of an IP address.
+    #[error("must be a name and not an address: the last label is never a number (RFC 3696 §2)")]
+    Number,
     /// No `@`, or nothing on one of its sides.
     #[error("must have the form `local@domain`")]
     NotAnAddress,
@@ -103,6 +106,14 @@ impl DomainName {
     pub fn under(&self, prefix: &str) -> Result<DomainName, NameError> {
         format!("{prefix}.{self}").parse()
     }
+    /// `*.self`, an owner name that stands for all names below that are not there (RFC 4592).
+    ///
+    /// # Errors
+    /// [`NameError::Length`] where that is too long.
+    pub fn wildcard(&self) -> Result<DomainName, NameError> {
+        let name = format!("*.{self}");
+        (name.len() <= 253).then(|| DomainName(name.into())).ok_or(NameError::Length(1, 253))
+    }
     /// The name as people read it, A-labels turned into Unicode.
     pub fn unicode(&self) -> String {
         idna::domain_to_unicode(&self.0).0
@@ -144,7 +155,7 @@ impl FromStr for DomainName {
     }
 }
 
-/// The name of a machine: a [`DomainName`] of at least two labels and no underscore.
+/// The name of a machine: a [`DomainName`] of at least two labels, no underscore, and no number at its end.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(DomainName);
 text!(HostName, "A fully qualified host name", "host-name", "mail.example.org");
@@ -172,6 +183,9 @@ impl FromStr for HostName {
         let name: DomainName = text.parse()?;
         if name.as_str().contains('_') {
             return Err(NameError::Character('_'));
+        }
+        if name.labels().next_back().is_some_and(|last| last.bytes().all(|digit| digit.is_ascii_digit())) {
+            return Err(NameError::Number);
         }
         if name.labels().count() < 2 {
             return Err(NameError::OneLabel);
@@ -386,6 +400,13 @@ mod tests {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }
         assert!(format!("{}@example.org", "x".repeat(65)).parse::<Address>().is_err());
+    }
+
+    #[test]
+    fn an_address_is_no_host_name() {
+        assert_eq!("192.0.2.1".parse::<HostName>(), Err(NameError::Number));
+        assert_eq!("a_b.example".parse::<HostName>(), Err(NameError::Character('_')));
+        assert!("1.example".parse::<HostName>().is_ok());
     }
 
     #[test]

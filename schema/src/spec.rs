@@ -461,7 +461,8 @@ pub struct DomainDns {
     pub ttl: Option<Period>,
     /// Record sets not to publish.
     pub omit: Vec<RecordName>,
-    /// Records to publish in place of a derived set of that name and type, or beside all of them.
+    /// Records to publish in place of a derived set of that name and type, or beside all of them. Several nodes of one
+    /// name and type are one set.
     pub record: Vec<ExtraRecord>,
 }
 
@@ -469,7 +470,7 @@ pub struct DomainDns {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RecordName {
-    /// The owner name, relative to the domain; `@` is the domain.
+    /// The owner name, relative to the domain; `@` is the domain, `*` all that is not there (RFC 4592).
     #[schemars(extend("x-kdl" = "argument"))]
     pub name: String,
     /// The record type, `TXT`.
@@ -482,7 +483,7 @@ pub struct RecordName {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExtraRecord {
-    /// The owner name, relative to the domain; `@` is the domain.
+    /// The owner name, relative to the domain; `@` is the domain, `*` all that is not there (RFC 4592).
     #[schemars(extend("x-kdl" = "argument"))]
     pub name: String,
     /// The record type: A, AAAA, CNAME, MX, TXT, SRV, CAA or TLSA.
@@ -597,11 +598,11 @@ pub struct Dmarc {
     /// `t=y`: the policy is not to be applied yet.
     #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
-    pub testing: bool,
+    pub testing: Option<bool>,
     /// `adkim=s` and `aspf=s`.
     #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
-    pub strict: bool,
+    pub strict: Option<bool>,
 }
 
 /// A DMARC policy (RFC 9989 §4.7).
@@ -621,7 +622,7 @@ pub enum DmarcPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct MtaSts {
-    /// `enforce` unless said.
+    /// `enforce` unless said; `none` where no host serves https publishes nothing.
     #[schemars(extend("x-kdl" = "argument"))]
     pub mode: Option<MtaStsMode>,
     /// How long senders keep the policy; `7d` unless said, at most a year (RFC 8461 §3.2).
@@ -807,7 +808,8 @@ pub struct Defaults {
     pub domain: Option<DomainDefaults>,
 }
 
-/// What every domain starts from; what the domain itself says wins.
+/// What every domain starts from; what the domain itself says wins. `dns`, `dmarc` and `mta-sts` are taken together
+/// value by value, everything else as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DomainDefaults {
@@ -837,7 +839,7 @@ pub struct DomainDefaults {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Limits {
-    /// The largest message; `50MiB` unless said.
+    /// The largest message; `50MiB` unless said, at least `64KiB` (RFC 5321 §4.5.3.1.7).
     pub message_size: Option<Size>,
     /// Recipients of one message; 1000 unless said, at least 100 (RFC 5321 §4.5.3.1.8).
     #[schemars(range(min = 100, max = 10_000))]
@@ -848,7 +850,7 @@ pub struct Limits {
     /// Connections at once from one address (IPv6: one /64); 200 unless said, loopback excepted.
     #[schemars(range(min = 1))]
     pub connections_per_address: Option<u32>,
-    /// The longest SMTP session; `1h` unless said.
+    /// The longest SMTP session; `1h` unless said, at least `1m`.
     pub session: Option<Period>,
     /// How long a stopping server lets connections finish; `30s` unless said.
     pub drain: Option<Period>,
@@ -860,7 +862,7 @@ pub struct Limits {
 pub struct Queue {
     /// The first wait; `5m` unless said. Each next one is twice as long, give or take a tenth.
     pub retry: Option<Period>,
-    /// The longest wait; `4h` unless said.
+    /// The longest wait; `4h` unless said, never less than `retry`.
     pub retry_most: Option<Period>,
     /// When the sender hears that the message is late; `4h` unless said.
     pub notify: Option<Period>,

@@ -71,19 +71,10 @@ pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
         MtaStsMode::None => "none",
     };
     let mut text = format!("version: STSv1\r\nmode: {mode}\r\n");
-    // Where the operator's own record takes the place of the derived one, its servers are whom mail goes to.
-    let own = domain.records.iter().find(|(name, kind, ..)| (name, *kind) == (&domain.name, Kind::Mx));
-    let mut servers: Vec<String> = match own {
-        Some((_, _, values, _)) => values.iter().filter_map(exchange).collect(),
-        None => resolved.hosts_of(domain).map(|(_, host)| host.name.to_string()).collect(),
-    };
-    servers.dedup();
-    if servers.is_empty() {
-        return None;
-    }
-    for server in servers {
+    let hosts = || resolved.hosts_of(domain).map(|(_, host)| host.name.domain()).collect();
+    for host in domain.own_exchangers().unwrap_or_else(hosts) {
         // Writing to a String cannot fail.
-        let _ = write!(text, "mx: {server}\r\n");
+        let _ = write!(text, "mx: {host}\r\n");
     }
     let _ = write!(text, "max_age: {}\r\n", given.max_age.0);
     Some(text)

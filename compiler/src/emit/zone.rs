@@ -3,8 +3,8 @@
 use super::runtime::policy;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
-use crate::resolve::{Domain, Host, Resolved};
-use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone, is_spf};
+use crate::resolve::{Domain, Host, Omission, OwnRecord, Resolved, is_spf};
+use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone};
 use aws_lc_rs::digest;
 use schema::config::Service;
 use schema::name::DomainName;
@@ -26,7 +26,7 @@ const CLIENT_SERVICES: [(&str, Option<Service>); 6] = [
 /// The zones of every domain.
 pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
     let mut made: BTreeMap<&DomainName, Sets> =
-        resolved.domains.iter().map(|domain| (&domain.name, Sets { domain, sets: BTreeMap::new() })).collect();
+        resolved.domains.iter().map(|domain| (&domain.name, Sets::of(domain))).collect();
     for domain in &resolved.domains {
         if let Some(sets) = made.get_mut(&domain.name) {
             sets.arrival(resolved);
@@ -38,15 +38,14 @@ pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
         // A report to another domain of the spec is allowed there (RFC 9990 §4).
         let to = &domain.dmarc.report.domain;
         let home = (!to.is_within(&domain.name)).then(|| home(to, resolved)).flatten();
-        let owner =
-            to.under("_dmarc").and_then(|name| name.under("_report")).and_then(|name| name.under(domain.name.as_str()));
-        if let (Some(sets), Ok(owner)) = (home.and_then(|home| made.get_mut(&home.name)), owner) {
+        if let Some(sets) = home.and_then(|home| made.get_mut(&home.name)) {
             let at = domain.dmarc.at.clone().unwrap_or_else(|| domain.at.clone());
             let origin =
                 Origin {
                     why: "lets the other domain's DMARC reports come here", rule: "RFC 9990 §4", at, given: true
                 };
-            sets.put(owner, vec![Rdata::Txt("v=DMARC1;".into())], origin);
+            let prefix = format!("{}._report._dmarc", domain.name);
+            sets.below(to, &prefix, vec![Rdata::Txt("v=DMARC1;".into())], origin);
         }
     }
     for host in &resolved.hosts {
@@ -54,7 +53,7 @@ pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
             sets.host(host);
         }
     }
-    made.into_values().map(|sets| sets.zone(report)).collect()
+    made.into_values().map(|sets| sets.zone(resolved, report)).collect()
 }
 
 /// The domain of the spec in whose zone a name lies.
@@ -72,22 +71,36 @@ fn home<'a>(name: &DomainName, resolved: &'a Resolved) -> Option<&'a Domain> {
 /// The record sets of a zone while they are collected.
 struct Sets<'a> {
     domain: &'a Domain,
-    sets: BTreeMap<(DomainName, Kind), (Vec<Rdata>, Origin)>,
+    sets: BTreeMap<(DomainName, Kind), (Vec<Rdata>, Vec<Origin>)>,
+    /// Names that would be too long, and where what they would say is written.
+    long: Vec<(String, Path)>,
 }
 
-impl Sets<'_> {
+impl<'a> Sets<'a> {
+    fn of(domain: &'a Domain) -> Sets<'a> {
+        Sets { domain, sets: BTreeMap::new(), long: Vec::new() }
+    }
+
     fn put(&mut self, name: DomainName, mut values: Vec<Rdata>, origin: Origin) {
         let Some(kind) = values.first().map(kind) else { return };
         values.sort();
         values.dedup();
-        self.sets.insert((name, kind), (values, origin));
+        self.sets.insert((name, kind), (values, vec![origin]));
     }
 
     /// Under the domain: a fixed prefix.
     fn under(&mut self, prefix: &str, values: Vec<Rdata>, origin: Origin) {
-        // The prefixes leave no room only under a domain of nearly 253 octets, which then has no such name.
-        if let Ok(name) = self.domain.name.under(prefix) {
-            self.put(name, values, origin);
+        self.below(&self.domain.name, prefix, values, origin);
+    }
+
+    /// Under any name: a prefix, for which there may be no room (RFC 1035 §2.3.4).
+    fn below(&mut self, name: &DomainName, prefix: &str, values: Vec<Rdata>, origin: Origin) {
+        if values.is_empty() {
+            return;
+        }
+        match name.under(prefix) {
+            Ok(name) => self.put(name, values, origin),
+            Err(_) => self.long.push((format!("{prefix}.{name}"), origin.at)),
         }
     }
 
@@ -113,7 +126,7 @@ impl Sets<'_> {
         let origin =
             self.origin("says that there is a policy of TLS, and when it changed", "RFC 8461 §3.1", given.at.as_ref());
         self.under("_mta-sts", vec![Rdata::Txt(format!("v=STSv1; id={id}"))], origin);
-        if let Some(host) = https(self.domain, resolved) {
+        if let Some(host) = policy_host(self.domain, resolved) {
             let origin = self.origin("names the host that serves the policy", "RFC 8461 §3.3", given.at.as_ref());
             self.alias("mta-sts", host, origin);
         }
@@ -221,49 +234,74 @@ impl Sets<'_> {
                 host.tlsa.iter().map(|one| Rdata::Tlsa(one.usage, one.selector, one.matching, one.data.clone()));
             let at = host.at.field("tls");
             let origin = self.origin("holds senders to the host's key", "RFC 7672 §3.1", Some(&at));
-            let values = values.collect();
-            if let Ok(owner) = name.under("_tcp").and_then(|name| name.under("_25")) {
-                self.put(owner, values, origin);
-            }
+            self.below(&name, "_25._tcp", values.collect(), origin);
         }
     }
 
     /// The zone, with the operator's own records in it.
-    fn zone(mut self, report: &mut Report) -> Zone {
-        let domain = self.domain;
-        for (name, kind, at) in &domain.omit {
+    fn zone(mut self, resolved: &Resolved, report: &mut Report) -> Zone {
+        self.omit(report);
+        self.own();
+        self.cnames(resolved, report);
+        for (name, at) in &self.long {
+            let says = format!("the name `{name}` has {} octets, so its record is not published", name.len());
+            report.find(Code::NameLong, at.clone(), says).help("a name has at most 253");
+        }
+        let ttl = self.domain.ttl;
+        let sets = self.sets.into_iter();
+        let mut sets: Vec<RecordSet> =
+            sets.map(|((name, kind), (values, origins))| RecordSet { name, kind, ttl, values, origins }).collect();
+        sets.sort_by_cached_key(|set| (set.name.labels().rev().map(str::to_owned).collect::<Vec<_>>(), set.kind));
+        Zone { name: self.domain.name.clone(), ttl, sets }
+    }
+
+    fn omit(&mut self, report: &mut Report) {
+        for Omission { name, kind, at } in &self.domain.omit {
             if self.sets.remove(&(name.clone(), *kind)).is_none() {
                 let says = format!("there is no {} record `{name}` to leave out", kind.name());
                 report.find(Code::NothingOmitted, at.clone(), says);
             }
         }
-        for (name, kind, values, at) in &domain.records {
-            let origin = Origin { why: "is the operator's own", rule: "", at: at.clone(), given: true };
-            let merged = match self.sets.get(&(name.clone(), *kind)) {
-                // SPF stays one record; other TXT at the domain's name, as proofs of ownership, stand beside it.
-                Some((derived, _)) if *kind == Kind::Txt && !values.iter().any(is_spf) => {
-                    derived.iter().filter(|value| is_spf(value)).chain(values).cloned().collect()
-                }
-                _ => values.clone(),
-            };
-            self.put(name.clone(), merged, origin);
+    }
+
+    /// The operator's own records, in place of what is derived or beside it.
+    fn own(&mut self) {
+        for OwnRecord { name, kind, values, at } in &self.domain.records {
+            if values.is_empty() {
+                continue;
+            }
+            let own =
+                at.iter().map(|at| Origin { why: "is the operator's own", rule: "", at: at.clone(), given: true });
+            let (mut values, mut origins) = (values.clone(), own.collect::<Vec<_>>());
+            // SPF stays one record; other TXT at the domain's name, as proofs of ownership, stand beside it.
+            if let Some((derived, why)) = self.sets.get(&(name.clone(), *kind))
+                && *kind == Kind::Txt
+                && !values.iter().any(is_spf)
+                && derived.iter().any(is_spf)
+            {
+                values.extend(derived.iter().filter(|value| is_spf(value)).cloned());
+                values.sort();
+                values.dedup();
+                origins.splice(0..0, why.iter().cloned());
+            }
+            self.sets.insert((name.clone(), *kind), (values, origins));
         }
-        let cnames: Vec<&DomainName> =
-            self.sets.keys().filter(|(_, kind)| *kind == Kind::Cname).map(|(name, _)| name).collect();
-        for name in cnames {
+    }
+
+    fn cnames(&self, resolved: &Resolved, report: &mut Report) {
+        let cnames = self.sets.iter().filter(|((_, kind), _)| *kind == Kind::Cname);
+        for ((name, _), (_, why)) in cnames {
             let beside = self.sets.iter().find(|((other, kind), _)| other == name && *kind != Kind::Cname);
-            if let Some(((_, kind), (_, origin))) = beside {
+            if let Some(((_, kind), (_, origins))) = beside {
                 let says = format!("`{name}` has a CNAME and a {} record", kind.name());
-                report.find(Code::CnameBeside, origin.at.clone(), says).help("`omit` the one that is derived");
+                let at = origins.last().map_or_else(|| self.domain.at.clone(), |origin| origin.at.clone());
+                report.find(Code::CnameBeside, at, says).help("`omit` the one that is derived");
+            } else if home(name, resolved).is_some_and(|home| home.name == *name) {
+                let says = format!("`{name}` has a CNAME in the zone `{}`, and is a domain itself", self.domain.name);
+                let at = why.last().map_or_else(|| self.domain.at.clone(), |origin| origin.at.clone());
+                report.find(Code::CnameBeside, at, says).help("`omit` the CNAME");
             }
         }
-        let mut sets: Vec<RecordSet> = self
-            .sets
-            .into_iter()
-            .map(|((name, kind), (values, origin))| RecordSet { name, kind, ttl: domain.ttl, values, origin })
-            .collect();
-        sets.sort_by_cached_key(|set| (set.name.labels().rev().map(str::to_owned).collect::<Vec<_>>(), set.kind));
-        Zone { name: domain.name.clone(), ttl: domain.ttl, sets }
     }
 }
 
@@ -282,6 +320,12 @@ fn kind(value: &Rdata) -> Kind {
         Rdata::Tlsa(..) => Kind::Tlsa,
         Rdata::Txt(_) => Kind::Txt,
     }
+}
+
+/// The host that serves the domain's policy: the most preferred one of those on port 443, else on any.
+fn policy_host<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
+    let usual = resolved.hosts_of(domain).map(|(_, host)| host).find(|host| host.serves_policies());
+    usual.or_else(|| https(domain, resolved))
 }
 
 /// The most preferred host that serves https.

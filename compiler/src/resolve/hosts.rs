@@ -64,6 +64,11 @@ impl Host {
         ports.map(|listener| listener.address.port()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    /// Whether it serves MTA-STS policies where they are asked for (RFC 8461 §3.3).
+    pub fn serves_policies(&self) -> bool {
+        self.ports(Service::Https).contains(&443)
+    }
+
     /// Whether a certificate is known not to cover a name.
     pub fn lacks(&self, name: &str) -> bool {
         self.covers.as_ref().is_some_and(|names| !names.iter().any(|pattern| covers(pattern, name)))
@@ -102,25 +107,27 @@ pub fn postmasters(hosts: &mut [Host], domains: &[Domain]) {
 
 fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) -> Host {
     addresses(host, &at, report);
+    local_addresses(host, &at, report);
     let listeners = listeners(host, &at, report);
     let tls = host.tls.clone().unwrap_or_default();
     let tls_at = if host.tls.is_some() { at.field("tls") } else { at.clone() };
-    let mut names = Some(Vec::new());
-    let (mut tlsa, mut unread) = (BTreeSet::new(), false);
+    let (mut names, mut unread) = (Vec::new(), false);
+    let mut tlsa = BTreeSet::new();
     for (n, certificate) in tls.certificate.iter().enumerate() {
         let chain = Chain { dane: &tls.dane, at: tls_at.field("certificate").item(n) };
         match chain.read(&certificate.cert, outside, report) {
             Some(read) => {
-                names.iter_mut().for_each(|names| names.extend(read.names.clone()));
+                names.extend(read.names);
                 tlsa.extend(read.tlsa);
             }
-            None => (names, unread) = (None, true),
+            None => unread = true,
         }
     }
+    // The server may show the certificate that is not known here, and then a record of another's key locks senders out.
     if unread && tls.key.is_empty() {
-        // The server may show the one that is not known here, and who goes by TLSA would not deliver (RFC 7672 §2.2).
         tlsa.clear();
     }
+    let names = (!unread).then_some(names);
     for (n, key) in tls.key.iter().enumerate() {
         let at = tls_at.field("key").item(n);
         if let Some(public) = public_key(key, &at, outside, report) {
@@ -218,10 +225,36 @@ fn needs_certificate(tls: &spec::Tls, tlsa: &BTreeSet<TlsaData>, at: &Path, repo
         if !key_only && !made {
             let says = format!("a TLSA record `{wanted}` needs a certificate that can be read here");
             report.find(Code::DaneNeeds, at.field("dane").item(n), says).help(if usage == "2" {
-                "write `certificate`, its chain with the authority's certificate"
+                "write `certificate`, its chain with the certificate of the authority that signed it"
             } else {
                 "write `certificate cert=(file)\"…\" key=(file)\"…\"`"
             });
+        }
+    }
+}
+
+/// Why no machine has an address, if none has, and help.
+pub fn no_machine(address: &IpAddr) -> Option<(&'static str, Option<String>)> {
+    match address {
+        _ if address.is_unspecified() => Some(("is no machine's address", None)),
+        _ if address.is_multicast() => Some(("is an address of many machines (multicast)", None)),
+        IpAddr::V6(v6) => {
+            v6.to_ipv4_mapped().map(|v4| ("is an IPv4 address in disguise", Some(format!("write `{v4}`"))))
+        }
+        IpAddr::V4(_) => None,
+    }
+}
+
+/// Addresses of listeners and of outgoing connections.
+fn local_addresses(host: &spec::Host, at: &Path, report: &mut Report) {
+    let bind = host.listen.iter().flat_map(|listen| listen.bind.iter().enumerate());
+    let source = host.outbound.iter().flat_map(|outbound| outbound.source.iter().enumerate());
+    // A listener may bind to every address of the machine; a connection comes from one.
+    let bind = bind.filter(|(_, address)| !address.is_unspecified());
+    let bind = bind.map(|(n, address)| (address, at.field("listen").field("bind").item(n)));
+    for (address, at) in bind.chain(source.map(|(n, source)| (source, at.field("outbound").field("source").item(n)))) {
+        if let Some((why, help)) = no_machine(address) {
+            report.find(Code::WrongForm, at, format!("`{address}` {why}")).help = help;
         }
     }
 }
@@ -239,8 +272,8 @@ fn addresses(host: &spec::Host, at: &Path, report: &mut Report) {
     }
     for (n, address) in host.address.iter().enumerate() {
         let at = at.field("address").item(n);
-        if address.is_unspecified() || address.is_multicast() {
-            report.find(Code::WrongForm, at, format!("`{address}` is no machine's address"));
+        if let Some((why, help)) = no_machine(address) {
+            report.find(Code::WrongForm, at, format!("`{address}` {why}")).help = help;
         } else if let Some(kind) = not_public(address) {
             report.find(Code::NotPublic, at, format!("`{address}` is {kind}"));
         }
@@ -258,7 +291,9 @@ fn not_public(address: &IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_loopback() => Some("a loopback address"),
         IpAddr::V4(v4) if v4.is_private() => Some("a private address (RFC 1918)"),
-        IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64 => Some("a shared address (RFC 6598)"),
+        IpAddr::V4(v4) if v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64 => {
+            Some("an address shared by a provider's customers (RFC 6598)")
+        }
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V6(v6) if v6.is_unique_local() => Some("a unique local address (RFC 4193)"),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
@@ -305,9 +340,10 @@ fn listeners(host: &spec::Host, at: &Path, report: &mut Report) -> Vec<Listener>
     listeners
 }
 
-/// Two listeners on one socket address, in one host or in two on one machine's address.
+/// Two listeners on one socket address: in one host, or in two that both say to have the address. Otherwise two hosts
+/// are two machines, and what they bind to is each one's own.
 fn ports_taken(hosts: &[Host], report: &mut Report) {
-    let mut taken: HashMap<SocketAddr, (usize, Service)> = HashMap::new();
+    let mut taken: HashMap<SocketAddr, Vec<(usize, Service)>> = HashMap::new();
     for (at, host) in hosts.iter().enumerate() {
         let mut told = BTreeSet::new();
         for listener in &host.listeners {
@@ -315,13 +351,13 @@ fn ports_taken(hosts: &[Host], report: &mut Report) {
             let any: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
             let same_family = |other: &IpAddr| other.is_ipv4() == listener.address.is_ipv4();
             let wide = any.iter().filter(|any| same_family(any)).map(|any| SocketAddr::new(*any, port));
-            // A host is a machine: two share a socket only where they share an address.
-            let shared = |other: &(usize, Service)| {
-                let theirs = |other: &Host| other.addresses.iter().any(|address| host.addresses.contains(address));
-                other.0 == at || hosts.get(other.0).is_some_and(theirs)
+            let shared = |other: usize| {
+                let has = |host: &Host| host.addresses.contains(&listener.address.ip());
+                other == at || (has(host) && hosts.get(other).is_some_and(has))
             };
-            let mut places = std::iter::once(listener.address).chain(wide);
-            let clash = places.find_map(|address| taken.get(&address).filter(|other| shared(other))).copied();
+            let mut sockets = std::iter::once(listener.address).chain(wide);
+            let clash =
+                sockets.find_map(|socket| taken.get(&socket)?.iter().find(|(other, _)| shared(*other))).copied();
             if let Some((other, service)) = clash {
                 if told.insert((other, service, listener.service, port)) {
                     let name = listener.service.name();
@@ -334,7 +370,7 @@ fn ports_taken(hosts: &[Host], report: &mut Report) {
                 }
                 continue;
             }
-            taken.insert(listener.address, (at, listener.service));
+            taken.entry(listener.address).or_default().push((at, listener.service));
         }
     }
 }
@@ -452,8 +488,8 @@ impl Chain<'_> {
             let (Some(usage), Some(selector), Some(matching)) = (digits.next(), digits.next(), digits.next()) else {
                 continue;
             };
-            // Usage 2 names the authority (RFC 7671 §5.2): the last certificate of the chain that is not the leaf.
-            let pem = if usage == 2 { chain.iter().skip(1).last() } else { chain.first() };
+            // Usage 2 names the authority (RFC 7671 §5.2): the last of the chain that leads to the leaf.
+            let pem = if usage == 2 { authority(chain) } else { chain.first() };
             let Some(certificate) = pem.and_then(|pem| pem.parse_x509().ok().map(|parsed| (pem, parsed))) else {
                 continue;
             };
@@ -467,6 +503,23 @@ impl Chain<'_> {
         }
         made
     }
+}
+
+/// The certificate farthest from the leaf that signed it, or one that did in turn; the chain may hold strangers.
+fn authority(chain: &[Pem]) -> Option<&Pem> {
+    let (leaf, rest) = chain.split_first()?;
+    let mut rest: Vec<(&Pem, X509Certificate<'_>)> =
+        rest.iter().filter_map(|pem| Some((pem, pem.parse_x509().ok()?))).collect();
+    let (mut current, mut found) = (leaf.parse_x509().ok()?, None);
+    while let Some(at) = rest.iter().position(|(_, one)| issued(one, &current)) {
+        let (pem, issuer) = rest.swap_remove(at);
+        (current, found) = (issuer, Some(pem));
+    }
+    found
+}
+
+fn issued(issuer: &X509Certificate<'_>, of: &X509Certificate<'_>) -> bool {
+    issuer.subject().as_raw() == of.issuer().as_raw() && of.verify_signature(Some(issuer.public_key())).is_ok()
 }
 
 fn names(leaf: &X509Certificate<'_>) -> Vec<String> {

@@ -70,6 +70,21 @@ impl People {
             || base().is_some_and(|base| self.owners.contains_key(&base))
     }
 
+    /// Whose an address is, as the server finds it: its own owner's, else its base's, else postmaster's.
+    pub fn owner_of(&self, address: &Address) -> Option<Address> {
+        let owned = |address: Address| Some(address).filter(|address| self.owners.contains_key(address));
+        let base = || address.local.without_detail().map(|local| Address::new(local, address.domain.clone()));
+        owned(address.clone()).or_else(|| base().and_then(owned)).or_else(|| {
+            let postmaster = self.postmasters.get(&address.domain).filter(|_| address.local == LocalPart::postmaster());
+            postmaster.cloned().flatten()
+        })
+    }
+
+    /// Where an address was given its owner.
+    pub fn written_at(&self, address: &Address) -> Path {
+        self.owners.get(address).map_or_else(Path::root, |owner| owner.at.clone())
+    }
+
     /// "did you mean" for an address that nobody has.
     pub fn nearest(&self, address: &Address) -> Option<String> {
         let same = self.owners.keys().filter(|known| known.domain == address.domain);
@@ -118,6 +133,7 @@ pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
     let mut people =
         People { domains: spec.domain.iter().map(|domain| domain.name.clone()).collect(), ..People::default() };
     people.elsewhere = spec.domain.iter().filter(|d| d.directory.is_some()).map(|d| d.name.clone()).collect();
+    no_room(spec, report);
     let mut binding = Binding { spec, layers, people, report, accounts: HashMap::new() };
     binding.accounts();
     binding.claims();
@@ -126,13 +142,25 @@ pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
     binding.groups();
     binding.lists();
     binding.domains();
-    binding.circles();
     let mut people = binding.people;
+    super::circles::circles(&people, report);
     people.accounts.sort_by(|a, b| a.address.cmp(&b.address));
     people.accounts.iter_mut().for_each(|account| account.aliases.sort());
     people.groups.sort_by(|a, b| a.address.cmp(&b.address));
     people.lists.sort_by(|a, b| a.address.cmp(&b.address));
     people
+}
+
+/// A quota of nothing for all accounts of a domain.
+fn no_room(spec: &Spec, report: &mut Report) {
+    let own = spec.domain.iter().enumerate().map(|(d, domain)| (domain.quota, domain_path(d)));
+    let defaults = spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref());
+    let common = defaults.map(|domain| (domain.quota, Path::root().field("defaults").field("domain")));
+    for (quota, at) in own.chain(common) {
+        if quota == Some(Size(0)) {
+            report.find(Code::NoRoom, at.field("quota"), "a mailbox of nothing takes no mail");
+        }
+    }
 }
 
 struct Binding<'a> {
@@ -160,6 +188,7 @@ impl<'a> Binding<'a> {
                 }
                 self.plain_name(account.name.as_deref(), &at);
                 self.passwords(&account.password, &address, &at);
+                self.printable(account.name.as_deref(), &at);
                 if account.quota == Some(Size(0)) {
                     self.report.find(
                         Code::NoRoom,
@@ -179,10 +208,11 @@ impl<'a> Binding<'a> {
         }
     }
 
-    /// Names stand in the headers of messages, where a line's end would begin another field.
-    fn plain_name(&mut self, name: Option<&str>, at: &Path) {
-        if name.is_some_and(|name| name.contains(char::is_control)) {
-            self.report.find(Code::WrongForm, at.field("name"), "a name has no line ends or other control characters");
+    /// Names stand in header fields, where a line's end would begin another field.
+    fn printable(&mut self, name: Option<&str>, at: &Path) {
+        if let Some(control) = name.and_then(|name| name.chars().find(|c| c.is_control())) {
+            let says = format!("a name must not contain `{}`", control.escape_default());
+            self.report.find(Code::WrongForm, at.field("name"), says).help("write it on one line");
         }
     }
 
@@ -290,6 +320,7 @@ impl<'a> Binding<'a> {
                 if list.member.is_empty() {
                     self.report.find(Code::Nobody, at.clone(), format!("the list `{address}` has no members"));
                 }
+                self.printable(list.name.as_deref(), &at);
                 self.bounces(&address, &at);
                 self.plain_name(list.name.as_deref(), &at);
                 let members = self.members(&list.member, domain, &at.field("member"));
@@ -353,7 +384,7 @@ impl<'a> Binding<'a> {
     }
 
     fn domains(&mut self) {
-        let everybody = self.people.accounts.iter().map(|account| &account.address).min().cloned();
+        let everybody = self.people.accounts.iter().map(|account| account.address.clone()).min();
         for (d, domain) in self.spec.domain.iter().enumerate() {
             let at = domain_path(d);
             if let Some(catch_all) = &domain.catch_all {
@@ -398,49 +429,5 @@ impl<'a> Binding<'a> {
             _ => "write `alias \"postmaster\" \"…\"`".to_owned(),
         };
         self.report.find(Code::NoPostmaster, at, says).help(help);
-    }
-
-    /// Groups, aliases and lists whose mail would go round for ever.
-    fn circles(&mut self) {
-        let groups = self.people.groups.iter().map(|group| (&group.address, &group.members));
-        let lists = self.people.lists.iter().map(|list| (&list.address, &list.members));
-        let edges: HashMap<&Address, &Vec<Address>> = groups.chain(lists).collect();
-        let mut starts: Vec<&Address> = edges.keys().copied().collect();
-        starts.sort();
-        let mut done: HashSet<&Address> = HashSet::new();
-        for start in starts {
-            if done.contains(start) {
-                continue;
-            }
-            // A chain of groups may be as long as the spec, so the way is kept here and not on the stack.
-            let mut way: Vec<(&Address, usize)> = vec![(start, 0)];
-            let mut on_way: HashSet<&Address> = HashSet::from([start]);
-            while let Some((address, next)) = way.last_mut() {
-                let address = *address;
-                let member = edges.get(address).and_then(|members| members.get(*next));
-                *next += 1;
-                // Who has no address of its own with a detail gets its mail at the one without.
-                let member = member.map(|member| match self.people.owners.get_key_value(member) {
-                    Some((known, _)) => known,
-                    None => base(member).and_then(|base| Some(*edges.get_key_value(&base)?.0)).unwrap_or(member),
-                });
-                let Some(member) = member else {
-                    done.insert(address);
-                    on_way.remove(address);
-                    way.pop();
-                    continue;
-                };
-                if on_way.contains(member) {
-                    let from = way.iter().position(|(one, _)| *one == member).unwrap_or(0);
-                    let names: Vec<String> = way[from..].iter().map(|(one, _)| format!("`{one}`")).collect();
-                    let says = format!("mail goes round for ever: {} → `{member}`", names.join(" → "));
-                    let at = self.people.owners.get(member).map_or_else(Path::root, |owner| owner.at.clone());
-                    self.report.find(Code::Circle, at, says).help("take one of them out of the other");
-                } else if edges.contains_key(member) && !done.contains(member) {
-                    on_way.insert(member);
-                    way.push((member, 0));
-                }
-            }
-        }
     }
 }

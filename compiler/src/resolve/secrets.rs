@@ -76,16 +76,17 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// The secret, which nobody else should read; `None` where it is not there, which has been told.
     fn open(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
+        let secret = self.read(reference, at)?;
         if let SecretRef::File(name) = reference
             && self.outside.sources.is_open_to_others(name)
         {
             let says = format!("everybody on this machine can read `{name}`");
             self.report.find(Code::SecretOpen, at.clone(), says).help(format!("`chmod 600 {name}`"));
         }
-        self.open_public(reference, at)
+        Some(secret)
     }
 
-    fn open_public(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
+    fn read(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
         let wrong = match reference {
             SecretRef::File(name) => match self.outside.sources.secret(name) {
                 Ok(octets) => match String::from_utf8(octets) {
@@ -129,7 +130,8 @@ impl Opening<'_> {
         }
         for (n, certificate) in tls.certificate.iter().enumerate() {
             let at = at.field("certificate").item(n);
-            let chain = self.open_public(&certificate.cert, &at.field("cert"));
+            // A chain is shown to everybody who connects.
+            let chain = self.read(&certificate.cert, &at.field("cert"));
             let pem = chain.and_then(|chain| Pem::iter_from_buffer(chain.reveal().as_bytes()).find_map(Result::ok));
             let leaf = pem.as_ref().and_then(|pem| pem.parse_x509().ok());
             let public = leaf.as_ref().map(|leaf| leaf.public_key().raw);

@@ -22,13 +22,18 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     folders(spec, report);
     let given = spec.storage.clone().unwrap_or_default();
     let parts = [("data", &given.data), ("blob", &given.blob), ("search", &given.search), ("lookup", &given.lookup)];
-    let mut used = BTreeSet::new();
-    let mut bound = Vec::new();
+    let (mut used, mut data_in) = (BTreeSet::new(), None);
+    let mut bound = Vec::with_capacity(parts.len());
     for (part, name) in parts {
         let chosen = choose(spec, part, name.as_deref(), report);
         used.extend(chosen);
+        // A store that is not served and keeps `data` is told of there; what else lies in it comes with that.
+        let told = part != "data" && chosen.is_some() && chosen == data_in;
+        if part == "data" {
+            data_in = chosen;
+        }
         bound.push(match chosen {
-            Some(chosen) => bind(spec, part, chosen, report),
+            Some(chosen) => bind(spec, part, chosen, told, report),
             None if spec.store.is_empty() && name.is_none() => Some(Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() }),
             None => None,
         });
@@ -40,13 +45,11 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
                 .help("name it in `storage`, or take it out");
         }
     }
-    let mut bound = bound.into_iter();
-    let mut next = || bound.next().flatten();
-    let data = next()?;
-    // What this version does not serve is kept beside the data meanwhile; what is wrong has been told.
-    let mut other = || next().unwrap_or_else(|| data.clone());
-    let (blob, search, lookup) = (other(), other(), other());
-    let storage = Storage { data, blob, search, lookup };
+    let [data, blob, search, lookup] = <[Option<Store>; 4]>::try_from(bound).ok()?;
+    let data = data?;
+    // What this version does not serve has been told; the data store stands in.
+    let or_data = |part: Option<Store>| part.unwrap_or_else(|| data.clone());
+    let storage = Storage { blob: or_data(blob), search: or_data(search), lookup: or_data(lookup), data: data.clone() };
     for (part, store) in [("data", &storage.data), ("blob", &storage.blob)] {
         if let Store::Memory { name } = store {
             let at = spec.store.iter().position(|store| store.name == *name).map_or_else(Path::root, path);
@@ -88,7 +91,7 @@ fn choose(spec: &Spec, part: &str, name: Option<&str>, report: &mut Report) -> O
     }
 }
 
-fn bind(spec: &Spec, part: &str, chosen: usize, report: &mut Report) -> Option<Store> {
+fn bind(spec: &Spec, part: &str, chosen: usize, told: bool, report: &mut Report) -> Option<Store> {
     let store = spec.store.get(chosen)?;
     if let Some(path) = &store.rocksdb {
         return Some(Store::Rocksdb { path: path.clone() });
@@ -96,14 +99,12 @@ fn bind(spec: &Spec, part: &str, chosen: usize, report: &mut Report) -> Option<S
     if store.memory {
         return Some(Store::Memory { name: store.name.clone() });
     }
-    if kinds(store).contains(&true) {
-        let name = &store.name;
+    if kinds(store).contains(&true) && !told {
+        let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
         if part == "data" {
-            let says = format!("`data` lies in `{name}`, which this version does not serve");
             report.find(Code::DataNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
         } else {
-            let says =
-                format!("`{part}` lies in `{name}`, which this version does not serve: it is kept beside the data");
+            let says = format!("{says}; the store of `data` keeps it meanwhile");
             report.find(Code::StoreNotServed, path(chosen), says);
         }
     }

@@ -3,7 +3,8 @@
 
 use crate::init::{Wish, init};
 use crate::pipeline::{Compiled, compile, compile_with_secrets};
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use crate::zone::Kind;
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -96,4 +97,89 @@ fn secrets_are_opened_where_that_is_asked_for() {
             .unwrap();
     };
     assert_eq!(secrets(away), ["W0124"]);
+}
+
+/// A certificate authority's certificate, and one that it signed.
+fn chain(name: &str) -> (String, String) {
+    let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "Authority");
+    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    (leaf.not_before, leaf.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2027, 6, 1));
+    let authority_pem = authority.self_signed(&authority_key).unwrap().pem();
+    let leaf = leaf.signed_by(&key, &Issuer::new(authority, authority_key)).unwrap();
+    (leaf.pem(), authority_pem)
+}
+
+/// A spec whose host has these lines in `tls`, beside files.
+fn with_tls(lines: &str, files: &[(&str, String)]) -> Compiled {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    let spec = format!(
+        "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; tls {{\n{lines}\n}}; }}\n\
+         store \"local\" {{ rocksdb \"data\"; }}\ndomain \"example.org\" {{ dnssec; account \"postmaster\"; \
+         dns {{ record \"@\" TXT \"proof=1\"; }}; }}\n"
+    );
+    fs::write(folder.path().join("mail.kdl"), spec).unwrap();
+    compile(folder.path(), NOW)
+}
+
+fn has(compiled: &Compiled, code: &str) -> bool {
+    compiled.report.diagnostics().iter().any(|found| found.code.id() == code)
+}
+
+#[test]
+fn a_certificate_that_cannot_be_read_may_be_the_one_shown() {
+    let (away, here) = (
+        "certificate cert=(file)\"away.pem\" key=(file)\"a.key\"",
+        "certificate cert=(file)\"here.pem\" key=(file)\"h.key\"",
+    );
+    let files = [("here.pem", chain("other.example").0)];
+    for lines in [format!("{away}\n{here}"), format!("{here}\n{away}")] {
+        let compiled = with_tls(&lines, &files);
+        assert!(!has(&compiled, "W0407") && has(&compiled, "W0622"), "{:#?}", compiled.report.diagnostics());
+        assert!(!compiled.artefacts.unwrap().zones[0].master_file().contains("TLSA"));
+    }
+    assert!(has(&with_tls(here, &files), "W0407"));
+}
+
+#[test]
+fn usage_2_names_the_authority_that_signed() {
+    let lines = "certificate cert=(file)\"chain.pem\" key=(file)\"key.pem\"\ndane \"2 0 1\"";
+    let ((leaf, authority), (_, stranger)) = (chain("mail.example.org"), chain("mail.example.org"));
+    let sound = |text: String| with_tls(lines, &[("chain.pem", text)]);
+    // The stranger has the authority's name, but another key.
+    assert!(has(&sound(format!("{leaf}{stranger}")), "W0412"));
+    assert!(has(&sound(leaf.clone()), "W0412"));
+    let zone = |text: String| sound(text).artefacts.unwrap().zones[0].master_file();
+    let plain = zone(format!("{leaf}{authority}"));
+    assert!(plain.contains("_25._tcp.mail IN TLSA 2 0 1 "));
+    assert_eq!(plain, zone(format!("{leaf}{authority}{stranger}")));
+    let compiled = sound(format!("{leaf}{authority}"));
+    assert!(has(&compiled, "W0410"), "a default policy needs its name covered too");
+}
+
+#[test]
+fn a_chain_may_be_read_by_everybody() {
+    let folder = |folder: &Path| {
+        fs::write(folder.join("cert.pem"), chain("mail.example.org").0).unwrap();
+        fs::set_permissions(folder.join("cert.pem"), Permissions::from_mode(0o644)).unwrap();
+        let text = fs::read_to_string(folder.join("mail.kdl")).unwrap();
+        let certificate = "certificate cert=(file)\"cert.pem\" key=(file)\"secrets/tls-2026a.pem\"";
+        fs::write(folder.join("mail.kdl"), text.replace("self-signed", certificate)).unwrap();
+    };
+    // The key is another's, which is told; that all may read the chain is not.
+    assert_eq!(secrets(folder), ["W0415"]);
+}
+
+#[test]
+fn a_merged_set_names_every_place() {
+    let compiled = with_tls("self-signed", &[]);
+    let name = "example.org".parse().unwrap();
+    let text =
+        crate::explain::record(compiled.artefacts.as_ref().unwrap(), &compiled.located, &name, Kind::Txt).unwrap();
+    assert!(text.contains("says who sends for the domain") && text.contains("is the operator's own"), "{text}");
 }

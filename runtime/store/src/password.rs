@@ -9,6 +9,14 @@ use std::num::NonZeroU32;
 
 /// The most memory one argon2 or scrypt hash may ask for, in KiB.
 const MEMORY_MOST: u32 = 1 << 20;
+/// The most passes over argon2's memory, in KiB.
+const PASSES_MOST: u64 = 1 << 22;
+/// The highest cost of bcrypt, some seconds.
+const BCRYPT_MOST: u32 = 15;
+/// The most rounds of sha512-crypt.
+const ROUNDS_MOST: u32 = 5_000_000;
+/// The most iterations of PBKDF2.
+const ITERATIONS_MOST: u32 = 10_000_000;
 /// The longest password that is looked at, in octets.
 pub const PASSWORD_MOST: usize = 1024;
 
@@ -33,8 +41,12 @@ pub fn matches(password: &str, hash: &str) -> bool {
         return false;
     }
     let octets = password.as_bytes();
+    let number = |at: usize, before: &str| -> Option<u32> {
+        hash.split('$').nth(at).and_then(|part| part.strip_prefix(before)).and_then(|number| number.parse().ok())
+    };
     if hash.starts_with("$2") {
-        return bcrypt::verify(password, hash).unwrap_or(false);
+        return number(2, "").is_some_and(|cost| cost <= BCRYPT_MOST)
+            && bcrypt::verify(password, hash).unwrap_or(false);
     }
     if let Some(known) = scram(hash) {
         let made = NonZeroU32::new(known.iterations).map(|iterations| scram_of(password, &known.salt, iterations));
@@ -42,20 +54,28 @@ pub fn matches(password: &str, hash: &str) -> bool {
         return made.is_some_and(same);
     }
     if hash.starts_with("$6$") {
-        return sha_crypt::ShaCrypt::default().verify_password(octets, hash).is_ok();
+        let rounds = number(2, "rounds=").unwrap_or(0);
+        return rounds <= ROUNDS_MOST && sha_crypt::ShaCrypt::default().verify_password(octets, hash).is_ok();
     }
     let Ok(parsed) = PasswordHash::new(hash) else { return false };
     let name = parsed.algorithm.as_str();
     let asked = |param: &str| parsed.params.get_decimal(param).unwrap_or(0);
     match name {
-        "argon2id" | "argon2i" | "argon2d" if asked("m") <= MEMORY_MOST => {
+        "argon2id" | "argon2i" | "argon2d"
+            if asked("m") <= MEMORY_MOST && u64::from(asked("m")) * u64::from(asked("t")) <= PASSES_MOST =>
+        {
             Argon2::default().verify_password(octets, &parsed).is_ok()
         }
-        // 128 * r * 2^ln octets.
-        "scrypt" if asked("ln") < 24 && u64::from(asked("r")) << asked("ln") <= u64::from(MEMORY_MOST) << 3 => {
+        // 128 * r * 2^ln octets, p times.
+        "scrypt"
+            if asked("ln") < 24
+                && u64::from(asked("r")) << asked("ln") <= u64::from(MEMORY_MOST) << 3
+                && (u64::from(asked("r")) << asked("ln")).saturating_mul(asked("p").max(1).into())
+                    <= PASSES_MOST << 3 =>
+        {
             scrypt::Scrypt::default().verify_password(octets, &parsed).is_ok()
         }
-        "pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2" => {
+        "pbkdf2-sha256" | "pbkdf2-sha512" | "pbkdf2" if asked("i") <= ITERATIONS_MOST => {
             ::pbkdf2::Pbkdf2::default().verify_password(octets, &parsed).is_ok()
         }
         _ => false,
@@ -125,6 +145,16 @@ mod tests {
         for hash in [made, bcrypt::hash("secret", 4).unwrap(), scrypt.to_string(), sha.to_string()] {
             assert!(matches("secret", &hash), "{hash}");
             assert!(!matches("Secret", &hash), "{hash}");
+        }
+        let slow = format!("$6$rounds=5000001$saltstring${}", "a".repeat(86));
+        let long = format!("$2b$31${}", "a".repeat(53));
+        for odd in [
+            &slow,
+            &long,
+            "$pbkdf2-sha256$i=4294967295$c2FsdHNhbHQ$c2FsdHNhbHQ",
+            "$argon2id$v=19$m=8,t=4294967295,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ",
+        ] {
+            assert!(!matches("secret", odd), "{odd}");
         }
         for odd in ["", "$", "secret", "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHQ", "$1$abc$def"] {
             assert!(!matches("secret", odd), "{odd}");
