@@ -17,6 +17,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -44,9 +45,18 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// A port of `address` that was free a moment ago.
+/// A port of `address` that was free a moment ago, another each time. It lies below those that the system gives to
+/// outgoing connections, so that none of them takes it before the server does.
 pub fn free_port(address: IpAddr) -> u16 {
-    TcpListener::bind((address, 0)).unwrap().local_addr().unwrap().port()
+    const RANGE: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(RANGE)).unwrap();
+    loop {
+        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % RANGE;
+        if TcpListener::bind((address, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A cheap hash of [`PASSWORD`], as a spec has it.
@@ -99,18 +109,16 @@ impl Ports {
     /// Free ports of 127.0.0.1.
     pub fn free() -> Ports {
         let address: IpAddr = "127.0.0.1".parse().unwrap();
-        // Held until all are chosen, so that none is chosen twice.
-        let held: Vec<TcpListener> = (0..7).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
-        let port = |at: usize| held[at].local_addr().unwrap().port();
+        let port = || free_port(address);
         Ports {
             address,
-            smtp: port(0),
-            submission: port(1),
-            submissions: port(2),
-            imap: port(3),
-            imaps: port(4),
-            https: port(5),
-            http: port(6),
+            smtp: port(),
+            submission: port(),
+            submissions: port(),
+            imap: port(),
+            imaps: port(),
+            https: port(),
+            http: port(),
         }
     }
 
@@ -243,7 +251,8 @@ impl Server {
             shared.more.notify_all();
         });
         let server = Server { child, log, ports };
-        server.wait_for_log("ready", 0);
+        // With the space: an address may be `already` in use.
+        server.wait_for_log(" ready", 0);
         server
     }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use compiler::code::Code;
-use compiler::diagnostic::{Report, machine, render};
+use compiler::diagnostic::{Report, machine, printable, render};
 use compiler::locate::Located;
 use compiler::pipeline::{Compiled, compile, compile_with_secrets};
 use compiler::read::files::Sources;

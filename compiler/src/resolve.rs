@@ -129,19 +129,6 @@ fn names(spec: &Spec, report: &mut Report) {
     twice("dns", spec.dns.iter().map(|dns| &dns.name), report);
     twice("directory", spec.directory.iter().map(|directory| &directory.name), report);
     twice("domain", spec.domain.iter().map(|domain| &domain.name), report);
-    let hosts = spec.host.iter().enumerate().map(|(n, host)| ("host", n, host.name.as_str()));
-    let domains = spec.domain.iter().enumerate().map(|(n, domain)| ("domain", n, domain.name.as_str()));
-    for (node, n, name) in hosts.chain(domains) {
-        let top = name.rsplit('.').next().unwrap_or_default();
-        // RFC 3696 §2: no top domain is all digits, so this is an address. RFC 1123 §2.1: nor do names of hosts and mail
-        // domains have underscores, as names of records do.
-        if name.contains('_') || (!top.is_empty() && top.bytes().all(|octet| octet.is_ascii_digit())) {
-            let at = Path::root().field(node).item(n).field("name");
-            report
-                .find(Code::WrongForm, at, format!("`{name}` is no name of a {node}"))
-                .help("as in `mail.example.org`");
-        }
-    }
     for (at, dns) in spec.dns.iter().enumerate() {
         let kinds = [dns.cloudflare.is_some(), dns.rfc2136.is_some(), dns.zonefile.is_some()];
         one_kind("dns", &kinds, Path::root().field("dns").item(at), report);

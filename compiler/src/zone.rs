@@ -73,12 +73,6 @@ pub enum Rdata {
     Txt(String),
 }
 
-/// Whether a value is an SPF record (RFC 7208 §4.5), whose version is matched without case (RFC 7405).
-pub fn is_spf(value: &Rdata) -> bool {
-    let version = |text: &str| text.split(' ').next().is_some_and(|word| word.eq_ignore_ascii_case("v=spf1"));
-    matches!(value, Rdata::Txt(text) if version(text))
-}
-
 impl Rdata {
     /// Reads a value as an operator writes it; TXT without quotes.
     ///

@@ -1,7 +1,6 @@
 //! `runtime.json`: what the server loads.
 
 use crate::resolve::{Domain, Host, Resolved};
-use crate::zone::{Kind, Rdata};
 use schema::config::{self, DkimKey, FORMAT, RuntimeConfig};
 use schema::spec::MtaStsMode;
 use std::fmt::Write as _;
@@ -36,13 +35,12 @@ fn host(host: &Host) -> config::Host {
 }
 
 fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
-    let mut keys: Vec<_> = domain.dkim.iter().collect();
-    keys.sort_by(|a, b| a.selector.cmp(&b.selector));
     config::Domain {
         name: domain.name.clone(),
         hosts: resolved.hosts_of(domain).map(|(_, host)| host.name.clone()).collect(),
-        dkim: keys
-            .into_iter()
+        dkim: domain
+            .dkim
+            .iter()
             .map(|key| DkimKey {
                 selector: key.selector.clone(),
                 algorithm: key.algorithm,
@@ -52,13 +50,6 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         mta_sts: policy(domain, resolved),
         postmaster: domain.postmaster.clone(),
         catch_all: domain.catch_all.clone(),
-    }
-}
-
-fn exchange(value: &Rdata) -> Option<String> {
-    match value {
-        Rdata::Mx(_, host) => host.as_ref().map(ToString::to_string),
-        _ => None,
     }
 }
 

@@ -90,9 +90,6 @@ fn phc(text: &str) -> Worth {
         }
         "scrypt" if number("ln").is_some_and(|ln| ln < 13) => Worth::Weak("scrypt with ln of less than 13"),
         "scrypt" => Worth::Good,
-        "pbkdf2-sha256" | "pbkdf2-sha512" if number("i").is_some_and(|i| i > 10_000_000) => {
-            Worth::Unknown("PBKDF2 of more than 10,000,000 iterations")
-        }
         "pbkdf2-sha256" | "pbkdf2-sha512" if number("i").is_some_and(|i| i < 10_000) => {
             Worth::Weak("PBKDF2 of less than 10,000 iterations")
         }

@@ -293,10 +293,10 @@ impl<'a> Binding<'a, '_> {
             if bound.caa.is_some() {
                 continue;
             }
+            // Its user, path or query may hold what is nobody's business.
+            let server = |url: &'a str| url.split('/').nth(2).and_then(|host| host.rsplit('@').next()).unwrap_or(url);
             let acme = host.tls.as_ref().and_then(|tls| tls.acme.as_ref());
-            // Its path or query may hold what is nobody's business.
-            let authority = acme
-                .map(|acme| acme.authority.split('/').nth(2).unwrap_or("it").split('@').next_back().unwrap_or("it"));
+            let authority = acme.map(|acme| server(&acme.authority));
             let (says, help) = match authority {
                 Some(authority) => (
                     format!("it is not known by which name CAA records know the authority at `{authority}`"),

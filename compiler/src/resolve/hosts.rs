@@ -260,11 +260,6 @@ fn local_addresses(host: &spec::Host, at: &Path, report: &mut Report) {
 }
 
 fn addresses(host: &spec::Host, at: &Path, report: &mut Report) {
-    let sources = host.outbound.iter().flat_map(|outbound| outbound.source.iter().enumerate());
-    for (n, source) in sources.filter(|(_, source)| source.is_unspecified() || source.is_multicast()) {
-        let at = at.field("outbound").field("source").item(n);
-        report.find(Code::WrongForm, at, format!("`{source}` is no address that a connection comes from"));
-    }
     if host.address.is_empty() {
         report
             .find(Code::NoAddress, at.field("name"), format!("`{}` has no address", host.name))

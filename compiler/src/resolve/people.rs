@@ -35,11 +35,6 @@ struct Owner {
     what: What,
 }
 
-/// An address without its detail.
-fn base(address: &Address) -> Option<Address> {
-    address.local.without_detail().map(|local| Address::new(local, address.domain.clone()))
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Account,
@@ -176,17 +171,12 @@ impl<'a> Binding<'a> {
     fn accounts(&mut self) {
         for (d, domain) in self.spec.domain.iter().enumerate() {
             let quota = self.layers.quota(d);
-            if domain.quota == Some(Size(0)) {
-                let says = format!("the mailboxes of `{}` hold nothing", domain.name);
-                self.report.find(Code::NoRoom, domain_path(d).field("quota"), says);
-            }
             for (n, account) in domain.account.iter().enumerate() {
                 let at = domain_path(d).field("account").item(n);
                 let address = Address::new(account.local.clone(), domain.name.clone());
                 if !self.people.claim(address.clone(), at.field("local"), What::Account, self.report) {
                     continue;
                 }
-                self.plain_name(account.name.as_deref(), &at);
                 self.passwords(&account.password, &address, &at);
                 self.printable(account.name.as_deref(), &at);
                 if account.quota == Some(Size(0)) {
@@ -322,12 +312,7 @@ impl<'a> Binding<'a> {
                 }
                 self.printable(list.name.as_deref(), &at);
                 self.bounces(&address, &at);
-                self.plain_name(list.name.as_deref(), &at);
                 let members = self.members(&list.member, domain, &at.field("member"));
-                if let Some(n) = list.owner.iter().position(|owner| owner.within(&domain.name) == address) {
-                    let says = format!("`{address}` owns itself, so its bounces would be posted to it");
-                    self.report.find(Code::Circle, at.field("owner").item(n), says).help("name a person");
-                }
                 let mut owners = self.members(&list.owner, domain, &at.field("owner"));
                 if owners.is_empty() {
                     owners.push(Address::new(LocalPart::postmaster(), domain.name.clone()));

@@ -74,7 +74,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// The secret, which nobody else should read; `None` where it is not there, which has been told.
+    /// The secret; `None` where it is not there, which has been told.
     fn open(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
         let secret = self.read(reference, at)?;
         if let SecretRef::File(name) = reference
