@@ -156,7 +156,7 @@ pub fn mended(octets: bytes::Bytes) -> bytes::Bytes {
 pub fn without_blank_tail(octets: &[u8]) -> &[u8] {
     let start = header_end(octets);
     let body = &octets[start..];
-    let last = body.iter().rposition(|octet| !octet.is_ascii_whitespace());
+    let last = body.iter().rposition(|octet| !matches!(octet, b' ' | b'\t' | b'\r' | b'\n'));
     let end = last.map_or(0, |last| memchr::memchr(b'\n', &body[last..]).map_or(body.len(), |end| last + end + 1));
     &octets[..start + end]
 }
@@ -204,10 +204,12 @@ fn part(raw: &[u8], range: Range<usize>, default: (&str, &str), (depth, left): (
         }
         _ => Kind::Basic,
     };
-    if matches!(made.kind, Kind::Basic)
-        && ["multipart", "message"].contains(&&*made.media_type)
-        && (made.media_type == "multipart" || matches!(&*made.subtype, "rfc822" | "global"))
-    {
+    let holds_parts = match made.media_type.as_str() {
+        "multipart" => true,
+        "message" => matches!(made.subtype.as_str(), "rfc822" | "global"),
+        _ => false,
+    };
+    if holds_parts && matches!(made.kind, Kind::Basic) {
         // Without parts it is none: told as what it then is, octets.
         (made.media_type, made.subtype) = ("application".to_owned(), "octet-stream".to_owned());
     }
