@@ -1,4 +1,4 @@
-//! The pages of `tests/spec` are the manual of the language, and tests: each `kdl` block is compiled, and the blocks
+//! The pages of `tests/spec` and `docs` are the manual of the language, and tests: each `kdl` block is compiled, and the blocks
 //! that follow it say what must come of it.
 //!
 //! - `kdl` is `mail.kdl`; what it lacks of version, host and store is appended. `file NAME` is another file.
@@ -9,12 +9,12 @@
 
 use compiler::code::{Code, Severity};
 use compiler::diagnostic::machine;
-use compiler::pipeline::{Compiled, compile};
+use compiler::pipeline::{Compiled, Wish, compile};
 use harness::root;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Codes whose cause no page can hold: files that are too large or not there, chains of files, certificates, secrets,
 /// and a mistake of the compiler itself. `compiler`'s own tests and the tests below show them.
@@ -40,6 +40,10 @@ fn cases(page: &str) -> Vec<Case> {
         let block: Vec<&str> = lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
         let text = block.join("\n") + "\n";
         let list = || block.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
+        // Commands and other languages' texts are for other tests.
+        if ["sh", "console", "text", "json", "lua", "toml", "yaml"].contains(&kind) {
+            continue;
+        }
         if kind == "kdl" {
             cases.push(Case { line: number + 1, files: vec![("mail.kdl".into(), text)], ..Case::default() });
             continue;
@@ -77,7 +81,7 @@ fn compiled(case: &Case) -> Compiled {
         }
         fs::write(path, text).unwrap();
     }
-    compile(folder.path(), 1_795_478_400)
+    compile(&Wish::new(folder.path(), 1_795_478_400))
 }
 
 /// `W0101 mail.kdl:1:2 words`, for what has a place.
@@ -135,13 +139,19 @@ fn problems(name: &str, case: &Case, seen: &mut BTreeSet<String>) -> Vec<String>
     problems
 }
 
+/// Every page with examples: the manual, and one for each code.
+fn pages() -> Vec<PathBuf> {
+    let folder = |name: &str| fs::read_dir(root().join(name)).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<_> = ["tests/spec", "docs", "docs/codes"].into_iter().flat_map(folder).collect();
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    pages
+}
+
 #[test]
 fn the_manual_is_true_and_shows_every_code() {
     let (mut seen, mut wrong) = (BTreeSet::new(), Vec::new());
-    let mut pages: Vec<_> =
-        fs::read_dir(root().join("tests/spec")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    pages.sort();
-    for page in pages {
+    for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
         for case in cases(&text) {
             wrong.extend(problems(page.file_name().unwrap().to_str().unwrap(), &case, &mut seen));
@@ -249,7 +259,7 @@ fn a_thousand_mutations_are_taken_or_refused_with_a_place() {
             text = mutated(&text, &mut random);
         }
         fs::write(folder.path().join(file), &text).unwrap();
-        let compiled = compile(folder.path(), 1_795_478_400);
+        let compiled = compile(&Wish::new(folder.path(), 1_795_478_400));
         if compiled.artefacts.is_some() {
             taken += 1;
             continue;

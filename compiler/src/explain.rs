@@ -1,44 +1,11 @@
 //! `waybill explain`: what a code means, and why a record is there.
 
-use crate::code::{Code, Severity};
+use crate::code::Code;
 use crate::emit::Artefacts;
 use crate::locate::Located;
 use crate::zone::{Kind, RecordSet};
 use schema::name::DomainName;
 use std::fmt::Write as _;
-
-/// What a code means.
-pub fn code(code: Code) -> String {
-    let severity = match code.severity() {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    };
-    let mut text = format!("{} ({severity}): {}\n\n{}\n", code.id(), code.title(), wrapped(code.text()));
-    if !code.rule().is_empty() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\nRule: {}\n", code.rule());
-    }
-    text
-}
-
-fn wrapped(text: &str) -> String {
-    const WIDTH: usize = 90;
-    let mut out = String::new();
-    let mut column = 0;
-    for word in text.split(' ') {
-        let length = word.chars().count();
-        if column > 0 && column + 1 + length > WIDTH {
-            out.push('\n');
-            column = 0;
-        } else if column > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += length;
-    }
-    out
-}
 
 /// Finds a code by its number, in any case.
 pub fn code_named(name: &str) -> Option<Code> {

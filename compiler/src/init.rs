@@ -23,7 +23,7 @@ const PASSWORD_LENGTH: usize = 20;
 
 /// What a first spec is made of.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct First {
     /// The folder, made if it is not there.
     pub folder: PathBuf,
     /// The mail domain.
@@ -78,7 +78,7 @@ fn random<const N: usize>() -> Result<[u8; N], InitError> {
 ///
 /// # Errors
 /// [`InitError`].
-pub fn init(wish: &Wish) -> Result<Made, InitError> {
+pub fn init(wish: &First) -> Result<Made, InitError> {
     let root = wish.folder.join("mail.kdl");
     let secrets = wish.folder.join("secrets");
     for path in [&root, &secrets] {
@@ -177,7 +177,7 @@ struct Publics {
     tls: String,
 }
 
-fn spec(wish: &Wish, names: &Names, publics: &Publics, credentials: &str) -> String {
+fn spec(wish: &First, names: &Names, publics: &Publics, credentials: &str) -> String {
     let mut text = format!("waybill 1\n\nhost \"{}\" {{\n", wish.host);
     let addresses: Vec<String> = wish.addresses.iter().map(|address| format!(" \"{address}\"")).collect();
     // Writing to a String cannot fail.
@@ -242,7 +242,7 @@ mod tests {
     fn a_first_spec_is_right() {
         for high_ports in [false, true] {
             let folder = tempfile::tempdir().unwrap();
-            let wish = Wish {
+            let wish = First {
                 folder: folder.path().join("mail"),
                 domain: "example.org".parse().unwrap(),
                 host: "mail.example.org".parse().unwrap(),
@@ -267,7 +267,7 @@ mod tests {
             for wrong in [vec!["0.0.0.0"], vec!["192.0.2.1", "192.0.2.1"], vec!["::ffff:192.0.2.1"], vec!["ff02::1"]] {
                 let addresses = wrong.iter().map(|address| address.parse().unwrap()).collect();
                 let folder = folder.path().join("other");
-                let wish = Wish { folder: folder.clone(), addresses, ..wish.clone() };
+                let wish = First { folder: folder.clone(), addresses, ..wish.clone() };
                 assert!(matches!(init(&wish), Err(InitError::Address(..))), "{wrong:?}");
                 assert!(!folder.exists());
             }

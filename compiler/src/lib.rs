@@ -21,6 +21,7 @@ pub mod emit;
 pub mod explain;
 pub mod format;
 pub mod init;
+pub mod lint;
 pub mod locate;
 pub mod pipeline;
 pub mod read;

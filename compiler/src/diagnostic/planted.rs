@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::{machine, render};
-use crate::pipeline::{Compiled, compile};
+use crate::pipeline::{Compiled, Wish, compile};
 use std::fs;
 
 /// What must not come out.
@@ -105,7 +105,7 @@ const AT_TOP: &[&str] = &[
 fn compiled(text: &str) -> Compiled {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("mail.kdl"), text).unwrap();
-    compile(folder.path(), 1_795_478_400)
+    compile(&Wish::new(folder.path(), 1_795_478_400))
 }
 
 fn outputs(compiled: &Compiled) -> [(&'static str, String); 6] {
@@ -166,7 +166,7 @@ fn a_terminal_is_told_nothing() {
     fs::write(folder.path().join("mail.kdl"), format!("{SPEC}include \"*.kdl\"\n")).unwrap();
     fs::write(folder.path().join(name), "domain \"a\u{1b}[2J.example\" { foo; }\ndomain \"b\"\ndomian \u{9b}\n")
         .unwrap();
-    let compiled = compile(folder.path(), 1_795_478_400);
+    let compiled = compile(&Wish::new(folder.path(), 1_795_478_400));
     for (format, out) in outputs(&compiled).iter().filter(|(format, _)| *format != "colour") {
         assert!(!out.contains(|c: char| c.is_control() && c != '\n'), "{format}: {out:?}");
     }
@@ -179,7 +179,7 @@ fn a_terminal_is_told_nothing() {
 #[test]
 fn a_file_that_cannot_be_read_is_named_and_related_places_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let empty = compile(folder.path(), 0);
+    let empty = compile(&Wish::new(folder.path(), 0));
     assert_eq!(machine::json(&empty.report, &empty.located)[0]["file"], "mail.kdl");
     assert!(machine::github(&empty.report, &empty.located).contains("file=mail.kdl,line=1,col=1"));
     assert!(outputs(&empty)[3].1.contains("\"uri\":\"mail.kdl\""));

@@ -1,8 +1,8 @@
 //! Certificates and secrets, which no page of the manual can hold.
 #![allow(clippy::unwrap_used)]
 
-use crate::init::{Wish, init};
-use crate::pipeline::{Compiled, compile, compile_with_secrets};
+use crate::init::{First, init};
+use crate::pipeline::{Compiled, Wish, compile};
 use crate::zone::Kind;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::fs::{self, Permissions};
@@ -25,7 +25,7 @@ fn codes(names: &[&str], from: (i32, u8, u8), until: (i32, u8, u8)) -> Vec<&'sta
                 store \"local\" { rocksdb \"data\"; }\n\
                 domain \"example.org\" { dnssec; mta-sts \"testing\"; account \"postmaster\"; }\n";
     std::fs::write(folder.path().join("mail.kdl"), spec).unwrap();
-    let compiled = compile(folder.path(), NOW);
+    let compiled = compile(&Wish::new(folder.path(), NOW));
     if let Some(artefacts) = &compiled.artefacts {
         let zone = artefacts.zones[0].master_file();
         for kind in ["3 1 1 ", "3 0 1 ", "3 1 2 "] {
@@ -52,7 +52,7 @@ fn certificates_are_looked_at() {
 /// The codes of `check --secrets` about a first spec to whose folder something was done.
 fn secrets(done: impl Fn(&Path)) -> Vec<&'static str> {
     let folder = tempfile::tempdir().unwrap();
-    let wish = Wish {
+    let wish = First {
         folder: folder.path().join("mail"),
         domain: "example.org".parse().unwrap(),
         host: "mail.example.org".parse().unwrap(),
@@ -69,8 +69,8 @@ fn secrets(done: impl Fn(&Path)) -> Vec<&'static str> {
         found.filter(|code| known.contains(code)).collect()
     };
     done(&wish.folder);
-    assert_eq!(codes(compile(&wish.folder, NOW)), [] as [&str; 0], "a build opens no secret");
-    codes(compile_with_secrets(&wish.folder, NOW))
+    assert_eq!(codes(compile(&Wish::new(&wish.folder, NOW))), [] as [&str; 0], "a build opens no secret");
+    codes(compile(&Wish { secrets: true, ..Wish::new(&wish.folder, NOW) }))
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn with_tls(lines: &str, files: &[(&str, String)]) -> Compiled {
          dns {{ record \"@\" TXT \"proof=1\"; }}; }}\n"
     );
     fs::write(folder.path().join("mail.kdl"), spec).unwrap();
-    compile(folder.path(), NOW)
+    compile(&Wish::new(folder.path(), NOW))
 }
 
 fn has(compiled: &Compiled, code: &str) -> bool {

@@ -1,0 +1,128 @@
+//! The commands: what each takes, and how it tells what it found.
+
+mod build;
+mod check;
+mod explain;
+mod fmt;
+mod init;
+mod schema;
+
+use clap::{Args, Subcommand, ValueEnum};
+use compiler::diagnostic::{Report, machine, render};
+use compiler::locate::Located;
+use compiler::pipeline::Wish;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A command.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Writes a first spec with fresh keys and one account, and prints the account's password once.
+    Init(init::Init),
+    /// Reads, resolves and checks a spec; tells every error at once.
+    Check(check::Check),
+    /// Writes runtime.json, records.json and the zones.
+    Build(build::Build),
+    /// Lays a spec's files out in the one canonical way; comments stay.
+    Fmt(fmt::Fmt),
+    /// Prints the JSON Schema of a spec, or of runtime.json.
+    Schema(schema::Schema),
+    /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
+    Explain(explain::Explain),
+}
+
+impl Command {
+    /// Runs it.
+    ///
+    /// # Errors
+    /// What the system says, or what is wrong with the arguments; findings of the spec are told and no such error.
+    pub fn run(self) -> io::Result<Outcome> {
+        match self {
+            Command::Init(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Build(command) => command.run(),
+            Command::Fmt(command) => command.run(),
+            Command::Schema(command) => command.run(),
+            Command::Explain(command) => command.run(),
+        }
+    }
+}
+
+/// How a command ended; its exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// 0: all is well, or nothing is to do.
+    Fine,
+    /// 1: something is wrong, and has been told.
+    Failed,
+    #[allow(dead_code, reason = "for `diff`")]
+    /// 2: something differs, and has been shown.
+    Differs,
+}
+
+impl Outcome {
+    /// Fine or failed.
+    pub fn of(well: bool) -> Outcome {
+        if well { Outcome::Fine } else { Outcome::Failed }
+    }
+}
+
+/// Which spec is meant, for every command that compiles one.
+#[derive(Args)]
+pub struct Spec {
+    /// The spec's folder.
+    pub dir: PathBuf,
+}
+
+impl Spec {
+    /// As [`compiler::pipeline::compile`] wants it.
+    pub fn wish(&self) -> Wish<'_> {
+        Wish::new(&self.dir, now())
+    }
+}
+
+/// How findings are told.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// A JSON array.
+    Json,
+    /// SARIF 2.1.0.
+    Sarif,
+    /// GitHub's annotations.
+    Github,
+}
+
+/// Seconds since 1970.
+#[allow(clippy::disallowed_methods, reason = "the compiler's clock is read here and nowhere else")]
+pub fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Whether what goes to stderr may be coloured.
+pub fn coloured() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()) && io::stderr().is_terminal()
+}
+
+/// Tells findings: for people on stderr, for programs on stdout.
+pub fn tell(report: &Report, located: &Located, format: Format) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match format {
+        Format::Human => {
+            let mut err = io::stderr().lock();
+            write!(err, "{}", render::human(report, located, coloured()))?;
+            let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (errors, warnings) = (report.errors(), report.warnings());
+            if errors + warnings > 0 {
+                let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
+                writeln!(err, "{errors}, {warnings}; `waybill explain CODE` says more")?;
+            }
+            Ok(())
+        }
+        Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&machine::json(report, located))?),
+        Format::Sarif => writeln!(out, "{}", serde_json::to_string_pretty(&machine::sarif(report, located))?),
+        Format::Github => write!(out, "{}", machine::github(report, located)),
+    }
+}

@@ -1,0 +1,37 @@
+//! `waybill check`
+
+use super::{Format, Outcome, Spec, tell};
+use clap::{Args, ValueEnum};
+use compiler::pipeline::{Compiled, Wish, compile};
+use std::io;
+
+/// Reads, resolves and checks a spec.
+#[derive(Args)]
+pub struct Check {
+    #[command(flatten)]
+    spec: Spec,
+    /// How findings are told.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// What else is an error.
+    #[arg(long, value_enum)]
+    deny: Option<Deny>,
+    /// Opens every secret too, and holds keys against their public parts.
+    #[arg(long)]
+    secrets: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Deny {
+    /// Warnings.
+    Warnings,
+}
+
+impl Check {
+    pub fn run(self) -> io::Result<Outcome> {
+        let Compiled { report, located, .. } = compile(&Wish { secrets: self.secrets, ..self.spec.wish() });
+        tell(&report, &located, self.format)?;
+        let denied = self.deny.is_some() && report.warnings() > 0;
+        Ok(Outcome::of(!report.has_errors() && !denied))
+    }
+}

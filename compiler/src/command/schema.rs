@@ -1,0 +1,34 @@
+//! `waybill schema`
+
+use super::Outcome;
+use clap::{Args, ValueEnum};
+use compiler::read::grammar;
+use schema::config::RuntimeConfig;
+use std::io::{self, Write};
+
+/// Prints the JSON Schema of a spec, or of runtime.json.
+#[derive(Args)]
+pub struct Schema {
+    /// Which.
+    #[arg(value_enum)]
+    of: Of,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Of {
+    /// The spec's.
+    Spec,
+    /// runtime.json's.
+    Runtime,
+}
+
+impl Schema {
+    pub fn run(self) -> io::Result<Outcome> {
+        let schema = match self.of {
+            Of::Spec => grammar::schema(),
+            Of::Runtime => schemars::schema_for!(RuntimeConfig).to_value(),
+        };
+        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&schema)?)?;
+        Ok(Outcome::Fine)
+    }
+}

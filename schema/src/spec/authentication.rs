@@ -1,0 +1,154 @@
+//! How a domain proves that its mail is its own: DKIM, SPF, DMARC; and TLS for mail to it.
+
+use crate::name::{Address, DomainName, SecretRef};
+use crate::unit::Period;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A domain's signing keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Dkim {
+    /// The keys; mail is signed with each.
+    pub key: Vec<DkimKey>,
+}
+
+/// A DKIM key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DkimKey {
+    /// The selector, one or more DNS labels.
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub selector: String,
+    /// `ed25519` (RFC 8463) or `rsa`.
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub algorithm: DkimAlgorithm,
+    /// The value of `p=`; left out, it is taken from the private file.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub public: Option<String>,
+    /// Where the private key is, PKCS#8 as PEM.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub private: SecretRef,
+}
+
+/// A DKIM key's algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum DkimAlgorithm {
+    /// RFC 8463.
+    Ed25519,
+    /// RFC 6376 with SHA-256; at least 1024 bits, 2048 wanted (RFC 8301).
+    Rsa,
+}
+
+/// Who else sends for a domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Spf {
+    /// Mechanisms after `mx`, in this order.
+    #[schemars(extend("x-kdl" = "sequence"))]
+    pub terms: Vec<SpfTerm>,
+    /// What of everybody else; `fail` unless said.
+    pub all: Option<SpfAll>,
+}
+
+/// An SPF mechanism (RFC 7208 §5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpfTerm {
+    /// Whoever that domain's record lets send.
+    Include(DomainName),
+    /// The addresses of that name.
+    A(DomainName),
+    /// The mail servers of that domain.
+    Mx(DomainName),
+    /// An IPv4 address or network.
+    Ip4(String),
+    /// An IPv6 address or network.
+    Ip6(String),
+    /// A look-up by macro.
+    Exists(String),
+}
+
+/// SPF's answer for everybody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum SpfAll {
+    /// `-all`
+    Fail,
+    /// `~all`
+    Softfail,
+    /// `?all`
+    Neutral,
+}
+
+/// What others do with mail that is not a domain's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Dmarc {
+    /// `p=`; `reject` unless said.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub policy: Option<DmarcPolicy>,
+    /// Who gets reports, aggregate and of failures.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub report: Option<Address>,
+    /// `sp=`, for subdomains.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub subdomain: Option<DmarcPolicy>,
+    /// `np=`, for subdomains that do not exist.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub nonexistent: Option<DmarcPolicy>,
+    /// `t=y`: the policy is not to be applied yet.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub testing: Option<bool>,
+    /// `adkim=s` and `aspf=s`.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub strict: Option<bool>,
+}
+
+/// A DMARC policy (RFC 9989 §4.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum DmarcPolicy {
+    /// Deliver.
+    None,
+    /// Treat as suspicious.
+    Quarantine,
+    /// Refuse.
+    Reject,
+}
+
+/// TLS for mail to a domain.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MtaSts {
+    /// `enforce` unless said; `none` where no host serves https publishes nothing.
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub mode: Option<MtaStsMode>,
+    /// How long senders keep the policy; `7d` unless said, at most a year (RFC 8461 §3.2).
+    #[schemars(extend("x-kdl" = "property"))]
+    pub max_age: Option<Period>,
+}
+
+/// An MTA-STS policy's mode (RFC 8461 §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum MtaStsMode {
+    /// Deliver only under a valid certificate.
+    Enforce,
+    /// Report, but deliver.
+    Testing,
+    /// No policy any more.
+    None,
+}
