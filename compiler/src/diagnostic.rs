@@ -8,6 +8,7 @@ use crate::locate::{Located, Place};
 use std::fmt;
 
 pub mod excerpt;
+pub mod junit;
 pub mod machine;
 #[cfg(test)]
 mod planted;

@@ -25,6 +25,7 @@ pub mod lint;
 pub mod locate;
 pub mod pipeline;
 pub mod read;
+pub mod reference;
 pub mod resolve;
 pub mod write;
 pub mod zone;

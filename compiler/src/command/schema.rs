@@ -3,6 +3,7 @@
 use super::Outcome;
 use clap::{Args, ValueEnum};
 use compiler::read::grammar;
+use compiler::reference;
 use schema::config::RuntimeConfig;
 use std::io::{self, Write};
 
@@ -20,11 +21,18 @@ enum Of {
     Spec,
     /// runtime.json's.
     Runtime,
+    /// The spec's for people, in Markdown: docs/reference.md.
+    Reference,
 }
 
 impl Schema {
     pub fn run(self) -> io::Result<Outcome> {
         let schema = match self.of {
+            Of::Reference => {
+                let language = grammar::grammar(&grammar::schema());
+                write!(io::stdout(), "{}", reference::reference(&language))?;
+                return Ok(Outcome::Fine);
+            }
             Of::Spec => grammar::schema(),
             Of::Runtime => schemars::schema_for!(RuntimeConfig).to_value(),
         };

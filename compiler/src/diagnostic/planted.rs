@@ -1,7 +1,7 @@
 //! A secret planted wherever one can be written by mistake, and no output that holds it; and what stays in sight.
 #![allow(clippy::unwrap_used)]
 
-use super::{machine, render};
+use super::{junit, machine, render};
 use crate::pipeline::{Compiled, Wish, compile};
 use std::fs;
 
@@ -108,7 +108,7 @@ fn compiled(text: &str) -> Compiled {
     compile(&Wish::new(folder.path(), 1_795_478_400))
 }
 
-fn outputs(compiled: &Compiled) -> [(&'static str, String); 6] {
+fn outputs(compiled: &Compiled) -> [(&'static str, String); 7] {
     let Compiled { report, located, .. } = compiled;
     [
         ("human", render::human(report, located, false)),
@@ -116,6 +116,7 @@ fn outputs(compiled: &Compiled) -> [(&'static str, String); 6] {
         ("json", machine::json(report, located).to_string()),
         ("sarif", machine::sarif(report, located).to_string()),
         ("github", machine::github(report, located)),
+        ("junit", junit::junit(report, located)),
         ("debug", format!("{report:?} {located:?}")),
     ]
 }

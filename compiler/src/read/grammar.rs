@@ -56,11 +56,19 @@ pub struct Field {
     pub unserved: Option<String>,
     /// A value that the field might have, for help.
     pub example: Option<String>,
+    /// What it means, and what holds where it is left out: the docstring.
+    pub says: String,
+    /// What each word of a [`Shape::Choice`], or each node of a [`Shape::OneOf`], means, in their order.
+    pub meanings: Vec<String>,
 }
 
 /// A kind of node.
 #[derive(Clone, Debug, Default)]
 pub struct Kind {
+    /// Its name in the schema; empty for the whole spec.
+    pub name: String,
+    /// What it is: the docstring.
+    pub says: String,
     /// Its fields; arguments come in the order that they are written in.
     pub fields: Vec<Field>,
     /// Where in [`Kind::fields`] a child or property of a name is.
@@ -104,7 +112,7 @@ pub fn schema() -> Json {
 pub fn grammar(schema: &Json) -> Arc<Kind> {
     let empty = Map::new();
     let kinds = schema["$defs"].as_object().unwrap_or(&empty);
-    Maker { kinds, made: HashMap::new() }.kind(schema)
+    Maker { kinds, made: HashMap::new() }.kind("", schema)
 }
 
 struct Maker<'a> {
@@ -113,7 +121,7 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn kind(&mut self, schema: &Json) -> Arc<Kind> {
+    fn kind(&mut self, name: &str, schema: &Json) -> Arc<Kind> {
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
         let mut fields: Vec<Field> = schema["properties"]
@@ -125,7 +133,8 @@ impl Maker<'_> {
         // Required arguments are written first, in the order of `required`, which is that of the type.
         fields.sort_by_key(|field| required.iter().position(|name| *name == &*field.name).unwrap_or(usize::MAX));
         let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
-        Arc::new(Kind { fields, named })
+        let says = schema["description"].as_str().unwrap_or_default().to_owned();
+        Arc::new(Kind { name: name.to_owned(), says, fields, named })
     }
 
     fn field(&mut self, name: &str, schema: &Json, required: bool) -> Field {
@@ -143,16 +152,27 @@ impl Maker<'_> {
             written,
             many,
             required,
-            shape: self.shape(inner),
+            shape: self.shape("", inner),
             unserved: schema["x-unserved"].as_str().map(str::to_owned),
-            example: inner["examples"][0].as_str().map(str::to_owned),
+            example: example(&inner["examples"][0]),
+            says: schema["description"].as_str().unwrap_or_default().to_owned(),
+            meanings: self.meanings(inner),
         }
     }
 
-    fn shape(&mut self, schema: &Json) -> Shape {
+    /// What the words or nodes of a choice mean.
+    fn meanings(&self, schema: &Json) -> Vec<String> {
+        let schema = schema["anyOf"].as_array().and_then(|either| either.first()).unwrap_or(schema);
+        let named = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
+        let schema = named.and_then(|name| self.kinds.get(name)).unwrap_or(schema);
+        let several = schema["oneOf"].as_array().into_iter().flatten();
+        several.map(|one| one["description"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    fn shape(&mut self, name: &str, schema: &Json) -> Shape {
         // `anyOf: [X, null]` is how an optional field is told.
         if let Some(first) = schema["anyOf"].as_array().and_then(|either| either.first()) {
-            return self.shape(first);
+            return self.shape(name, first);
         }
         if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
             return self.referred(name);
@@ -167,7 +187,7 @@ impl Maker<'_> {
                 let bound = |key: &str, default: i128| schema[key].as_i64().map_or(default, i128::from);
                 Shape::Whole(bound("minimum", i128::from(i64::MIN)), bound("maximum", i128::from(u32::MAX)))
             }
-            "object" => Shape::Node(self.kind(schema)),
+            "object" => Shape::Node(self.kind(name, schema)),
             _ => Shape::Text(schema["format"].as_str().unwrap_or_default().to_owned()),
         }
     }
@@ -177,7 +197,7 @@ impl Maker<'_> {
             return Shape::Node(Arc::clone(made));
         }
         let Some(schema) = self.kinds.get(name).cloned() else { return Shape::Text(String::new()) };
-        let shape = self.shape(&schema);
+        let shape = self.shape(name, &schema);
         if let Shape::Node(kind) = &shape {
             self.made.insert(name.to_owned(), Arc::clone(kind));
         }
@@ -192,7 +212,7 @@ impl Maker<'_> {
         let named: Vec<(String, Shape)> = several
             .iter()
             .filter_map(|one| one["properties"].as_object()?.iter().next())
-            .map(|(name, inner)| (name.clone(), self.shape(inner)))
+            .map(|(name, inner)| (name.clone(), self.shape("", inner)))
             .collect();
         // Names that are kinds of a value, not nodes: `(env)"X"`.
         let annotations = ["env", "file", "age", "hash", "scram"];
@@ -201,6 +221,11 @@ impl Maker<'_> {
         }
         Shape::OneOf(named)
     }
+}
+
+/// A value as an example has it: text, or a number as it is written.
+fn example(value: &Json) -> Option<String> {
+    value.as_str().map(str::to_owned).or_else(|| value.is_number().then(|| value.to_string()))
 }
 
 #[cfg(test)]
