@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod fmt;
 mod init;
+mod lsp;
 mod schema;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -28,6 +29,8 @@ pub enum Command {
     Fmt(fmt::Fmt),
     /// Prints the JSON Schema of a spec, or of runtime.json.
     Schema(schema::Schema),
+    /// Serves an editor on stdin and stdout, by the Language Server Protocol.
+    Lsp(lsp::Lsp),
     /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
     Explain(explain::Explain),
 }
@@ -45,6 +48,7 @@ impl Command {
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Explain(command) => command.run(),
+            Command::Lsp(command) => command.run(),
         }
     }
 }

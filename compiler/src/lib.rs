@@ -23,6 +23,7 @@ pub mod format;
 pub mod init;
 pub mod lint;
 pub mod locate;
+pub mod lsp;
 pub mod pipeline;
 pub mod read;
 pub mod reference;

@@ -9,6 +9,7 @@ use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
 use schema::spec::Spec;
+use std::collections::HashMap;
 use std::path::Path as Folder;
 
 /// What is to be compiled, and how.
@@ -20,12 +21,14 @@ pub struct Wish<'a> {
     pub now: i64,
     /// Opens every secret, to hold it against its public part.
     pub secrets: bool,
+    /// Texts of files as an editor has them, by name from the folder.
+    pub open: Option<&'a HashMap<String, String>>,
 }
 
 impl<'a> Wish<'a> {
     /// A spec's folder, and nothing special.
     pub fn new(folder: &'a Folder, now: i64) -> Wish<'a> {
-        Wish { folder, now, secrets: false }
+        Wish { folder, now, secrets: false, open: None }
     }
 }
 
@@ -48,7 +51,7 @@ pub struct Compiled {
 pub fn compile(wish: &Wish<'_>) -> Compiled {
     let mut report = Report::new();
     let sources = match Sources::open(wish.folder) {
-        Ok(sources) => sources,
+        Ok(sources) => sources.with_open(wish.open.cloned().unwrap_or_default()),
         Err(why) => {
             let says = format!("the folder {} {why}", wish.folder.display());
             report.find(Code::NotReadable, Path::root(), says).help("`waybill init` writes a first spec");

@@ -19,6 +19,20 @@ pub fn reference(language: &Kind) -> String {
     out
 }
 
+/// A field for an editor: what it is, what it takes, and what holds where it is left out.
+pub fn described(field: &Field) -> String {
+    let (meaning, default) = halves(&field.says);
+    let mut text = format!("{meaning}\n\nTakes {}.", value_of(&field.shape));
+    if let Some(default) = default {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n\nLeft out: {default}.");
+    }
+    if let Some(unserved) = &field.unserved {
+        let _ = write!(text, "\n\nNot served yet: {unserved}.");
+    }
+    text
+}
+
 /// Every field of the language, with a spec's text that holds it and as little else as may be.
 pub fn examples(language: &Kind) -> Vec<(String, String)> {
     let mut out = Vec::new();

@@ -1,5 +1,6 @@
 //! The files of a spec: which there are, and that none lies outside its folder.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -48,6 +49,8 @@ impl From<std::io::Error> for FileError {
 #[derive(Clone, Debug)]
 pub struct Sources {
     root: PathBuf,
+    /// Texts that an editor has changed and not written yet, by name from the root.
+    open: HashMap<String, String>,
 }
 
 impl Sources {
@@ -57,7 +60,13 @@ impl Sources {
     /// [`FileError`] where it is no folder that can be read.
     pub fn open(folder: &Path) -> Result<Sources, FileError> {
         let root = folder.canonicalize()?;
-        if root.is_dir() { Ok(Sources { root }) } else { Err(FileError::Missing) }
+        if root.is_dir() { Ok(Sources { root, open: HashMap::new() }) } else { Err(FileError::Missing) }
+    }
+
+    /// The same spec with texts that an editor has, in place of those on the disk.
+    #[must_use]
+    pub fn with_open(self, open: HashMap<String, String>) -> Sources {
+        Sources { open, ..self }
     }
 
     /// The folder, links resolved.
@@ -70,6 +79,9 @@ impl Sources {
     /// # Errors
     /// [`FileError`].
     pub fn text(&self, name: &str) -> Result<String, FileError> {
+        if let Some(text) = self.open.get(name).filter(|text| text.len() as u64 <= LARGEST_FILE) {
+            return Ok(text.clone());
+        }
         let octets = self.octets(name, LARGEST_FILE)?;
         let text = String::from_utf8(octets).map_err(|error| FileError::Encoding(error.utf8_error().valid_up_to()))?;
         Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
