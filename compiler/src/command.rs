@@ -6,6 +6,7 @@ mod explain;
 mod fmt;
 mod init;
 mod schema;
+mod secrets;
 
 use clap::{Args, Subcommand, ValueEnum};
 use compiler::diagnostic::{Report, junit, machine, render};
@@ -30,6 +31,8 @@ pub enum Command {
     Schema(schema::Schema),
     /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
     Explain(explain::Explain),
+    /// Makes, changes and checks secrets that are encrypted with age.
+    Secrets(secrets::Secrets),
 }
 
 impl Command {
@@ -45,6 +48,7 @@ impl Command {
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Explain(command) => command.run(),
+            Command::Secrets(command) => command.run(),
         }
     }
 }

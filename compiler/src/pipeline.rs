@@ -9,6 +9,7 @@ use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
 use schema::spec::Spec;
+use sealed::identity::Identities;
 use std::path::Path as Folder;
 
 /// What is to be compiled, and how.
@@ -20,12 +21,14 @@ pub struct Wish<'a> {
     pub now: i64,
     /// Opens every secret, to hold it against its public part.
     pub secrets: bool,
+    /// What `(age)` secrets are opened with, where secrets are opened.
+    pub identities: Option<&'a Identities>,
 }
 
 impl<'a> Wish<'a> {
     /// A spec's folder, and nothing special.
     pub fn new(folder: &'a Folder, now: i64) -> Wish<'a> {
-        Wish { folder, now, secrets: false }
+        Wish { folder, now, secrets: false, identities: None }
     }
 }
 
@@ -60,7 +63,7 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };
     }
-    let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets };
+    let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
     let resolved = resolve::resolve(&spec, &outside, &mut report);
     let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
     if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {

@@ -2,6 +2,9 @@
 
 use age::ssh::{Identity as Ssh, UnsupportedKey};
 use std::fmt;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// The largest file of identities, in octets.
 pub const IDENTITIES_MOST: usize = 64 << 10;
@@ -40,7 +43,8 @@ pub fn find(text: &str) -> Vec<std::ops::Range<usize>> {
     let mut found = Vec::new();
     let octets = text.as_bytes();
     let mut from = 0;
-    while let Some(at) = octets.get(from..).and_then(|rest| rest.iter().position(|octet| matches!(octet, b'a' | b'A'))) {
+    while let Some(at) = octets.get(from..).and_then(|rest| rest.iter().position(|octet| matches!(octet, b'a' | b'A')))
+    {
         let start = from + at;
         from = start + 1;
         // Most letters a are told apart by the next one.
@@ -120,6 +124,50 @@ impl Identities {
     pub(crate) fn each(&self) -> impl Iterator<Item = &dyn age::Identity> {
         self.0.iter().map(|identity| &**identity as &dyn age::Identity)
     }
+}
+
+/// Why identities cannot be had from a file.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The identity stands where its file's name should. Others may have seen it, so its text is not repeated.
+    #[error(
+        "an identity was given where the name of its file belongs; every user of this machine may have seen it: make another one"
+    )]
+    Given,
+    /// The system says no.
+    #[error("the identity file {0}: {1}")]
+    System(PathBuf, std::io::Error),
+    /// It is none.
+    #[error("the identity file {0} {1}")]
+    None(PathBuf, NoIdentity),
+}
+
+/// Reads files of identities: all of them, and which of the files every user of the machine can read.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn load(files: &[PathBuf]) -> Result<(Identities, Vec<PathBuf>), LoadError> {
+    let mut all = Identities::default();
+    let mut open = Vec::new();
+    for path in files {
+        if holds_identity(&path.to_string_lossy()) {
+            return Err(LoadError::Given);
+        }
+        let (text, is_open) = read(path).map_err(|why| LoadError::System(path.clone(), why))?;
+        all.extend(Identities::parse(&text).map_err(|why| LoadError::None(path.clone(), why))?);
+        open.extend(is_open.then(|| path.clone()));
+    }
+    Ok((all, open))
+}
+
+fn read(path: &Path) -> std::io::Result<(String, bool)> {
+    let file = std::fs::File::open(path)?;
+    let open = file.metadata()?.mode() & 0o004 != 0;
+    let mut octets = Vec::new();
+    file.take(IDENTITIES_MOST as u64 + 1).read_to_end(&mut octets)?;
+    // The error of a conversion would hold the octets.
+    let text = String::from_utf8(octets).map_err(|_| std::io::Error::other("is no text"))?;
+    Ok((text, open))
 }
 
 fn ssh(text: &str) -> Result<Identities, NoIdentity> {

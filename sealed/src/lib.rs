@@ -6,7 +6,7 @@
 //! - [`header`] – what a sealed secret shows without being opened;
 //! - [`open`] and [`seal`] – the two ways.
 //!
-//! Nothing here reads a file, and no error holds a part of a secret, an identity or a sealed text.
+//! Nothing here reads a file but [`identity::load`], and no error holds a part of a secret, an identity or a sealed text.
 
 pub mod header;
 pub mod identity;
