@@ -19,6 +19,16 @@ fn sounds_secret(name: &str) -> bool {
 pub fn guarded(kind: &Kind) -> bool {
     let beside = |written| matches!(written, Written::Property | Written::Argument | Written::Arguments);
     kind.fields.iter().any(|field| beside(field.written) && matches!(field.shape, Shape::Annotated(_)))
+        || kind.fields.iter().any(|field| is_recipient(&field.shape))
+}
+
+/// Whether it is about the public half of a key, where the private one is written by mistake.
+fn is_recipient(shape: &Shape) -> bool {
+    let text = |shape: &Shape| matches!(shape, Shape::Text(format) if format == "age-recipient");
+    match shape {
+        Shape::Node(kind) => kind.fields.iter().any(|field| text(&field.shape)),
+        shape => text(shape),
+    }
 }
 
 /// Whether a text can be repeated as far as it goes by itself: short, and neither PEM nor with a user or a query.
