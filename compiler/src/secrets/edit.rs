@@ -8,7 +8,9 @@ use crate::write::{self, Mode};
 use signal_hook::consts::signal::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
@@ -44,7 +46,10 @@ fn place() -> PathBuf {
 pub fn edit(plain: &[u8], name: &str, editor: &OsString) -> io::Result<Edited> {
     // Before anything is written: from here on a signal waits until all is removed.
     let mut signals = Signals::new([SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
-    let folder = tempfile::Builder::new().prefix("waybill-").tempdir_in(place()).or_else(|_| tempfile::tempdir())?;
+    let own = <Permissions as PermissionsExt>::from_mode(0o700);
+    let mut builder = tempfile::Builder::new();
+    let builder = builder.prefix("waybill-").permissions(own);
+    let folder = builder.tempdir_in(place()).or_else(|_| builder.tempdir())?;
     let edited = within(folder.path(), plain, &Session { name, editor }, &mut signals);
     // Also what the editor put beside it.
     let removed = folder.close();
