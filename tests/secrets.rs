@@ -173,7 +173,7 @@ fn encrypted_keys_are_served_and_nothing_shows_them() {
     let out = site.folder.path().join("out");
     let built = ["build", &spec, "--out", out.to_str().unwrap()];
     let mut outputs = Vec::new();
-    for format in ["human", "json", "sarif", "github"] {
+    for format in ["human", "json", "sarif", "github", "junit"] {
         outputs.push(site.waybill(&["check", &spec, "--format", format], None));
         for one in [&ops, &eve] {
             outputs.push(site.waybill(&["check", &spec, "--secrets", "--format", format], Some(one)));
