@@ -420,3 +420,43 @@ fn what_is_not_encrypted_is_neither_overwritten_nor_taken() {
     fs::set_permissions(&ops.file, Permissions::from_mode(0o644)).unwrap();
     assert!(shown(&site.secrets("check", Some(&ops))).contains("everybody on this machine can read"));
 }
+
+/// Written in plain by mistake, whole or broken, nothing repeats it.
+#[test]
+fn no_command_repeats_a_secret_that_stands_in_a_spec() {
+    let site = Site::new();
+    let ops = site.person("ops");
+    let whole = site.text();
+    let secret = "hunter2-planted";
+    let planted = [
+        format!("dns \"main\" {{ cloudflare token=(age)\"{secret}\"; }}"),
+        format!("dns \"main\" {{ cloudflare token=\"{secret}\" {{"),
+        format!("domain \"x.example\" {{ account \"a\" {{ password \"{secret}"),
+        format!("secrets {{ recipient \"{}\"; }} // {secret}", ops.identity),
+        format!("// {}\nfoo [\n", ops.identity),
+    ];
+    let (spec, out) = (site.spec(), site.folder.path().join("out"));
+    let out = out.to_str().unwrap();
+    for planted in planted {
+        site.put("mail.kdl", &format!("{whole}{planted}\n"));
+        let mut commands: Vec<Vec<&str>> = vec![
+            vec!["build", &spec, "--out", out],
+            vec!["fmt", "--check", &spec],
+            vec!["explain", &spec, "example.org", "TXT"],
+            vec!["secrets", "check", &spec],
+            vec!["secrets", "rekey", &spec],
+            vec!["secrets", "encrypt", &spec, "/dev/null"],
+        ];
+        for format in ["human", "json", "sarif", "github", "junit"] {
+            commands.push(vec!["check", &spec, "--format", format]);
+            commands.push(vec!["check", &spec, "--secrets", "--format", format]);
+        }
+        for arguments in commands {
+            let output = site.waybill(&arguments, None);
+            let text = shown(&output);
+            assert!(!text.contains(secret) && !text.contains(&ops.identity[..40]), "{arguments:?}: {planted}");
+            assert!(!output.status.success() || arguments[0] == "fmt", "{arguments:?}: {planted}\n{text}");
+        }
+    }
+    assert!(!Path::new(out).exists());
+}
