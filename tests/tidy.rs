@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Who may import whom.
-const IMPORTS: [(&str, &[&str]); 7] = [
+const IMPORTS: [(&str, &[&str]); 8] = [
     ("waybill-schema", &[]),
+    ("waybill-sealed", &[]),
     ("waybill-proto", &[]),
     ("waybill-mail", &["waybill-schema"]),
-    ("waybill-compiler", &["waybill-schema", "waybill-mail"]),
+    ("waybill-compiler", &["waybill-schema", "waybill-sealed", "waybill-mail"]),
     ("waybill-store", &["waybill-schema", "waybill-mail"]),
-    ("waybill-server", &["waybill-schema", "waybill-proto", "waybill-mail", "waybill-store"]),
+    ("waybill-server", &["waybill-schema", "waybill-sealed", "waybill-proto", "waybill-mail", "waybill-store"]),
     ("waybill-tests", &["waybill-schema", "waybill-proto", "waybill-store", "waybill-compiler"]),
 ];
 

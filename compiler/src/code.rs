@@ -80,6 +80,12 @@ codes! {
     W0124 SecretAway Error
     W0125 SecretOpen Warning
     W0126 NeverLate Warning
+    // 016x: secrets encrypted with age.
+    W0160 NotSealed Error
+    W0161 NotOpened Warning
+    W0162 OtherRecipients Warning
+    W0163 NoRecipient Warning
+    W0164 RecipientTwice Warning
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error

@@ -7,6 +7,7 @@ mod fmt;
 mod init;
 mod lsp;
 mod schema;
+mod secrets;
 
 use clap::{Args, Subcommand, ValueEnum};
 use compiler::diagnostic::{Report, junit, machine, render};
@@ -33,6 +34,8 @@ pub enum Command {
     Lsp(lsp::Lsp),
     /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
     Explain(explain::Explain),
+    /// Makes, changes and checks secrets that are encrypted with age.
+    Secrets(secrets::Secrets),
 }
 
 impl Command {
@@ -49,6 +52,7 @@ impl Command {
             Command::Schema(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Lsp(command) => command.run(),
+            Command::Secrets(command) => command.run(),
         }
     }
 }

@@ -258,7 +258,7 @@ mod tests {
             let sources = Sources::open(&wish.folder).unwrap();
             let mut report = Report::new();
             let reading = crate::read::read(&sources, &mut report);
-            let outside = Outside { sources: &sources, now: 0, secrets: true };
+            let outside = Outside { sources: &sources, now: 0, secrets: true, identities: None };
             let resolved = crate::resolve::resolve(&reading.spec, &outside, &mut report);
             assert!(resolved.is_some(), "{:#?}", report.diagnostics());
             let text = std::fs::read_to_string(wish.folder.join("mail.kdl")).unwrap();

@@ -11,6 +11,7 @@
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
+//! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //!
 //! [`pipeline`] puts the three steps in a row.
@@ -28,5 +29,6 @@ pub mod pipeline;
 pub mod read;
 pub mod reference;
 pub mod resolve;
+pub mod secrets;
 pub mod write;
 pub mod zone;

@@ -9,6 +9,7 @@ use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
 use schema::spec::Spec;
+use sealed::identity::Identities;
 use std::collections::HashMap;
 use std::path::Path as Folder;
 
@@ -23,12 +24,14 @@ pub struct Wish<'a> {
     pub secrets: bool,
     /// Texts of files as an editor has them, by name from the folder.
     pub open: Option<&'a HashMap<String, String>>,
+    /// What `(age)` secrets are opened with, where secrets are opened.
+    pub identities: Option<&'a Identities>,
 }
 
 impl<'a> Wish<'a> {
     /// A spec's folder, and nothing special.
     pub fn new(folder: &'a Folder, now: i64) -> Wish<'a> {
-        Wish { folder, now, secrets: false, open: None }
+        Wish { folder, now, secrets: false, open: None, identities: None }
     }
 }
 
@@ -63,7 +66,7 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };
     }
-    let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets };
+    let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
     let resolved = resolve::resolve(&spec, &outside, &mut report);
     let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
     if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {

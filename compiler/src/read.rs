@@ -47,6 +47,7 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
     let Files { read: mut files, whole, .. } = files;
     if !version(&nodes, &mut files, report) {
         files.iter_mut().for_each(sorted);
+        identities(&files, report);
         return Reading { located: Located { files, ..Located::default() }, ..Reading::default() };
     }
     let schema = grammar::schema();
@@ -59,6 +60,7 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
         }
     }
     files.iter_mut().for_each(sorted);
+    identities(&files, report);
     let json = Json::Object(json);
     let located = Located { files, root: spot };
     let sound = validate(&schema, &json, report);
@@ -73,6 +75,26 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
         }
     };
     Reading { spec, located, whole }
+}
+
+/// An age identity opens every secret of the spec, so none may stand in it, not even in a comment.
+fn identities(files: &[File], report: &mut Report) {
+    for (at, file) in files.iter().enumerate() {
+        for span in sealed::identity::find(&file.text).into_iter().take(tree::MOST_FAULTS) {
+            let told = |found: &crate::diagnostic::Diagnostic| {
+                let place = found.place.as_ref().filter(|_| found.code == Code::PlainSecret);
+                place.is_some_and(|place| {
+                    place.file == at && place.span.start <= span.start && place.span.end >= span.end
+                })
+            };
+            if report.diagnostics().iter().any(told) {
+                continue;
+            }
+            let help = "take it out, encrypt every secret to another one with `waybill secrets rekey`, and replace the secrets, since they may have been seen";
+            let says = "here stands an age identity, which opens every secret";
+            report.find_at(Code::PlainSecret, Place { file: at, span }, says).help(help);
+        }
+    }
 }
 
 fn sorted(file: &mut File) {

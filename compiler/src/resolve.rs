@@ -28,6 +28,7 @@ use schema::config;
 use schema::name::{HostName, NameError};
 use schema::spec::{self, Spec};
 use schema::unit::{Period, Size};
+use sealed::identity::Identities;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::hash::Hash;
@@ -40,6 +41,8 @@ pub struct Outside<'a> {
     pub now: i64,
     /// Whether every secret is opened and held against its public part.
     pub secrets: bool,
+    /// What `(age)` secrets are opened with.
+    pub identities: Option<&'a Identities>,
 }
 
 /// A spec with every name bound and every default present.
@@ -81,6 +84,7 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Optio
     let domains =
         domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
     hosts::postmasters(&mut hosts, &domains);
+    crate::secrets::twice(spec, report);
     if outside.secrets {
         secrets::secrets(spec, outside, report);
     }

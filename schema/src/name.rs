@@ -329,8 +329,22 @@ pub enum SecretRef {
     Env(String),
     /// A file, relative to the spec's root or to `waybilld --secrets DIR`.
     File(String),
-    /// An age-encrypted value (armoured) or the path of an `.age` file.
+    /// A value encrypted with age, armoured; or the path of an `.age` file, relative as a `(file)` is.
     Age(String),
+}
+
+/// How an armoured value begins.
+const ARMOUR: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+
+impl SecretRef {
+    /// The file that it is kept in, encrypted or not.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            SecretRef::File(path) => Some(path),
+            SecretRef::Age(value) if !value.trim_start().starts_with(ARMOUR) => Some(value),
+            SecretRef::Env(_) | SecretRef::Age(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for SecretRef {
@@ -338,7 +352,8 @@ impl fmt::Display for SecretRef {
         match self {
             SecretRef::Env(name) => write!(f, "(env)\"{name}\""),
             SecretRef::File(path) => write!(f, "(file)\"{path}\""),
-            SecretRef::Age(_) => write!(f, "(age)\"…\""),
+            SecretRef::Age(path) if self.file().is_some() => write!(f, "(age)\"{path}\""),
+            SecretRef::Age(_) => write!(f, "(age)\"{ARMOUR}…\""),
         }
     }
 }

@@ -8,6 +8,7 @@ mod dns;
 mod domain;
 mod host;
 mod people;
+mod secrets;
 mod server;
 mod store;
 
@@ -16,6 +17,7 @@ pub use dns::*;
 pub use domain::*;
 pub use host::*;
 pub use people::*;
+pub use secrets::*;
 pub use server::*;
 pub use store::*;
 
@@ -58,6 +60,8 @@ pub struct Spec {
     pub limits: Option<Limits>,
     /// When mail that could not be delivered is tried again.
     pub queue: Option<Queue>,
+    /// To whom the spec's `(age)` secrets are encrypted.
+    pub secrets: Option<Secrets>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

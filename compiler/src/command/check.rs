@@ -1,8 +1,10 @@
 //! `waybill check`
 
+use super::secrets::Identity;
 use super::{Format, Outcome, Spec, tell};
 use clap::{Args, ValueEnum};
 use compiler::pipeline::{Compiled, Wish, compile};
+use sealed::identity::Identities;
 use std::io;
 
 /// Reads, resolves and checks a spec.
@@ -19,6 +21,8 @@ pub struct Check {
     /// Opens every secret too, and holds keys against their public parts.
     #[arg(long)]
     secrets: bool,
+    #[command(flatten)]
+    identity: Identity,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,7 +33,10 @@ enum Deny {
 
 impl Check {
     pub fn run(self) -> io::Result<Outcome> {
-        let Compiled { report, located, .. } = compile(&Wish { secrets: self.secrets, ..self.spec.wish() });
+        // Named for all commands in the environment, it is read only where it is needed.
+        let identities = if self.secrets { self.identity.load()? } else { Identities::default() };
+        let wish = Wish { secrets: self.secrets, identities: Some(&identities), ..self.spec.wish() };
+        let Compiled { report, located, .. } = compile(&wish);
         tell(&report, &located, self.format)?;
         let denied = self.deny.is_some() && report.warnings() > 0;
         Ok(Outcome::of(!report.has_errors() && !denied))

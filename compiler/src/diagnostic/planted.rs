@@ -95,6 +95,13 @@ const AT_TOP: &[&str] = &[
     "resolver { server \"127.0.0.1:53\" { password \"§\"; }; }",
     "resolver { trust-anchor \"§\"; }",
     "trust { ca \"§\"; }",
+    "dns \"main\" { cloudflare token=(age)\"§\"; }",
+    "dns \"main\" { cloudflare token=(age)§; }",
+    "dns \"main\" { cloudflare token=(age)\"-----BEGIN PRIVATE KEY-----§\"; }",
+    "dns \"main\" { cloudflare token=(age)\"-----BEGIN AGE ENCRYPTED FILE-----\\n§\\n-----END AGE ENCRYPTED FILE-----\"; }",
+    "dns \"main\" { cloudflare token=(age)\"\"\"\n-----BEGIN AGE ENCRYPTED FILE-----\n§\n\"\"\"; }",
+    "secrets { recipient \"§\" \"§\" nam=\"§\"; § \"§\"; }",
+    "secrets { recipient name=\"a:§=@\"; }; secrets \"§\"",
     "token \"§\"",
     "token\n§",
     "include \"-----BEGIN PRIVATE KEY----- §\"",
@@ -136,6 +143,43 @@ fn no_output_holds_a_secret() {
         }
     }
     assert!(wrong.is_empty(), "{} leaks\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The private half of a recipient, wherever it is written.
+#[test]
+fn an_identity_is_refused_and_never_shown() {
+    const IDENTITY: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D8GEWQ72PVQ2Y5J33";
+    for text in [
+        "secrets { recipient \"§\"; }",
+        "secrets { recipient \"age1x\" name=\"§\"; }",
+        "dns \"main\" { cloudflare token=(age)\"§\"; }",
+        "dns \"main\" { cloudflare token=(env)\"§\"; }",
+        "dns \"main\" { cloudflare token=(file)\"§\"; }",
+        "dns \"main\" { cloudflare token=(file)\"x\"; } // §",
+        "domain \"example.org\" { dns { record \"@\" TXT \"key=§\"; }; }",
+        "domain \"example.org\" { account \"§\"; }",
+        "domain \"§\"",
+        "/- domain \"§\"",
+        "include \"§\"",
+        "§",
+        "§ §=§",
+        "(§)x",
+        "/* § */",
+        "waybill \"§\"",
+    ] {
+        for identity in [IDENTITY.to_owned(), IDENTITY.to_lowercase()] {
+            for text in [format!("{SPEC}{text}\n"), format!("{text}\n")] {
+                let compiled = compiled(&text.replace('§', &identity));
+                let found = compiled.report.diagnostics();
+                assert!(found.iter().any(|found| found.code.id() == "W0120"), "{text}");
+                assert!(compiled.artefacts.is_none(), "{text}");
+                for (format, out) in outputs(&compiled) {
+                    // Nor half of it.
+                    assert!(!out.contains(&identity[..30]), "{format}: {text}\n{out}");
+                }
+            }
+        }
+    }
 }
 
 #[test]

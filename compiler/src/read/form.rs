@@ -2,6 +2,7 @@
 
 use schema::name::{Address, DomainName, HostName, LocalOrAddress, LocalPart};
 use schema::unit::{Period, Rate, Size};
+use sealed::recipient::Recipient;
 use std::net::{IpAddr, SocketAddr};
 
 /// Why a text is not of a form: a phrase that follows the text, and help.
@@ -36,6 +37,10 @@ pub fn check(format: &str, text: &str) -> Result<(), Misfit> {
         "socket-address" => text.parse::<SocketAddr>().map(drop).map_err(|_| Misfit {
             says: "is no address with a port".into(),
             help: Some("write `127.0.0.1:53` or `[::1]:53`".into()),
+        }),
+        "age-recipient" => text.parse::<Recipient>().map(drop).map_err(|why| Misfit {
+            says: why.to_string(),
+            help: Some("write the public half, which `age-keygen -y FILE` prints".into()),
         }),
         _ => Ok(()),
     }

@@ -19,13 +19,28 @@ fn sounds_secret(name: &str) -> bool {
 pub fn guarded(kind: &Kind) -> bool {
     let beside = |written| matches!(written, Written::Property | Written::Argument | Written::Arguments);
     kind.fields.iter().any(|field| beside(field.written) && matches!(field.shape, Shape::Annotated(_)))
+        || kind.fields.iter().any(|field| is_recipient(&field.shape))
+}
+
+/// Whether it is about the public half of a key, where the private one is written by mistake.
+fn is_recipient(shape: &Shape) -> bool {
+    let text = |shape: &Shape| matches!(shape, Shape::Text(format) if format == "age-recipient");
+    match shape {
+        Shape::Node(kind) => kind.fields.iter().any(|field| text(&field.shape)),
+        shape => text(shape),
+    }
 }
 
 /// Whether a text can be repeated as far as it goes by itself: short, and neither PEM nor with a user or a query.
 pub fn harmless(text: &str) -> bool {
     let url = text.split_once("://").is_some_and(|(_, rest)| rest.contains(['@', '?', '#']));
     let user = text.split_once('@').is_some_and(|(user, _)| user.contains([':', '=', '/']));
-    text.len() <= LONGEST && !url && !user && !text.contains("-----") && !text.contains(char::is_control)
+    text.len() <= LONGEST
+        && !url
+        && !user
+        && !text.contains("-----")
+        && !text.contains(char::is_control)
+        && !sealed::identity::holds_identity(text)
 }
 
 /// Whether a word is one that is known, or `slips` letters away.
@@ -38,6 +53,9 @@ pub fn plain_secret(text: &str) -> Option<&'static str> {
     if text.contains("-----BEGIN") && text.contains("PRIVATE") {
         return Some("is a private key");
     }
+    if sealed::identity::holds_identity(text) {
+        return Some("holds an age identity, which opens every secret");
+    }
     if url_with_password(text) || (text.contains("://") && pair_with_password(text)) {
         return Some("holds a password");
     }
@@ -47,6 +65,20 @@ pub fn plain_secret(text: &str) -> Option<&'static str> {
 /// Whether a reference to a secret, `(env)` or `(file)`, is the secret itself.
 pub fn is_no_reference(text: &str) -> bool {
     text.len() > 255 || text.contains(['\n', '\r']) || text.contains("-----BEGIN") || plain_secret(text).is_some()
+}
+
+/// Why no server would open what is written behind `(age)`, if so: it is neither an armoured text that is encrypted to
+/// recipients, nor the name of such a file.
+pub fn unopenable(text: &str) -> Option<String> {
+    if sealed::is_armoured(text) {
+        return match sealed::header::Header::of(text.as_bytes()) {
+            Ok(header) if header.passphrase => Some(format!("the text {}", sealed::Unopened::Passphrase)),
+            Ok(_) => None,
+            Err(why) => Some(format!("the text {why}")),
+        };
+    }
+    let named = text.ends_with(sealed::SUFFIX) && !is_no_reference(text);
+    (!named).then(|| "`(age)` is followed neither by an encrypted text nor by the name of an `.age` file".to_owned())
 }
 
 /// `scheme://user:password@host`. The password may hold any character; a port is none.

@@ -435,13 +435,18 @@ impl Walk<'_> {
     fn annotated(&mut self, slot: &Slot<'_>, value: &Value, kinds: &[String]) -> Option<Json> {
         let hash = kinds.iter().any(|kind| kind == "hash");
         let reference = value.annotation.as_deref().filter(|annotation| matches!(*annotation, "env" | "file"));
-        let secret = matches!(&value.scalar, Scalar::Text(text) if secrecy::is_no_reference(text));
-        let Some(annotation) = value.annotation.as_ref().filter(|_| reference.is_none() || !secret) else {
+        let age = value.annotation.as_deref() == Some("age");
+        let secret = matches!(&value.scalar, Scalar::Text(text) if if age {
+            secrecy::plain_secret(text).is_some()
+        } else {
+            reference.is_some() && secrecy::is_no_reference(text)
+        });
+        let Some(annotation) = value.annotation.as_ref().filter(|_| !secret) else {
             let says = format!("`{}` holds a plain secret", slot.name());
             let help = if hash {
                 "write its hash, `(hash)\"$6$…\"`, which `mkpasswd -m sha-512` prints; choose another password, since this one may have been seen"
             } else {
-                "write where it is kept, `(env)\"NAME\"` or `(file)\"path\"`; replace it, since it may have been seen"
+                "write where it is kept, `(env)\"NAME\"` or `(file)\"path\"`, or encrypt it with `waybill secrets encrypt`; replace it, since it may have been seen"
             };
             self.wrong(Code::PlainSecret, slot.node.file, &value.span, says).help(help);
             return None;
@@ -459,7 +464,12 @@ impl Walk<'_> {
         }
         match &value.scalar {
             Scalar::Text(text) if !text.is_empty() && !text.contains('\0') => {
-                if reference.is_some() && secrecy::harmless(text) {
+                if let Some(why) = age.then(|| secrecy::unopenable(text)).flatten() {
+                    let help = "`waybill secrets encrypt` makes one; if a secret stands here in plain, replace it";
+                    self.wrong(Code::NotSealed, slot.node.file, &value.span, why).help(help);
+                    return None;
+                }
+                if (age || reference.is_some()) && secrecy::harmless(text) {
                     self.shows(slot.node.file, &value.span);
                 }
                 Some(Json::Object(Map::from_iter([(annotation.clone(), Json::String(text.clone()))])))

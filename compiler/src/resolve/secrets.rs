@@ -4,17 +4,24 @@
 
 use super::Outside;
 use crate::code::Code;
-use crate::diagnostic::{Path, Report};
+use crate::diagnostic::{Path, Report, Step};
 use crate::read::files::FileError;
+use crate::secrets::check::Opener;
+use crate::secrets::references;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{KeyPair, PublicKeyData};
 use schema::name::{Secret, SecretRef};
 use schema::spec::{self, Spec};
+use std::collections::HashSet;
 use x509_parser::prelude::Pem;
+
+/// Fields whose content is no secret.
+const PUBLIC: [&str; 3] = ["ca", "cert", "trust-anchor"];
 
 /// Opens every secret of the spec that the compiler can reach, and holds keys against their public parts.
 pub fn secrets(spec: &Spec, outside: &Outside<'_>, report: &mut Report) {
-    let mut opening = Opening { outside, report };
+    let age = Opener::new(spec, outside.sources, outside.identities);
+    let mut opening = Opening { outside, age, seen: HashSet::new(), report };
     for (n, host) in spec.host.iter().enumerate() {
         let at = Path::root().field("host").item(n).field("tls");
         if let Some(tls) = &host.tls {
@@ -30,52 +37,28 @@ pub fn secrets(spec: &Spec, outside: &Outside<'_>, report: &mut Report) {
             opening.dkim(key, &at.field("dkim").field("key").item(n));
         }
     }
-    for (reference, at) in others(spec) {
-        opening.open(reference, &at);
-    }
-}
-
-/// Secrets that have no public part.
-fn others(spec: &Spec) -> Vec<(&SecretRef, Path)> {
-    let mut found = Vec::new();
-    for (n, store) in spec.store.iter().enumerate() {
-        let at = Path::root().field("store").item(n);
-        let databases = [
-            ("postgresql", &store.postgresql),
-            ("mysql", &store.mysql),
-            ("elasticsearch", &store.elasticsearch),
-            ("redis", &store.redis),
-        ];
-        for (kind, database) in databases {
-            let password = database.as_ref().and_then(|database| database.password.as_ref());
-            found.extend(password.map(|password| (password, at.field(kind).field("password"))));
-        }
-        if let Some(s3) = &store.s3 {
-            let keys = [("access-key", &s3.access_key), ("secret-key", &s3.secret_key)];
-            found.extend(keys.into_iter().filter_map(|(name, key)| Some((key.as_ref()?, at.field("s3").field(name)))));
+    for (at, reference) in references(spec) {
+        // Certificates are shown to everybody, and keys with a public part have been held against it.
+        let public = at.steps().iter().any(|step| matches!(step, Step::Field(name) if PUBLIC.contains(&name.as_str())));
+        if !public && !opening.seen.contains(&at) {
+            opening.open(&reference, &at);
         }
     }
-    for (n, dns) in spec.dns.iter().enumerate() {
-        let at = Path::root().field("dns").item(n);
-        found.extend(dns.cloudflare.iter().map(|one| (&one.token, at.field("cloudflare").field("token"))));
-        found.extend(dns.rfc2136.iter().map(|one| (&one.secret, at.field("rfc2136").field("secret"))));
-    }
-    for (n, directory) in spec.directory.iter().enumerate() {
-        let at = Path::root().field("directory").item(n).field("ldap").field("bind-password");
-        let password = directory.ldap.as_ref().and_then(|ldap| ldap.bind_password.as_ref());
-        found.extend(password.map(|password| (password, at)));
-    }
-    found
+    let Opening { age, report, .. } = opening;
+    age.finish(report);
 }
 
 struct Opening<'a> {
     outside: &'a Outside<'a>,
+    age: Opener<'a>,
+    seen: HashSet<Path>,
     report: &'a mut Report,
 }
 
 impl Opening<'_> {
     /// The secret; `None` where it is not there, which has been told.
     fn open(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
+        self.seen.insert(at.clone());
         let secret = self.read(reference, at)?;
         if let SecretRef::File(name) = reference
             && self.outside.sources.is_open_to_others(name)
@@ -101,7 +84,12 @@ impl Opening<'_> {
                 Ok(text) if !text.is_empty() => return Some(Secret::new(text)),
                 _ => format!("the environment has no `{name}`"),
             },
-            SecretRef::Age(_) => "`(age)` secrets are not opened by this version".to_owned(),
+            SecretRef::Age(_) => match self.age.open(reference, at, self.report).map(String::from_utf8) {
+                None => return None,
+                Some(Ok(text)) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
+                Some(Ok(_)) => format!("{reference} is empty"),
+                Some(Err(_)) => format!("{reference} is not text"),
+            },
         };
         self.report.find(Code::SecretAway, at.clone(), wrong);
         None

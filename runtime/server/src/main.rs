@@ -2,11 +2,13 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schema::name::HostName;
+use sealed::identity::load;
 use server::run::{self, Options};
 use server::watch::Source;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
 /// The mail server of Waybill.
@@ -41,6 +43,9 @@ struct Serve {
     /// Where (file) secrets and relative store paths start; the spec's folder unless said.
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
+    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
+    identities: Vec<PathBuf>,
     /// The compiler to run for --spec; `waybill` beside this program unless said.
     #[arg(long, value_name = "PATH")]
     compiler: Option<PathBuf>,
@@ -101,9 +106,14 @@ fn options(serve: Serve) -> Result<Options, String> {
         Some(folder) => absolute(folder)?,
         None => source.root(),
     };
+    let (identities, open) = load(&serve.identities).map_err(|error| error.to_string())?;
+    for path in open {
+        warn!(path = %path.display(), "everybody on this machine can read the identity file: chmod 600");
+    }
     Ok(Options {
         source,
         root,
+        identities,
         host: serve.host,
         node: serve.node.unwrap_or_default(),
         resolvers: serve.resolver.into_iter().collect(),

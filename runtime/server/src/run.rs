@@ -11,6 +11,7 @@ use crate::watch::{self, Source};
 use crate::{clock, janitor};
 use aws_lc_rs::rand;
 use schema::name::HostName;
+use sealed::identity::Identities;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -26,6 +27,8 @@ pub struct Options {
     pub source: Source,
     /// Where secrets and relative store paths start.
     pub root: PathBuf,
+    /// What `(age)` secrets are opened with.
+    pub identities: Identities,
     /// Which host this is.
     pub host: Option<HostName>,
     /// Which node of the host this is.
@@ -67,7 +70,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     let bytes = options.source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
     let ground = Ground {
         registry: Registry::new(options.root.clone(), Arc::new(clock::milliseconds)),
-        secrets: Secrets::new(options.root),
+        secrets: Secrets::new(options.root, options.identities),
         host: options.host,
         resolvers: options.resolvers,
     };

@@ -1,7 +1,10 @@
 //! Opening references to secrets, at the edge and nowhere else.
 
 use schema::name::{Secret, SecretRef};
+use sealed::Unopened;
+use sealed::identity::Identities;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest secret file.
 const SECRET_MOST: u64 = 1 << 20;
@@ -22,48 +25,73 @@ pub enum SecretError {
     /// Not set.
     #[error("{0} is not set in the server's environment")]
     Env(SecretRef),
-    /// Not served by this version.
-    #[error("(age) secrets are not served by this version; use (file) or (env)")]
-    Age,
+    /// Encrypted, and not to be opened here.
+    #[error("{reference} {why}{}", hint(*.why))]
+    Sealed {
+        /// As in the spec.
+        reference: SecretRef,
+        /// Why not.
+        why: Unopened,
+    },
 }
 
-/// Where secrets are looked for.
+fn hint(why: Unopened) -> &'static str {
+    match why {
+        Unopened::NoIdentity => ": name its file with --identity FILE or in WAYBILL_IDENTITY",
+        Unopened::OtherIdentity => {
+            ": make this server's identity a recipient of the spec and run `waybill secrets rekey`, or name another --identity"
+        }
+        _ => "; make it anew with `waybill secrets encrypt`",
+    }
+}
+
+/// Where secrets are looked for, and what the encrypted ones are opened with.
 #[derive(Clone, Debug)]
 pub struct Secrets {
     root: PathBuf,
+    identities: Arc<Identities>,
 }
 
 impl Secrets {
     /// Files are relative to `root`.
-    pub fn new(root: PathBuf) -> Secrets {
-        Secrets { root }
+    pub fn new(root: PathBuf, identities: Identities) -> Secrets {
+        Secrets { root, identities: Arc::new(identities) }
     }
 
-    /// The folder that files are relative to.
-    pub fn root(&self) -> &Path {
-        &self.root
+    /// The file that a secret is kept in, if it is in one.
+    pub fn file(&self, reference: &SecretRef) -> Option<PathBuf> {
+        reference.file().map(|path| self.root.join(path))
     }
 
-    /// The octets of a file or variable.
+    /// The octets of a file or variable, opened where they are encrypted.
     ///
     /// # Errors
     /// [`SecretError`], naming the reference and the folder.
     pub fn octets(&self, reference: &SecretRef) -> Result<Vec<u8>, SecretError> {
         match reference {
-            SecretRef::File(path) => {
-                let failed = |why| SecretError::File { reference: reference.clone(), folder: self.root.clone(), why };
-                let full = self.inside(Path::new(path)).map_err(failed)?;
-                let size = std::fs::metadata(&full).map_err(failed)?.len();
-                if size > SECRET_MOST {
-                    return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
-                }
-                std::fs::read(&full).map_err(failed)
-            }
+            SecretRef::File(path) => self.read(path, reference),
             SecretRef::Env(name) => {
                 std::env::var(name).map(String::into_bytes).map_err(|_| SecretError::Env(reference.clone()))
             }
-            SecretRef::Age(_) => Err(SecretError::Age),
+            SecretRef::Age(value) => {
+                let sealed = match reference.file() {
+                    Some(path) => self.read(path, reference)?,
+                    None => value.clone().into_bytes(),
+                };
+                sealed::open(&sealed, &self.identities)
+                    .map_err(|why| SecretError::Sealed { reference: reference.clone(), why })
+            }
         }
+    }
+
+    fn read(&self, path: &str, reference: &SecretRef) -> Result<Vec<u8>, SecretError> {
+        let failed = |why| SecretError::File { reference: reference.clone(), folder: self.root.clone(), why };
+        let full = self.inside(Path::new(path)).map_err(failed)?;
+        let size = std::fs::metadata(&full).map_err(failed)?.len();
+        if size > SECRET_MOST {
+            return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+        }
+        std::fs::read(&full).map_err(failed)
     }
 
     /// A secret as text, without surrounding white space.

@@ -1,7 +1,7 @@
 //! The configuration as the server runs it: built whole, swapped once.
 
 use crate::resolver::Resolver;
-use crate::secrets::{SecretError, Secrets};
+use crate::secrets::Secrets;
 use crate::tls::{TlsError, TlsTable};
 use arc_swap::ArcSwap;
 use aws_lc_rs::digest;
@@ -32,9 +32,6 @@ pub enum Rejected {
     /// A certificate or key is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// A key file cannot be read.
-    #[error(transparent)]
-    Secret(#[from] SecretError),
     /// A DKIM key is unusable.
     #[error("the DKIM key `{selector}` of {domain}: {why}")]
     Dkim {
@@ -211,13 +208,11 @@ fn signers(
         }
         let mut keys = Vec::with_capacity(domain.dkim.len());
         for key in &domain.dkim {
-            let pem = ground.secrets.text(&key.private)?;
+            let failed =
+                |why: String| Rejected::Dkim { selector: key.selector.clone(), domain: domain.name.clone(), why };
+            let pem = ground.secrets.text(&key.private).map_err(|error| failed(error.to_string()))?;
             let opened = DkimKey::open(&domain.name, &key.selector, key.algorithm, &pem);
-            keys.push(opened.map_err(|error| Rejected::Dkim {
-                selector: key.selector.clone(),
-                domain: domain.name.clone(),
-                why: error.to_string(),
-            })?);
+            keys.push(opened.map_err(|error| failed(error.to_string()))?);
         }
         signers.insert(domain.name.clone(), Arc::new(keys));
     }

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{0}")]
+    #[error("TLS: {0}")]
     Secret(#[from] crate::secrets::SecretError),
     /// Not PEM, or of no known kind.
     #[error("{what}: {why}")]

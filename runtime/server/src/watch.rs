@@ -9,7 +9,6 @@ use crate::server::Server;
 use crate::snapshot::generation;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use schema::config::{RuntimeConfig, Store};
-use schema::name::SecretRef;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -258,8 +257,8 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     }
     for pair in &server.live.now().host.tls.certificates {
         for reference in [&pair.cert, &pair.key] {
-            if let SecretRef::File(path) = reference {
-                note(&server.ground.secrets.root().join(path));
+            if let Some(path) = server.ground.secrets.file(reference) {
+                note(&path);
             }
         }
     }
@@ -362,8 +361,8 @@ impl Folders {
         }
         for pair in &server.live.now().host.tls.certificates {
             for reference in [&pair.cert, &pair.key] {
-                if let SecretRef::File(path) = reference {
-                    ways.extend(way(&server.ground.secrets.root().join(path)));
+                if let Some(path) = server.ground.secrets.file(reference) {
+                    ways.extend(way(&path));
                 }
             }
         }
