@@ -13,7 +13,7 @@ const IMPORTS: [(&str, &[&str]); 7] = [
     ("waybill-compiler", &["waybill-schema", "waybill-mail"]),
     ("waybill-store", &["waybill-schema", "waybill-mail"]),
     ("waybill-server", &["waybill-schema", "waybill-proto", "waybill-mail", "waybill-store"]),
-    ("waybill-tests", &["waybill-schema", "waybill-proto", "waybill-store", "waybill-compiler"]),
+    ("waybill-tests", &["waybill-schema", "waybill-proto", "waybill-mail", "waybill-store", "waybill-compiler"]),
 ];
 
 /// Crates that a layer must not even depend on.

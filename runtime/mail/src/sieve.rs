@@ -15,6 +15,8 @@ pub mod pattern;
 pub mod print;
 pub mod problem;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod token;
 pub mod tree;
 pub mod value;

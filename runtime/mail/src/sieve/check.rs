@@ -117,10 +117,9 @@ impl Checker<'_> {
             }
         }
         self.together(call, signature, &given);
-        if !unknown {
+        if self.tests(call, signature) && !unknown {
             self.others(call, signature, &given, &others);
         }
-        self.tests(call, signature);
     }
 
     fn unknown_tag(&mut self, call: &Call, signature: &Signature, name: &str, at: &Span) {
@@ -268,18 +267,31 @@ impl Checker<'_> {
         }
     }
 
-    fn tests(&mut self, call: &Call, signature: &'static Signature) {
+    /// The tests behind a call; whether its arguments are worth looking at.
+    fn tests(&mut self, call: &Call, signature: &'static Signature) -> bool {
         let name = quoted(&call.name);
         let (says, help) = match (signature.tests, call.list, call.tests.as_slice()) {
             (Tests::None, _, []) | (Tests::One, false, [_]) | (Tests::List, true, _) => {
                 call.tests.iter().for_each(|test| self.test(test));
-                return;
+                return true;
+            }
+            (Tests::None, false, [next, ..]) if call.name == "require" => {
+                self.anything = true;
+                let says = "the names of capabilities stand in quotes".to_owned();
+                let help = format!("write as in `require \"{}\";`", next.name);
+                self.problems.find(Kind::Argument, &next.at, signature.section, says).help(help);
+                return false;
+            }
+            (Tests::None, false, [next, ..]) if call.name == "else" && next.name == "if" => {
+                let says = "`else` takes no test".to_owned();
+                self.problems.find(Kind::Argument, &next.at, signature.section, says).help("write `elsif`");
+                return false;
             }
             (Tests::None, false, [next, ..]) if table::command_named(&next.name).is_some() => {
                 let at = call.arguments.last().map_or(&call.at, |last| &last.span);
                 let says = format!("{name} does not end before the next command");
                 self.problems.find(Kind::Syntax, at, "RFC 5228 §8.2", says).help("write `;` behind it");
-                return;
+                return false;
             }
             (Tests::None, ..) => (format!("{name} takes no test"), "end it with `;`".to_owned()),
             (Tests::One, true, _) => (
@@ -294,6 +306,7 @@ impl Checker<'_> {
         };
         self.problems.find(Kind::Argument, &call.at, signature.section, says).help(help);
         call.tests.iter().for_each(|test| self.test(test));
+        true
     }
 
     /// Notes the use of a capability, and tells where it may not be used; once each.
@@ -371,7 +384,7 @@ impl Checker<'_> {
         let mut constant = true;
         for one in variable::references(&text.value) {
             if !self.required.contains(Capability::Variables) {
-                if !self.anything {
+                if !self.anything && !value::is_constant(form) {
                     let says = format!("`${{{}}}` stays as it is: `variables` is not required", one.name);
                     let help = "add \"variables\" to the `require` at the script's beginning";
                     self.problems.find(Kind::Doubtful, &text.span, SECTION, says).help(help);

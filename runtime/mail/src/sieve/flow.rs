@@ -194,7 +194,8 @@ impl Checker<'_> {
     }
 
     fn unused(&mut self) {
-        if self.anything || self.problems.is_full() {
+        // What is wrong may be the use.
+        if self.anything || self.problems.has_errors() {
             return;
         }
         for (capability, span) in std::mem::take(&mut self.required_at) {

@@ -23,7 +23,7 @@ pub(super) fn into_tree(script: &str, problems: &mut Problems) -> Script {
     let mark = if script.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let mut tokens = Tokens::after(script, mark);
     let (token, span) = tokens.next(problems);
-    let mut parser = Parser { tokens, token, span, end: 0, depth: 0, problems };
+    let mut parser = Parser { tokens, token, span, end: 0, depth: 0, quiet: false, told_deep: false, problems };
     Script { commands: parser.commands(None) }
 }
 
@@ -39,13 +39,20 @@ struct Parser<'a, 'p> {
     end: usize,
     /// How many blocks and tests are open.
     depth: usize,
+    /// Going on after a mistake, when what is wrong in between is not told.
+    quiet: bool,
+    /// That it nests too deep was told.
+    told_deep: bool,
     problems: &'p mut Problems,
 }
 
 impl Parser<'_, '_> {
     fn step(&mut self) -> Token {
         self.end = self.span.end;
-        let (token, span) = self.tokens.next(self.problems);
+        let (token, span) = match self.quiet {
+            true => self.tokens.next(&mut Problems::new()),
+            false => self.tokens.next(self.problems),
+        };
         self.span = span;
         std::mem::replace(&mut self.token, token)
     }
@@ -230,6 +237,9 @@ impl Parser<'_, '_> {
 
     fn deeper(&mut self) -> Result<(), Broken> {
         if self.depth >= NESTING_MOST {
+            if std::mem::replace(&mut self.told_deep, true) {
+                return Err(Broken);
+            }
             let says = format!("blocks and tests nest deeper than {NESTING_MOST}");
             self.problems
                 .find(Kind::Limit, &self.span, "RFC 5228 §2.10.5", says)
@@ -253,7 +263,7 @@ impl Parser<'_, '_> {
         block
     }
 
-    /// Steps over a block too deep to read, after its brace.
+    /// Steps over a block, after its brace.
     fn skip_block(&mut self) {
         let mut open = 1_usize;
         while open > 0 && self.token != Token::End {
@@ -267,9 +277,11 @@ impl Parser<'_, '_> {
 
     /// Goes on to the end of a broken command's arguments.
     fn recover_to_block(&mut self) {
+        self.quiet = true;
         while !matches!(self.token, Token::End | Token::Mark(b'{' | b'}' | b';')) {
             self.step();
         }
+        self.quiet = false;
         self.takes(b';');
     }
 
@@ -278,12 +290,15 @@ impl Parser<'_, '_> {
         if matches!(self.token, Token::Word(_)) {
             return;
         }
-        while !matches!(self.token, Token::End | Token::Mark(b'}')) {
-            match self.step() {
-                Token::Mark(b';') => return,
-                Token::Mark(b'{') => return self.skip_block(),
-                _ => {}
-            }
+        self.quiet = true;
+        while !matches!(self.token, Token::End | Token::Mark(b'{' | b'}' | b';')) {
+            self.step();
+        }
+        self.quiet = false;
+        if self.takes(b'{') {
+            self.skip_block();
+        } else {
+            self.takes(b';');
         }
     }
 }

@@ -84,6 +84,11 @@ impl Problems {
         &mut self.found[at]
     }
 
+    /// Whether one of them is an error.
+    pub fn has_errors(&self) -> bool {
+        self.found.iter().any(|problem| !problem.kind.is_warning())
+    }
+
     /// Whether no more are kept.
     pub fn is_full(&self) -> bool {
         self.found.len() >= PROBLEMS_MOST
