@@ -75,8 +75,9 @@ impl Problems {
 
     /// Notes one, once for each kind and place.
     pub fn find(&mut self, kind: Kind, span: &Span, section: &'static str, says: String) -> &mut Problem {
-        let problem = Problem { kind, span: span.clone(), says, help: String::new(), section };
-        if self.is_full() || !self.told.insert((kind, span.start, span.end)) {
+        let key = (kind, span.start, span.end);
+        let problem = Problem { kind, section, span: span.clone(), says, help: String::new() };
+        if self.is_full() || !self.told.insert(key) {
             return self.spill.insert(problem);
         }
         let at = self.found.len();

@@ -20,7 +20,7 @@ pub struct Fault {
 }
 
 fn fault(kind: Kind, section: &'static str, says: String, help: impl Into<String>) -> Option<Fault> {
-    Some(Fault { kind, says, help: help.into(), section })
+    Some(Fault { kind, section, says, help: help.into() })
 }
 
 /// Fields that hold addresses (RFC 5228 §5.1).
