@@ -5,6 +5,7 @@
 use harness::root;
 use mail::sieve::{Capabilities, Kind, check, parse, print};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 struct Case {
@@ -113,19 +114,53 @@ fn what_is_fine_is_printed_and_read_again_as_the_same() {
 const MORE: &str = "+vacation-seconds +spamtest +spamtestplus +virustest +editheader +mboxmetadata +servermetadata \
                     +special-use";
 
+/// Whether `sievec` takes a script, and what it says.
+fn sievec(folder: &Path, script: &str) -> (bool, String) {
+    let (file, out) = (folder.join("script.sieve"), folder.join("script.svbin"));
+    fs::write(&file, script).unwrap();
+    let mut sievec = Command::new("sievec");
+    sievec.args(["-c", "/dev/null", "-x", MORE]).args([&file, &out]).env("HOME", folder);
+    let said = sievec.stdin(Stdio::null()).output().unwrap();
+    (said.status.success(), String::from_utf8_lossy(&said.stderr).into_owned())
+}
+
 #[test]
 fn sievec_takes_and_refuses_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, out) = (folder.path().join("script.sieve"), folder.path().join("script.svbin"));
     let mut wrong = Vec::new();
     for case in cases().iter().filter(|case| case.both) {
-        fs::write(&file, &case.script).unwrap();
-        let mut sievec = Command::new("sievec");
-        sievec.args(["-c", "/dev/null", "-x", MORE]).args([&file, &out]).env("HOME", folder.path());
-        let theirs = sievec.stdin(Stdio::null()).output().unwrap();
+        let (theirs, told) = sievec(folder.path(), &case.script);
         let ours = check(&case.script, &Capabilities::all()).iter().all(|problem| problem.kind.is_warning());
-        if theirs.status.success() != ours {
-            wrong.push(format!("{}: {ours} {}", case.at, String::from_utf8_lossy(&theirs.stderr)));
+        if theirs != ours {
+            wrong.push(format!("{}: {ours} {told}", case.at));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where we are stricter than `sievec` by a rule: what a script holds then, and the rule.
+const STRICTER: [(&str, &str); 1] =
+    [("deleteheader :index 1 :last :contains [", "RFC 5293 §5: the name of a field is one string")];
+
+#[test]
+fn sievec_takes_and_refuses_the_same_where_a_word_is_missing() {
+    // Each is a process: every word takes a while.
+    let step = if std::env::var("WAYBILL_LONG").is_ok_and(|long| long == "1") { 1 } else { 11 };
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for case in cases().iter().filter(|case| case.both && case.problems.is_empty()) {
+        let words: Vec<&str> = case.script.split_inclusive([' ', '\n']).collect();
+        for skip in (0..words.len()).step_by(step) {
+            let rest = words.iter().enumerate().filter(|(at, _)| *at != skip);
+            let script: String = rest.map(|(_, word)| *word).collect();
+            if STRICTER.iter().any(|(words, _)| script.contains(words)) {
+                continue;
+            }
+            let (theirs, told) = sievec(folder.path(), &script);
+            let found = check(&script, &Capabilities::all());
+            if theirs != found.iter().all(|problem| problem.kind.is_warning()) {
+                wrong.push(format!("{} without `{}`: {found:#?}\n{told}", case.at, words[skip].trim()));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

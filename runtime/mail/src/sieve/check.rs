@@ -275,7 +275,7 @@ impl Checker<'_> {
                 call.tests.iter().for_each(|test| self.test(test));
                 return true;
             }
-            (Tests::None, false, [next, ..]) if call.name == "require" => {
+            (Tests::None, false, [next, ..]) if call.name == "require" && call.arguments.is_empty() => {
                 self.anything = true;
                 let says = "the names of capabilities stand in quotes".to_owned();
                 let help = format!("write as in `require \"{}\";`", next.name);
