@@ -165,4 +165,18 @@ codes! {
     W0629 OtherZone Error
     W0630 PolicyPort Warning
     W0631 NameLong Warning
+    // 07xx: scripts.
+    W0701 ScriptAway Error
+    W0702 ScriptSyntax Error
+    W0703 ScriptUnknown Error
+    W0704 ScriptArgument Error
+    W0705 ScriptValue Error
+    W0706 ScriptNotOffered Error
+    W0707 ScriptNotRequired Error
+    W0708 ScriptOrder Error
+    W0709 ScriptLimit Error
+    W0710 ScriptUnreachable Warning
+    W0711 ScriptNoEffect Warning
+    W0712 ScriptDoubtful Warning
+    W0713 ScriptLoops Warning
 }

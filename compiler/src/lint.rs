@@ -1,6 +1,8 @@
 //! Proofs over the whole: what each part allows by itself, but domains, hosts, keys, listeners, policies and zones
 //! together do not. One file a family; each looks at everything and changes nothing.
 
+pub mod scripts;
+
 use crate::diagnostic::Report;
 use crate::emit::Artefacts;
 use crate::resolve::{Outside, Resolved};

@@ -43,6 +43,12 @@ impl File {
         File { name, text, plain: Vec::new(), unread: false, lines, excerpt }
     }
 
+    /// A file of another language than the spec's, which is shown as it is.
+    pub fn script(name: String, text: String) -> File {
+        let plain = std::iter::once(0..text.len()).collect();
+        File { plain, ..File::new(name, text) }
+    }
+
     /// A file that could not be read.
     pub fn unread(name: String) -> File {
         File { unread: true, ..File::new(name, String::new()) }

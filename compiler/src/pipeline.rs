@@ -61,14 +61,18 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
             return Compiled { report, ..Compiled::default() };
         }
     };
-    let Reading { spec, located, whole } = read::read(&sources, &mut report);
+    let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
     if !whole {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };
     }
+    let redirects = lint::scripts::lint(&spec, &sources, &mut located, &mut report);
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
     let resolved = resolve::resolve(&spec, &outside, &mut report);
     let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
+    if let Some(resolved) = &resolved {
+        lint::scripts::loops(&redirects, resolved, &mut report);
+    }
     if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {
         let around = lint::Around { spec: &spec, resolved, artefacts, outside: &outside };
         lint::lint(&around, &mut report);

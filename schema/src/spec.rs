@@ -62,6 +62,21 @@ pub struct Spec {
     pub queue: Option<Queue>,
     /// To whom the spec's `(age)` secrets are encrypted.
     pub secrets: Option<Secrets>,
+    /// Sieve scripts for everybody, and what scripts may do (RFC 5228).
+    #[schemars(extend("x-unserved" = "Sieve"))]
+    pub sieve: Option<Sieve>,
+}
+
+/// Sieve scripts for everybody, and what scripts may do (RFC 5228).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Sieve {
+    /// Scripts that run before a person's own, in this order, files of the spec. Left out: none.
+    pub before: Vec<String>,
+    /// Scripts that run after a person's own, where that left the mail alone. Left out: none.
+    pub after: Vec<String>,
+    /// Extensions that people's scripts may not use. Left out: none.
+    pub without: Vec<String>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

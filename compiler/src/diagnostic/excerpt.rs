@@ -37,7 +37,13 @@ impl Excerpt {
     pub fn of(file: &File) -> Excerpt {
         let mut excerpt = Excerpt { text: String::with_capacity(file.text.len()), lines: vec![0], pieces: Vec::new() };
         let mut annotation = false;
-        for token in Tokens::new(&file.text) {
+        // All of it may be shown: it need not be KDL.
+        let whole = 0..file.text.len();
+        let tokens = if is_plain(file, &whole) { None } else { Some(Tokens::new(&file.text)) };
+        if tokens.is_none() {
+            excerpt.keep(&file.text, 0);
+        }
+        for token in tokens.into_iter().flatten() {
             let written = &file.text[token.span.clone()];
             let kept = kept(&token, annotation, written) || is_plain(file, &token.span);
             if kept {

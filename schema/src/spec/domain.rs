@@ -48,6 +48,10 @@ pub struct Domain {
     /// What each of its accounts may keep, unless the account says otherwise.
     #[serde(default)]
     pub quota: Option<Size>,
+    /// A script for its people until they set one of their own (RFC 5228), a file of the spec. Left out: none.
+    #[serde(default)]
+    #[schemars(extend("x-unserved" = "Sieve"))]
+    pub sieve: Option<String>,
     /// Where its people come from, if not from the spec.
     #[serde(default)]
     #[schemars(extend("x-unserved" = "directories"))]

@@ -25,6 +25,10 @@ pub struct Account {
     /// What the mailbox may hold.
     #[serde(default)]
     pub quota: Option<Size>,
+    /// A script that runs until the person sets one (RFC 5228), a file of the spec. Left out: what the domain says.
+    #[serde(default)]
+    #[schemars(extend("x-unserved" = "Sieve"))]
+    pub sieve: Option<String>,
 }
 
 /// Something a person can prove itself by.
