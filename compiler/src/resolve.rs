@@ -2,7 +2,7 @@
 //! Reports all errors at once and never stops at the first.
 
 mod circles;
-mod credential;
+pub(crate) mod credential;
 mod dkim;
 mod domains;
 mod hosts;

@@ -117,6 +117,20 @@ impl Rdata {
         value.ok_or_else(|| Wants::of(kind, parts.last().copied().unwrap_or_default()))
     }
 
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Rdata::A(_) => Kind::A,
+            Rdata::Aaaa(_) => Kind::Aaaa,
+            Rdata::Caa(..) => Kind::Caa,
+            Rdata::Cname(_) => Kind::Cname,
+            Rdata::Mx(..) => Kind::Mx,
+            Rdata::Srv(..) => Kind::Srv,
+            Rdata::Tlsa(..) => Kind::Tlsa,
+            Rdata::Txt(_) => Kind::Txt,
+        }
+    }
+
     /// The name that the value points at.
     pub fn target(&self) -> Option<&DomainName> {
         match self {
