@@ -282,7 +282,7 @@ fn told(notes: BTreeMap<Place, std::collections::BTreeSet<(Sort, String)>>) -> V
     let of = |place: &Place| match place {
         Place::Platform => String::new(),
         Place::Host(name) => format!("host {name}: "),
-        Place::Domain(name) => format!("{name}: "),
+        Place::Domain(name) | Place::Node(name, _) => format!("{name}: "),
         Place::Person(address) => format!("{address}: "),
     };
     let all = notes.iter().flat_map(|(place, notes)| {

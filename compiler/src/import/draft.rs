@@ -104,6 +104,7 @@ impl Page<'_> {
         }
         self.zone(domain);
         if domain.dnssec {
+            notes(self.facts, &Place::Node(name.clone(), "dnssec"), self.writer);
             self.writer.node("dnssec", "");
         }
         if !domain.dkim.is_empty() {
@@ -120,9 +121,11 @@ impl Page<'_> {
             self.writer.close();
         }
         if let Some(spf) = &domain.spf {
+            notes(self.facts, &Place::Node(name.clone(), "spf"), self.writer);
             self.spf(spf);
         }
         if let Some(dmarc) = &domain.dmarc {
+            notes(self.facts, &Place::Node(name.clone(), "dmarc"), self.writer);
             self.writer.node("dmarc", &written(dmarc));
         }
         if let Some(mode) = domain.mta_sts {
@@ -131,6 +134,7 @@ impl Page<'_> {
                 MtaStsMode::Testing => "testing",
                 MtaStsMode::None => "none",
             };
+            notes(self.facts, &Place::Node(name.clone(), "mta-sts"), self.writer);
             self.writer.node("mta-sts", &quoted(mode));
         }
         if !domain.tls_report.is_empty() {
@@ -171,6 +175,15 @@ impl Page<'_> {
     }
 
     fn spf(&mut self, spf: &Spf) {
+        let all = match spf.all {
+            None | Some(SpfAll::Fail) => "fail",
+            Some(SpfAll::Softfail) => "softfail",
+            Some(SpfAll::Neutral) => "neutral",
+        };
+        if spf.terms.is_empty() {
+            self.writer.node("spf", &format!("{{ all {}; }}", quoted(all)));
+            return;
+        }
         self.writer.open("spf", "");
         for term in &spf.terms {
             let (name, value) = match term {
@@ -183,11 +196,6 @@ impl Page<'_> {
             };
             self.writer.node(name, &quoted(&value));
         }
-        let all = match spf.all {
-            None | Some(SpfAll::Fail) => "fail",
-            Some(SpfAll::Softfail) => "softfail",
-            Some(SpfAll::Neutral) => "neutral",
-        };
         self.writer.node("all", &quoted(all));
         self.writer.close();
     }

@@ -22,6 +22,8 @@ pub enum Place {
     Host(HostName),
     /// A domain.
     Domain(DomainName),
+    /// A node of a domain, `dmarc`.
+    Node(DomainName, &'static str),
     /// An account.
     Person(Address),
 }
@@ -181,6 +183,11 @@ impl Facts {
     /// Something of the domain was guessed.
     pub fn guessed_of(&mut self, domain: &DomainName, text: impl Into<String>) {
         self.note(Place::Domain(domain.clone()), Sort::Guessed, text);
+    }
+
+    /// What a node of the domain says was guessed.
+    pub fn guessed_in(&mut self, domain: &DomainName, node: &'static str, text: impl Into<String>) {
+        self.note(Place::Node(domain.clone(), node), Sort::Guessed, text);
     }
 
     /// Counts what was taken.

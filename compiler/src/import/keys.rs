@@ -120,3 +120,30 @@ fn length(octets: usize) -> Option<Vec<u8>> {
         _ => vec![0x82, two[0], two[1]],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn keys_of_both_forms_are_opened() {
+        let (secret, public) = mail::sign::generate(DkimAlgorithm::Rsa).unwrap();
+        let body: String = secret.reveal().lines().filter(|line| !line.starts_with('-')).collect();
+        // Version, algorithm and two lengths stand before the key itself.
+        let inner = BASE64_STANDARD.encode(&BASE64_STANDARD.decode(body).unwrap()[26..]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mail.private");
+        for text in [
+            secret.reveal().to_owned(),
+            format!("-----BEGIN RSA PRIVATE KEY-----\n{inner}\n-----END RSA PRIVATE KEY-----\n"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let (pem, algorithm, found) = private(&path).unwrap();
+            assert_eq!((algorithm, found.as_str()), (DkimAlgorithm::Rsa, public.as_str()));
+            assert!(pem.reveal().starts_with("-----BEGIN PRIVATE KEY-----"));
+        }
+        std::fs::write(&path, "-----BEGIN RSA PRIVATE KEY-----\nMAA=\n").unwrap();
+        assert!(private(&path).is_none());
+    }
+}

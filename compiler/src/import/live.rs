@@ -86,13 +86,13 @@ impl Asking<'_> {
                 questions.extend(kinds.iter().map(|kind| (name.clone(), *kind)));
             }
         };
-        ["_dmarc", "_mta-sts", "_smtp._tls"].iter().for_each(|prefix| below(prefix, &[RecordType::TXT]));
+        ["_dmarc", "_mta-sts", "_smtp._tls"].iter().for_each(|prefix| below(prefix, &[RecordType::CNAME, RecordType::TXT]));
         for prefix in ["autoconfig", "autodiscover", "mta-sts"] {
             below(prefix, &[RecordType::CNAME, RecordType::A, RecordType::AAAA]);
         }
         SERVICES.iter().for_each(|(prefix, _)| below(prefix, &[RecordType::SRV]));
         let asked = self.wish.selectors.iter().map(String::as_str).chain(SELECTORS);
-        asked.for_each(|selector| below(&format!("{selector}._domainkey"), &[RecordType::TXT]));
+        asked.for_each(|selector| below(&format!("{selector}._domainkey"), &[RecordType::CNAME, RecordType::TXT]));
         self.ask(questions, domain).await;
         let mut hosts: Vec<DomainName> = Vec::new();
         for value in self.seen.sets.get(&(domain.clone(), Kind::Mx)).into_iter().flatten() {
@@ -121,6 +121,8 @@ impl Asking<'_> {
                 match answer {
                     Ok(found) => self.take(name, *kind, domain, found.answers().iter().take(MOST_VALUES)),
                     Err(error) if error.is_no_records_found() || error.is_nx_domain() => {}
+                    // What an alias leads to need not be answered.
+                    Err(_) if self.seen.sets.contains_key(&(name.clone(), Kind::Cname)) => {}
                     Err(_) => self.facts.left_of(domain, format!("{name} {kind}: DNS did not answer")),
                 }
             }

@@ -53,7 +53,9 @@ fn machine(wish: &Wish, facts: &mut Facts) -> Option<HostName> {
         (Some(named), _) => Some(named),
         (None, Some(mx)) => Some(mx),
         (None, None) => {
-            let first = facts.domains.keys().next()?;
+            // The domain with the most people, by name the first of those.
+            let people = |name: &DomainName| facts.accounts.keys().filter(|one| one.domain == *name).count();
+            let first = facts.domains.keys().rev().max_by_key(|name| people(name))?;
             let host: HostName = format!("mail.{first}").parse().ok()?;
             facts.note(Place::Host(host.clone()), Sort::Guessed, "its name; give it by --host");
             Some(host)
@@ -83,13 +85,16 @@ fn belongs(name: &DomainName, machine: &HostName, wish: &Wish, facts: &mut Facts
     }
 }
 
+/// Why there are guesses of a domain's policies.
+const UNSEEN: &str = "its zone was not seen: import it by --zone-file or --live";
+
 /// Policies of a domain whose zone was not seen: none that could hurt what is not known here.
 fn unseen(name: &DomainName, facts: &mut Facts) {
     let Some(domain) = facts.domains.get_mut(name).filter(|domain| domain.live.is_none()) else { return };
     domain.spf = Some(Spf { terms: Vec::new(), all: Some(SpfAll::Softfail) });
     domain.dmarc = Some(zone::no_dmarc());
-    let text = "SPF of `softfail` and DMARC of `none`: its zone was not seen. Import it by --zone-file or --live";
-    facts.guessed_of(name, text);
+    facts.guessed_in(name, "spf", format!("SPF of `softfail`; {UNSEEN}"));
+    facts.guessed_in(name, "dmarc", format!("DMARC of `none`; {UNSEEN}"));
 }
 
 fn listeners(name: &HostName, facts: &mut Facts) {

@@ -1,7 +1,6 @@
 //! Bringing people's addresses to what a spec can say: one owner each, every target known, no circles.
 
-use super::facts::{Account, Facts};
-use super::postfix;
+use super::facts::{Account, Facts, Place, Sort};
 use schema::name::{Address, DomainName, LocalPart};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,7 +71,11 @@ fn owners(facts: &mut Facts) {
             continue;
         }
         match account {
-            true => postfix::kept_elsewhere(facts, &from, &others.join(", ")),
+            true => {
+                let to = others.join(", ");
+                let text = format!("copies to {to}: an account's own address is no alias; write a Sieve script");
+                facts.note(Place::Person(from.clone()), Sort::Left, text);
+            }
             false => facts.left_of(&from.domain, format!("the alias `{from}`, which is a list too")),
         }
     }

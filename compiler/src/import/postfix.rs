@@ -1,8 +1,8 @@
 //! Postfix: `main.cf`, `master.cf`, and the maps that they name, as text.
 
-use super::facts::{Facts, Place, Sort};
+use super::facts::Facts;
 use super::{ImportError, text_of};
-use schema::name::{Address, DomainName, HostName};
+use schema::name::{DomainName, HostName};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -347,7 +347,11 @@ fn entries(text: &str) -> Vec<(String, String)> {
             }
             continue;
         }
-        let (key, value) = line.split_once([' ', '\t']).unwrap_or((line, ""));
+        // A quoted key may hold spaces.
+        let quoted = line.strip_prefix('"').and_then(|rest| rest.find('"')).map_or(0, |end| end + 2);
+        let end = line.get(quoted..).and_then(|rest| rest.find([' ', '\t'])).map_or(line.len(), |end| quoted + end);
+        let (key, value) = line.split_at(end);
+        let value = value.trim();
         // `/etc/aliases` writes `root:ada` too.
         let (key, value) = match key.split_once(':') {
             Some((name, rest)) if !rest.is_empty() && !name.contains('@') => (name, format!("{rest} {value}")),
@@ -358,8 +362,19 @@ fn entries(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Targets, by commas and spaces; what stands in quotes is one.
 fn split(value: &str) -> Vec<&str> {
-    value.split(',').flat_map(|part| if part.contains(['|', '"']) { vec![part.trim()] } else { part.split_whitespace().collect() }).filter(|part| !part.is_empty()).collect()
+    let mut quoted = false;
+    let between = |c: char| {
+        quoted ^= c == '"';
+        !quoted && (c == ',' || c.is_ascii_whitespace())
+    };
+    let mut targets: Vec<&str> = value.split(between).filter(|target| !target.is_empty()).collect();
+    // A program without quotes takes the rest of its line.
+    if let Some(at) = targets.iter().position(|target| target.starts_with('|')) {
+        targets.truncate(at + 1);
+    }
+    targets
 }
 
 /// `master.cf`: services of type `inet` served by `smtpd`, and their ports.
@@ -384,12 +399,6 @@ fn listeners(text: &str, facts: &mut Facts) {
     }
 }
 
-/// A note for a person's own account of an alias that Waybill has no words for.
-pub fn kept_elsewhere(facts: &mut Facts, account: &Address, to: &str) {
-    let text = format!("copies to {to}: an account's own address cannot be an alias too; write a Sieve script");
-    facts.note(Place::Person(account.clone()), Sort::Left, text);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -405,12 +414,15 @@ mod tests {
 
     #[test]
     fn map_lines_and_aliases_are_split() {
-        let text = "# x\nada@example.org  ada, bob@example.net\n  carl\nroot:ada\npostmaster: root\nx: \"|/bin/x a, b\"\n";
+        let text = "# x\nada@example.org  ada, bob@example.net\n  carl\nroot:ada\npostmaster: root\nx: \"|/bin/x a, b\"\n\
+                    \"odd one\"@x.org y\n";
         let found = entries(text);
         assert_eq!(found[0], ("ada@example.org".into(), "ada, bob@example.net carl".into()));
         assert_eq!(split(&found[0].1), ["ada", "bob@example.net", "carl"]);
         assert_eq!(found[1].0, "root");
         assert_eq!(found[2], ("postmaster:".into(), "root".into()));
-        assert!(split(&found[3].1)[0].starts_with("\"|"));
+        assert_eq!(split(&found[3].1), ["\"|/bin/x a, b\""]);
+        assert_eq!(split("|/bin/x a, b"), ["|/bin/x"]);
+        assert_eq!(found[4], ("\"odd one\"@x.org".into(), "y".into()));
     }
 }

@@ -50,7 +50,7 @@ pub fn reconcile(zones: &[Zone], facts: &mut Facts) {
             .map(|set| format!("{} {}", relative(&set.name, &zone.name), set.kind.name()))
             .collect();
         if !new.is_empty() {
-            let text = format!("{} record sets that the zone does not have yet: {}", new.len(), new.join(", "));
+            let text = format!("records that the zone does not have yet are published: {}", new.join(", "));
             facts.guessed_of(&zone.name, text);
         }
     }
@@ -87,6 +87,7 @@ fn judge(name: &DomainName, kind: Kind, values: &[Rdata], zone: &Zone, facts: &F
         }
         // An address where the spec has an alias to the host of that address.
         Kind::A | Kind::Aaaa if zone.set(name, Kind::Cname).is_some() && are_hosts(values, facts) => Verdict::Silent,
+        Kind::Txt if derived.is_some_and(|set| same_spf(&set.values, values)) => Verdict::Silent,
         Kind::Txt if derived.is_none() && front.contains("_domainkey") => {
             Verdict::Kept("kept as it was: a key of which the private half is not here (--keys)".to_owned())
         }
@@ -96,6 +97,18 @@ fn judge(name: &DomainName, kind: Kind, values: &[Rdata], zone: &Zone, facts: &F
             Verdict::Kept(format!("kept as it was; without this line: {}", ours.unwrap_or_default()))
         }
     }
+}
+
+/// Whether two SPF records say the same but for whom reports go to.
+fn same_spf(ours: &[Rdata], theirs: &[Rdata]) -> bool {
+    let words = |values: &[Rdata]| match values {
+        [value @ Rdata::Txt(text)] if crate::resolve::is_spf(value) => {
+            let words = text.split_ascii_whitespace().filter(|word| !word.starts_with("ra="));
+            Some(words.map(str::to_ascii_lowercase).collect::<Vec<_>>())
+        }
+        _ => None,
+    };
+    words(ours).is_some_and(|ours| words(theirs) == Some(ours))
 }
 
 fn are_hosts(values: &[Rdata], facts: &Facts) -> bool {

@@ -163,7 +163,7 @@ pub fn take(seen: &Seen, wish: &Wish, facts: &mut Facts) {
             found.live = Some(live);
         }
         if dane && !signed {
-            facts.guessed_of(domain, "`dnssec`, since there are TLSA records");
+            facts.guessed_in(domain, "dnssec", "`dnssec`, since there are TLSA records");
         }
         policies(domain, facts);
     }
@@ -259,17 +259,17 @@ fn listeners(domain: &DomainName, live: &Live, facts: &mut Facts) {
 fn policies(domain: &DomainName, facts: &mut Facts) {
     let Some(live) = facts.domains.get(domain).and_then(|found| found.live.clone()) else { return };
     let seen = Seen { sets: live.sets, ..Seen::default() };
-    let mut notes: Vec<String> = Vec::new();
+    let mut notes: Vec<(&'static str, String)> = Vec::new();
     let mut left: Vec<String> = Vec::new();
     let Some(found) = facts.domains.get_mut(domain) else { return };
     match seen.texts(domain).as_slice() {
         [] => {
             found.spf = Some(Spf { terms: Vec::new(), all: Some(SpfAll::Softfail) });
-            notes.push("SPF of `softfail`: there was no record, and others may send for the domain".into());
+            notes.push(("spf", "SPF of `softfail`: there was no record, and others may send for the domain".into()));
         }
         [one] => {
             if let Some((spf, differs)) = policy::spf(one, domain) {
-                notes.extend(differs.into_iter().map(|text| format!("SPF: {text}")));
+                notes.extend(differs.into_iter().map(|text| ("spf", format!("SPF: {text}"))));
                 found.spf = Some(spf);
                 found.accepted.insert((domain.clone(), Kind::Txt));
             }
@@ -284,11 +284,11 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
         match seen.texts(&name).as_slice() {
             [] if seen.set(&name, Kind::Cname).is_empty() => {
                 found.dmarc = Some(no_dmarc());
-                notes.push("DMARC of `none`: there was no record, and others may send for the domain".into());
+                notes.push(("dmarc", "DMARC of `none`: there was no record, and others may send for the domain".into()));
             }
             [one] => {
                 if let Some((dmarc, differs)) = policy::dmarc(one) {
-                    notes.extend(differs.into_iter().map(|text| format!("DMARC: {text}")));
+                    notes.extend(differs.into_iter().map(|text| ("dmarc", format!("DMARC: {text}"))));
                     found.dmarc = Some(dmarc);
                     found.accepted.insert((name, Kind::Txt));
                 }
@@ -299,7 +299,8 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
     if let Some(name) = under("_mta-sts").filter(|name| !seen.set(name, Kind::Txt).is_empty()) {
         found.mta_sts = Some(MtaStsMode::Testing);
         found.accepted.insert((name, Kind::Txt));
-        notes.push("the mode of MTA-STS: only the policy file says it. Write `enforce` where it does".into());
+        let text = "the mode of MTA-STS: only the policy file says it. Write `enforce` where it does";
+        notes.push(("mta-sts", text.into()));
     }
     if let Some(name) = under("_smtp._tls")
         && let [one] = seen.texts(&name).as_slice()
@@ -317,7 +318,7 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
             found.published.insert((*selector).to_owned(), published);
         }
     }
-    notes.into_iter().for_each(|text| facts.guessed_of(domain, text));
+    notes.into_iter().for_each(|(node, text)| facts.guessed_in(domain, node, text));
     left.into_iter().for_each(|text| facts.left_of(domain, text));
 }
 
