@@ -8,8 +8,8 @@
 //! draft makes are held against those that were seen, and what differs is kept. Nothing is written before the whole
 //! has compiled, and then all of it at once.
 
-mod draft;
 mod dovecot;
+mod draft;
 mod dump;
 pub mod facts;
 mod kdl;
@@ -262,7 +262,8 @@ fn checked(folder: &Path, now: i64) -> Result<pipeline::Compiled, ImportError> {
         return Ok(compiled);
     }
     let errors = compiled.report.diagnostics().iter().filter(|one| one.code.severity() == Severity::Error);
-    let lines: Vec<String> = errors.take(MOST_FINDINGS).map(|one| format!("  {}: {}", one.code.id(), one.says)).collect();
+    let lines: Vec<String> =
+        errors.take(MOST_FINDINGS).map(|one| format!("  {}: {}", one.code.id(), one.says)).collect();
     Err(ImportError::Unsound(lines.join("\n")))
 }
 

@@ -9,7 +9,7 @@ mod hosts;
 mod people;
 mod records;
 mod secrets;
-mod spf;
+pub(crate) mod spf;
 mod stores;
 #[cfg(test)]
 mod tests;

@@ -33,11 +33,7 @@ pub fn users(path: &Path, usual: Option<&str>, facts: &mut Facts) -> Result<(), 
             match name.strip_prefix("userdb_").unwrap_or(name) {
                 "quota_rule" => match rule(value) {
                     Some(octets) => facts.quota(&address, octets),
-                    None => facts.note(
-                        Place::Person(address.clone()),
-                        Sort::Left,
-                        format!("the quota rule {value}"),
-                    ),
+                    None => facts.note(Place::Person(address.clone()), Sort::Left, format!("the quota rule {value}")),
                 },
                 "quota_storage_size" => match size(value, 1) {
                     Some(octets) => facts.quota(&address, octets),

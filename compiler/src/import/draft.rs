@@ -60,7 +60,9 @@ fn root(facts: &Facts) -> String {
             ports.iter().for_each(|port| writer.node(service, port));
         }
         writer.close();
-        writer.comment("guessed: a certificate of its own, until there is `certificate cert=(file)\"…\" key=(file)\"…\"`");
+        writer.comment(
+            "guessed: a certificate of its own, until there is `certificate cert=(file)\"…\" key=(file)\"…\"`",
+        );
         writer.node("tls", "{ self-signed; }");
         writer.close();
         writer.blank();
@@ -72,7 +74,8 @@ fn root(facts: &Facts) -> String {
         if size < SMALLEST_MESSAGE {
             writer.comment("guessed: the smallest that may be; it was less");
         }
-        writer.node("limits", &format!("{{ message-size {}; }}", quoted(&Size(size.max(SMALLEST_MESSAGE)).to_string())));
+        writer
+            .node("limits", &format!("{{ message-size {}; }}", quoted(&Size(size.max(SMALLEST_MESSAGE)).to_string())));
     }
     writer.finish()
 }

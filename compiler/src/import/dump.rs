@@ -53,7 +53,8 @@ fn insert(
     known: Option<&Vec<String>>,
     rows: &mut Vec<Row>,
 ) -> Result<(), &'static str> {
-    let (head, values) = rest.split_once("VALUES").or_else(|| rest.split_once("values")).ok_or("an INSERT without VALUES")?;
+    let (head, values) =
+        rest.split_once("VALUES").or_else(|| rest.split_once("values")).ok_or("an INSERT without VALUES")?;
     let own: Vec<String> = head
         .trim()
         .trim_start_matches('(')
@@ -159,7 +160,9 @@ mod tests {
         assert_eq!(rows[1].fields["goto"], "it's");
         assert!(rows[1].fields["address"].is_null());
         assert_eq!(rows[2].fields["username"], "q");
-        for wrong in ["INSERT INTO `alias` VALUES (1", "INSERT INTO `alias` (`a`) VALUES ('x", "INSERT INTO `alias` (a)"] {
+        for wrong in
+            ["INSERT INTO `alias` VALUES (1", "INSERT INTO `alias` (`a`) VALUES ('x", "INSERT INTO `alias` (a)"]
+        {
             assert!(super::rows(wrong).is_err(), "{wrong}");
         }
     }

@@ -286,7 +286,11 @@ impl Facts {
         let own = machine.filter(|machine| self.domains.contains_key(machine)).cloned();
         own.or_else(|| {
             let machine = machine?;
-            self.domains.keys().filter(|domain| machine.is_within(domain)).max_by_key(|name| name.labels().count()).cloned()
+            self.domains
+                .keys()
+                .filter(|domain| machine.is_within(domain))
+                .max_by_key(|name| name.labels().count())
+                .cloned()
         })
         .or_else(|| self.domains.keys().next().filter(|_| self.domains.len() == 1).cloned())
     }
@@ -300,7 +304,9 @@ impl Facts {
         match (text.parse::<LocalPart>(), self.home()) {
             (Ok(local), Some(home)) => Some(Address::new(local, home)),
             (Ok(_), None) => {
-                self.left(format!("`{text}`, of which it is not known which domain it belongs to: name one by --domain"));
+                self.left(format!(
+                    "`{text}`, of which it is not known which domain it belongs to: name one by --domain"
+                ));
                 None
             }
             (Err(why), _) => {

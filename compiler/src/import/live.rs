@@ -1,8 +1,8 @@
 //! A domain's zone as DNS answers. Zones cannot be listed, so what is known to be of mail is asked for.
 
+use super::facts::Facts;
 use super::zone::{SERVICES, Seen};
 use super::{ImportError, Wish};
-use super::facts::Facts;
 use crate::zone::{Kind, Rdata};
 use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
@@ -26,8 +26,30 @@ const MOST_VALUES: usize = 64;
 const MOST_HOSTS: usize = 20;
 /// Selectors that mail programs and services use by themselves.
 const SELECTORS: [&str; 24] = [
-    "default", "mail", "dkim", "selector1", "selector2", "google", "s1", "s2", "k1", "k2", "k3", "key1", "key2",
-    "mx", "smtp", "email", "mailjet", "sendgrid", "mandrill", "stalwart", "rsa", "ed25519", "dkim1", "20230601",
+    "default",
+    "mail",
+    "dkim",
+    "selector1",
+    "selector2",
+    "google",
+    "s1",
+    "s2",
+    "k1",
+    "k2",
+    "k3",
+    "key1",
+    "key2",
+    "mx",
+    "smtp",
+    "email",
+    "mailjet",
+    "sendgrid",
+    "mandrill",
+    "stalwart",
+    "rsa",
+    "ed25519",
+    "dkim1",
+    "20230601",
 ];
 
 /// Asks for every domain.
@@ -79,14 +101,17 @@ impl Asking<'_> {
             return Err(ImportError::Dns(format!("{domain}: {error}")));
         }
         self.seen.zones.insert(domain.clone());
-        let all = [RecordType::MX, RecordType::TXT, RecordType::CAA, RecordType::A, RecordType::AAAA, RecordType::DNSKEY];
+        let all =
+            [RecordType::MX, RecordType::TXT, RecordType::CAA, RecordType::A, RecordType::AAAA, RecordType::DNSKEY];
         let mut questions: Vec<(DomainName, RecordType)> = all.map(|kind| (domain.clone(), kind)).into();
         let mut below = |prefix: &str, kinds: &[RecordType]| {
             if let Ok(name) = domain.under(prefix) {
                 questions.extend(kinds.iter().map(|kind| (name.clone(), *kind)));
             }
         };
-        ["_dmarc", "_mta-sts", "_smtp._tls"].iter().for_each(|prefix| below(prefix, &[RecordType::CNAME, RecordType::TXT]));
+        ["_dmarc", "_mta-sts", "_smtp._tls"]
+            .iter()
+            .for_each(|prefix| below(prefix, &[RecordType::CNAME, RecordType::TXT]));
         for prefix in ["autoconfig", "autodiscover", "mta-sts"] {
             below(prefix, &[RecordType::CNAME, RecordType::A, RecordType::AAAA]);
         }

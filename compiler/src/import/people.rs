@@ -84,7 +84,9 @@ fn owners(facts: &mut Facts) {
 /// Who has an address: itself, or what stands before its `+`.
 fn owner(facts: &Facts, address: &Address) -> Option<Address> {
     let owned = |address: &Address| {
-        facts.accounts.contains_key(address) || facts.forwards.contains_key(address) || facts.lists.contains_key(address)
+        facts.accounts.contains_key(address)
+            || facts.forwards.contains_key(address)
+            || facts.lists.contains_key(address)
     };
     if owned(address) {
         return Some(address.clone());
@@ -178,7 +180,8 @@ fn lists(facts: &mut Facts) {
             continue;
         }
         let Some(list) = facts.lists.get(&name) else { continue };
-        let gone: Vec<Address> = list.members.iter().filter(|to| **to == name || !is_known(facts, to)).cloned().collect();
+        let gone: Vec<Address> =
+            list.members.iter().filter(|to| **to == name || !is_known(facts, to)).cloned().collect();
         for member in gone {
             facts.left_of(&name.domain, format!("the member `{member}` of the list `{name}`, whom nobody is"));
             if let Some(list) = facts.lists.get_mut(&name) {

@@ -1,8 +1,13 @@
 //! SPF, DMARC and TLS reporting records, as the nodes that say the same. `None` where no node does.
 
 use super::facts::Published;
+use crate::resolve::spf::{is_domain_spec, is_network};
 use schema::name::{Address, DomainName};
 use schema::spec::{DkimAlgorithm, Dmarc, DmarcPolicy, Spf, SpfAll, SpfTerm};
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// The look-ups of one SPF check (RFC 7208 §4.6.4).
+const MOST_LOOKUPS: usize = 10;
 
 /// An SPF record as `spf`, and what is not the same.
 pub fn spf(text: &str, domain: &DomainName) -> Option<(Spf, Vec<&'static str>)> {
@@ -43,12 +48,21 @@ pub fn spf(text: &str, domain: &DomainName) -> Option<(Spf, Vec<&'static str>)> 
             ("a", Some(value)) => SpfTerm::A(named(value)?),
             ("mx", Some(value)) => SpfTerm::Mx(named(value)?),
             ("include", Some(value)) => SpfTerm::Include(named(value)?),
-            ("ip4", Some(value)) => SpfTerm::Ip4(value.to_owned()),
-            ("ip6", Some(value)) => SpfTerm::Ip6(value.to_owned()),
-            ("exists", Some(value)) => SpfTerm::Exists(value.to_owned()),
+            ("ip4", Some(value)) if is_network::<Ipv4Addr>(value, 32) => SpfTerm::Ip4(value.to_owned()),
+            ("ip6", Some(value)) if is_network::<Ipv6Addr>(value, 128) => SpfTerm::Ip6(value.to_owned()),
+            ("exists", Some(value)) if is_domain_spec(value) => SpfTerm::Exists(value.to_owned()),
             // `redirect`, `ptr`, `a/24`, `-ip4:…` have no node.
             _ => return None,
         });
+    }
+    let mut lookups = 1;
+    let before = spf.terms.len();
+    spf.terms.retain(|term| {
+        lookups += usize::from(!matches!(term, SpfTerm::Ip4(_) | SpfTerm::Ip6(_)));
+        lookups <= MOST_LOOKUPS || matches!(term, SpfTerm::Ip4(_) | SpfTerm::Ip6(_))
+    });
+    if spf.terms.len() < before {
+        notes.push("it needed more than ten look-ups, so every check failed; the last ones are left out");
     }
     if spf.all.is_none() {
         notes.push("there was no `all`, which is `neutral`");
@@ -141,12 +155,16 @@ mod tests {
         let (got, notes) = spf("v=spf1 mx a include:_spf.x.net +ip4:192.0.2.0/24 ~all", &domain).unwrap();
         assert_eq!((got.terms.len(), got.all, notes.len()), (3, Some(SpfAll::Softfail), 0));
         assert_eq!(spf("v=spf1 ip6:2001:db8::/32", &domain).unwrap().1.len(), 2);
-        for odd in ["v=spf1 redirect=x.net", "v=spf1 ptr -all", "v=spf1 a/24 -all", "v=spf1 -ip4:192.0.2.1 mx ?all", "spf"] {
+        for odd in
+            ["v=spf1 redirect=x.net", "v=spf1 ptr -all", "v=spf1 a/24 -all", "v=spf1 -ip4:192.0.2.1 mx ?all", "spf"]
+        {
             assert!(spf(odd, &domain).is_none(), "{odd}");
         }
-        let (got, notes) = dmarc("v=DMARC1; p=quarantine; sp=none; pct=20; adkim=s; aspf=s; rua=mailto:d@x.net;").unwrap();
+        let (got, notes) =
+            dmarc("v=DMARC1; p=quarantine; sp=none; pct=20; adkim=s; aspf=s; rua=mailto:d@x.net;").unwrap();
         assert!(got.strict == Some(true) && got.report.is_some() && notes.len() == 1);
-        for odd in ["v=DMARC1; p=none; rua=mailto:a@x.net,mailto:b@x.net", "v=DMARC1; p=none; adkim=s", "v=DMARC1", "p"] {
+        for odd in ["v=DMARC1; p=none; rua=mailto:a@x.net,mailto:b@x.net", "v=DMARC1; p=none; adkim=s", "v=DMARC1", "p"]
+        {
             assert!(dmarc(odd).is_none(), "{odd}");
         }
         assert_eq!(tls_report("v=TLSRPTv1; rua=mailto:a@x.net,mailto:b@x.net").unwrap().len(), 2);

@@ -16,10 +16,26 @@ const LONGEST_VALUE: usize = 64 << 10;
 const HOME: &str = "/etc/postfix";
 /// Parameters that say what this importer takes; others are named as left out.
 const TAKEN: [&str; 20] = [
-    "myhostname", "mydomain", "myorigin", "mydestination", "virtual_mailbox_domains", "virtual_alias_domains",
-    "virtual_mailbox_maps", "virtual_alias_maps", "alias_maps", "alias_database", "message_size_limit",
-    "compatibility_level", "config_directory", "virtual_mailbox_base", "virtual_uid_maps", "virtual_gid_maps",
-    "virtual_transport", "mail_owner", "queue_directory", "inet_protocols",
+    "myhostname",
+    "mydomain",
+    "myorigin",
+    "mydestination",
+    "virtual_mailbox_domains",
+    "virtual_alias_domains",
+    "virtual_mailbox_maps",
+    "virtual_alias_maps",
+    "alias_maps",
+    "alias_database",
+    "message_size_limit",
+    "compatibility_level",
+    "config_directory",
+    "virtual_mailbox_base",
+    "virtual_uid_maps",
+    "virtual_gid_maps",
+    "virtual_transport",
+    "mail_owner",
+    "queue_directory",
+    "inet_protocols",
 ];
 
 /// Takes what a folder as `/etc/postfix`, or the `main.cf` in it, says.
@@ -263,7 +279,9 @@ impl Postfix {
 
     /// `/etc/aliases`: names without domain; programs, files and `:include:` are not people.
     fn local_aliases(&self, facts: &mut Facts) -> Result<(), ImportError> {
-        if facts.home().is_none() || !(self.parameters.contains_key("mydestination") || self.parameters.contains_key("alias_maps")) {
+        if facts.home().is_none()
+            || !(self.parameters.contains_key("mydestination") || self.parameters.contains_key("alias_maps"))
+        {
             return Ok(());
         }
         let mut count = 0;
@@ -405,7 +423,8 @@ mod tests {
 
     #[test]
     fn values_are_written_out_and_circles_end() {
-        let text = "a = $b x\n  y\n# no\nb=${c}$(d)\nc = $c$a$a\nd = 1\nmyhostname = mail.example.org\ne = $mydomain\nf = ${a";
+        let text =
+            "a = $b x\n  y\n# no\nb=${c}$(d)\nc = $c$a$a\nd = 1\nmyhostname = mail.example.org\ne = $mydomain\nf = ${a";
         let postfix = Postfix { parameters: parameters(text), folder: PathBuf::new() };
         assert!(postfix.get("a").is_some_and(|a| a.ends_with("1 x y") && a.len() < 2 * LONGEST_VALUE));
         assert_eq!(postfix.get("e").as_deref(), Some("example.org"));

@@ -2,7 +2,7 @@
 //! record of one's own, or told.
 
 use super::facts::Facts;
-use crate::zone::{Kind, RecordSet, Rdata, Zone};
+use crate::zone::{Kind, Rdata, RecordSet, Zone};
 use schema::name::DomainName;
 use schema::spec::{ExtraRecord, RecordName};
 use std::collections::BTreeSet;
@@ -59,8 +59,7 @@ pub fn reconcile(zones: &[Zone], facts: &mut Facts) {
 /// Whether a derived set says what was there; at a domain's name only its SPF record is looked at.
 fn holds(derived: &RecordSet, values: &[Rdata]) -> bool {
     let spf = derived.kind == Kind::Txt && values.iter().any(crate::resolve::is_spf);
-    let derived: Vec<&Rdata> =
-        derived.values.iter().filter(|value| !spf || crate::resolve::is_spf(value)).collect();
+    let derived: Vec<&Rdata> = derived.values.iter().filter(|value| !spf || crate::resolve::is_spf(value)).collect();
     derived.len() == values.len() && values.iter().all(|value| derived.contains(&value))
 }
 

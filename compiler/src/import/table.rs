@@ -32,8 +32,17 @@ fn column(header: &str) -> Column {
     let letters = |c: &char| c.is_ascii_alphanumeric();
     let plain: String = header.to_lowercase().chars().filter(letters).collect();
     match plain.as_str() {
-        "address" | "email" | "emailaddress" | "mail" | "username" | "user" | "mailbox" | "login" | "primaryemail"
-        | "emailaddressrequired" | "userprincipalname" => Column::Address,
+        "address"
+        | "email"
+        | "emailaddress"
+        | "mail"
+        | "username"
+        | "user"
+        | "mailbox"
+        | "login"
+        | "primaryemail"
+        | "emailaddressrequired"
+        | "userprincipalname" => Column::Address,
         "localpart" | "local" => Column::Local,
         "domain" | "domainname" => Column::Domain,
         "name" | "fullname" | "displayname" | "realname" | "description" => Column::Name,
@@ -143,7 +152,8 @@ fn quota(address: &Address, octets: Option<&str>, mebibytes: Option<&str>, facts
 
 /// The separator of which the head has most.
 fn separator(head: &str) -> u8 {
-    let most = [b',', b';', b'\t'].into_iter().rev().max_by_key(|one| head.bytes().filter(|octet| octet == one).count());
+    let most =
+        [b',', b';', b'\t'].into_iter().rev().max_by_key(|one| head.bytes().filter(|octet| octet == one).count());
     most.unwrap_or(b',')
 }
 
@@ -206,7 +216,10 @@ mod tests {
     fn rows_are_read_with_quotes_and_line_ends() {
         let text = "a;\"b;\"\"c\"\"\nd\";e\r\n\r\n1;;\n";
         let rows: Result<Vec<_>, _> = Rows { text, separator: separator(text) }.collect();
-        assert_eq!(rows, Ok(vec![vec!["a".into(), "b;\"c\"\nd".into(), "e".into()], vec!["1".into(), String::new(), String::new()]]));
+        assert_eq!(
+            rows,
+            Ok(vec![vec!["a".into(), "b;\"c\"\nd".into(), "e".into()], vec!["1".into(), String::new(), String::new()]])
+        );
         assert!(Rows { text: "\"x", separator: b',' }.any(|row| row.is_err()));
         assert_eq!(column("E-Mail Address"), Column::Address);
         assert_eq!(column("Quota (MB)"), Column::QuotaMiB);

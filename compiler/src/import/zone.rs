@@ -74,16 +74,20 @@ impl Seen {
 /// Takes the records of a zone file.
 pub fn file(path: &Path, wish: &Wish, seen: &mut Seen, facts: &mut Facts) -> Result<(), ImportError> {
     let stem = path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let stem = stem.trim_start_matches("db.").trim_end_matches(".zone").trim_end_matches(".db").trim_end_matches(".txt");
+    let stem =
+        stem.trim_start_matches("db.").trim_end_matches(".zone").trim_end_matches(".db").trim_end_matches(".txt");
     let named = stem.parse::<HostName>().ok().map(|name| name.domain().clone());
     let named = named.filter(|name| wish.domains.is_empty() || wish.domains.contains(name));
     let only = wish.domains.first().filter(|_| wish.domains.len() == 1).cloned();
     let origin = named.or(only);
-    let entries = master::read(&text_of(path)?, origin.as_ref())
-        .map_err(|error| ImportError::form(path, error.to_string()))?;
+    let entries =
+        master::read(&text_of(path)?, origin.as_ref()).map_err(|error| ImportError::form(path, error.to_string()))?;
     let top = entries.iter().find(|entry| entry.kind == "SOA").and_then(|soa| soa.name.parse::<DomainName>().ok());
     let Some(zone) = top.or(origin) else {
-        return Err(ImportError::form(path, "it is not known which zone this is: there is no SOA; name it by --domain"));
+        return Err(ImportError::form(
+            path,
+            "it is not known which zone this is: there is no SOA; name it by --domain",
+        ));
     };
     seen.zones.insert(zone.clone());
     facts.took("records of zone files", entries.len());
@@ -141,6 +145,7 @@ pub fn take(seen: &Seen, wish: &Wish, facts: &mut Facts) {
                 *others.entry("TXT".into()).or_default() += other.len();
             }
             dane |= *kind == Kind::Tlsa;
+            sound(name, *kind, domain, &mut values);
             if !values.is_empty() && concerns(name, *kind, domain, &hosts) {
                 values.sort();
                 live.sets.insert((name.clone(), *kind), values);
@@ -202,7 +207,8 @@ fn hosts(domain: &DomainName, seen: &Seen, wish: &Wish, facts: &mut Facts) {
     if own.is_empty() && wish.host.is_none() {
         own.extend(named.first().cloned());
         if let Some((_, host)) = own.first() {
-            let text = "it lies outside of the zones that were seen, so it may be somebody else's: name yours by --host";
+            let text =
+                "it lies outside of the zones that were seen, so it may be somebody else's: name yours by --host";
             facts.note(Place::Host(host.clone()), Sort::Guessed, text);
         }
     }
@@ -216,6 +222,20 @@ fn hosts(domain: &DomainName, seen: &Seen, wish: &Wish, facts: &mut Facts) {
     if let Some(found) = facts.domains.get_mut(domain) {
         found.hosts = own;
     }
+}
+
+/// Takes out of a set what a spec refuses, and what nobody could follow: two SPF records, a null MX or SRV beside
+/// others, an alias of two names or at the domain's own.
+fn sound(name: &DomainName, kind: Kind, domain: &DomainName, values: &mut Vec<Rdata>) {
+    let mut spf = 0;
+    let several = values.len() > 1;
+    let refused = kind == Kind::Cname && (several || name == domain);
+    values.retain(|value| {
+        let null = several && matches!(value, Rdata::Mx(_, None) | Rdata::Srv(_, _, _, None));
+        spf += usize::from(crate::resolve::is_spf(value));
+        let second = name != domain && crate::resolve::is_spf(value) && spf > 1;
+        !(refused || null || second)
+    });
 }
 
 /// Whether a record set has to do with mail for the domain.
@@ -284,7 +304,8 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
         match seen.texts(&name).as_slice() {
             [] if seen.set(&name, Kind::Cname).is_empty() => {
                 found.dmarc = Some(no_dmarc());
-                notes.push(("dmarc", "DMARC of `none`: there was no record, and others may send for the domain".into()));
+                notes
+                    .push(("dmarc", "DMARC of `none`: there was no record, and others may send for the domain".into()));
             }
             [one] => {
                 if let Some((dmarc, differs)) = policy::dmarc(one) {
@@ -296,7 +317,9 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
             _ => {}
         }
     }
-    if let Some(name) = under("_mta-sts").filter(|name| !seen.set(name, Kind::Txt).is_empty()) {
+    let mx = seen.set(domain, Kind::Mx);
+    let no_mail = !mx.is_empty() && mx.iter().all(|value| value.target().is_none());
+    if let Some(name) = under("_mta-sts").filter(|name| !no_mail && !seen.set(name, Kind::Txt).is_empty()) {
         found.mta_sts = Some(MtaStsMode::Testing);
         found.accepted.insert((name, Kind::Txt));
         let text = "the mode of MTA-STS: only the policy file says it. Write `enforce` where it does";
@@ -312,7 +335,8 @@ fn policies(domain: &DomainName, facts: &mut Facts) {
     let suffix = format!("._domainkey.{domain}");
     for (name, kind) in seen.sets.keys() {
         let selector = name.as_str().strip_suffix(&suffix).filter(|_| *kind == Kind::Txt);
-        if let Some((selector, [one])) = selector.map(|selector| (selector, seen.texts(name))).as_ref().map(|(s, t)| (s, t.as_slice()))
+        if let Some((selector, [one])) =
+            selector.map(|selector| (selector, seen.texts(name))).as_ref().map(|(s, t)| (s, t.as_slice()))
             && let Some(published) = policy::published(one)
         {
             found.published.insert((*selector).to_owned(), published);
