@@ -192,7 +192,7 @@ fn postfix_and_dovecot_become_domains_and_people() {
     assert!(grace["credentials"].to_string().contains("$2y$10$") && grace["quota"] == "1000MiB");
     // What all get, and a scheme that is not checked.
     let carl = made.account("carl@example.net");
-    assert!(carl["quota"] == "2GiB" && carl["credentials"] == serde_json::json!([]));
+    assert!(carl["quota"] == "2GiB" && carl["credentials"].as_array().is_none_or(Vec::is_empty));
     let groups = made.runtime["groups"].to_string();
     for address in ["staff@example.org", "bob@elsewhere.example", "abuse@example.org", "outside@example.net"] {
         assert!(groups.contains(address), "{address}: {groups}");

@@ -23,7 +23,7 @@ pub enum Command {
     /// Writes a first spec with fresh keys and one account, and prints the account's password once.
     Init(init::Init),
     /// Makes a first spec from DNS, Postfix, Dovecot, Stalwart, Mailcow or a list.
-    Import(import::Import),
+    Import(Box<import::Import>),
     /// Reads, resolves and checks a spec; tells every error at once.
     Check(check::Check),
     /// Writes runtime.json, records.json and the zones.

@@ -106,7 +106,9 @@ pub fn config(path: &Path, facts: &mut Facts) -> Result<(), ImportError> {
                 ("plugin", "quota_rule") => common_quota(rule(value), value, facts),
                 ("" | "quota", "quota_storage_size") => common_quota(size(value, 1), value, facts),
                 ("", "ssl_cert" | "ssl_key" | "ssl_server_cert_file" | "ssl_server_key_file") => {
-                    facts.left(format!("Dovecot's {name} {value}: write `certificate` in the host's `tls`"));
+                    // In place of `<file` there may be the key itself.
+                    let file = value.strip_prefix('<').unwrap_or_default();
+                    facts.left(format!("Dovecot's {name} {file}: write `certificate` in the host's `tls`"));
                 }
                 ("plugin", _) => facts.left(format!("Dovecot's plugin setting {name}")),
                 _ => {}

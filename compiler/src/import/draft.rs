@@ -1,6 +1,6 @@
 //! The spec's files, from what was found out.
 
-use super::facts::{Domain, Facts, Place, Sort};
+use super::facts::{Account, Domain, Facts, Forward, List, Place, Sort};
 use super::kdl::{Writer, all_quoted, quoted};
 use super::people;
 use crate::format;
@@ -22,10 +22,21 @@ pub type File = (String, String);
 /// All files; `mail.kdl` is the last.
 pub fn files(facts: &Facts) -> Result<Vec<File>, format::Unlaid> {
     let aliases = people::aliases(facts);
+    let mut local: BTreeMap<&DomainName, Local<'_>> = BTreeMap::new();
+    for (address, account) in &facts.accounts {
+        local.entry(&address.domain).or_default().accounts.push((address, account));
+    }
+    for (address, forward) in &facts.forwards {
+        local.entry(&address.domain).or_default().forwards.push((address, forward));
+    }
+    for (address, list) in &facts.lists {
+        local.entry(&address.domain).or_default().lists.push((address, list));
+    }
     let mut files = Vec::new();
     for (name, domain) in &facts.domains {
         let mut writer = Writer::default();
-        Page { facts, aliases: &aliases, writer: &mut writer }.domain(name, domain);
+        let local = local.remove(name).unwrap_or_default();
+        Page { facts, local, aliases: &aliases, writer: &mut writer }.domain(name, domain);
         let stem = name.as_str();
         let file = match stem.get(..LONGEST_FILE_NAME) {
             Some(front) if stem.len() > LONGEST_FILE_NAME => format!("domains/{front}-{}.kdl", files.len()),
@@ -91,8 +102,17 @@ fn notes(facts: &Facts, place: &Place, writer: &mut Writer) {
     }
 }
 
+/// Who has an address in a domain.
+#[derive(Default)]
+struct Local<'a> {
+    accounts: Vec<(&'a Address, &'a Account)>,
+    forwards: Vec<(&'a Address, &'a Forward)>,
+    lists: Vec<(&'a Address, &'a List)>,
+}
+
 struct Page<'a> {
     facts: &'a Facts,
+    local: Local<'a>,
     aliases: &'a BTreeMap<&'a Address, Vec<&'a Address>>,
     writer: &'a mut Writer,
 }
@@ -205,7 +225,7 @@ impl Page<'_> {
 
     fn people(&mut self, domain: &DomainName) {
         let facts = self.facts;
-        for (address, account) in facts.accounts.iter().filter(|(address, _)| address.domain == *domain) {
+        for (address, account) in std::mem::take(&mut self.local.accounts) {
             self.writer.blank();
             notes(facts, &Place::Person(address.clone()), self.writer);
             let name = account.name.as_ref().map(|name| format!(" name={}", quoted(name))).unwrap_or_default();
@@ -226,7 +246,7 @@ impl Page<'_> {
             self.writer.close();
         }
         let mut first = true;
-        for (from, forward) in facts.forwards.iter().filter(|(from, _)| from.domain == *domain) {
+        for (from, forward) in std::mem::take(&mut self.local.forwards) {
             let mine = forward.to.first().is_some_and(|to| facts.accounts.contains_key(to));
             if !forward.group && forward.to.len() == 1 && mine {
                 continue;
@@ -240,7 +260,7 @@ impl Page<'_> {
                 false => self.writer.node("alias", &format!("{local} {to}")),
             }
         }
-        for (address, list) in facts.lists.iter().filter(|(address, _)| address.domain == *domain) {
+        for (address, list) in std::mem::take(&mut self.local.lists) {
             self.writer.blank();
             let name = list.name.as_ref().map(|name| format!(" name={}", quoted(name))).unwrap_or_default();
             self.writer.open("list", &format!("{}{name}", quoted(address.local.as_str())));

@@ -282,17 +282,14 @@ impl Facts {
 
     /// The domain that names without one belong to.
     pub fn home(&self) -> Option<DomainName> {
-        let machine = self.machine.as_ref().map(HostName::domain);
-        let own = machine.filter(|machine| self.domains.contains_key(machine)).cloned();
-        own.or_else(|| {
-            let machine = machine?;
-            self.domains
-                .keys()
-                .filter(|domain| machine.is_within(domain))
-                .max_by_key(|name| name.labels().count())
-                .cloned()
-        })
-        .or_else(|| self.domains.keys().next().filter(|_| self.domains.len() == 1).cloned())
+        let mut at = self.machine.as_ref().map(|machine| machine.domain().clone());
+        while let Some(name) = at {
+            if self.domains.contains_key(&name) {
+                return Some(name);
+            }
+            at = name.parent();
+        }
+        self.domains.keys().next().filter(|_| self.domains.len() == 1).cloned()
     }
 
     /// An address of which the domain may be left out.

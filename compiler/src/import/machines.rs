@@ -6,7 +6,7 @@ use super::zone;
 use crate::zone::{Kind, Rdata};
 use schema::name::{DomainName, HostName};
 use schema::spec::{Spf, SpfAll};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What a host offers where nobody says.
@@ -54,8 +54,11 @@ fn machine(wish: &Wish, facts: &mut Facts) -> Option<HostName> {
         (None, Some(mx)) => Some(mx),
         (None, None) => {
             // The domain with the most people, by name the first of those.
-            let people = |name: &DomainName| facts.accounts.keys().filter(|one| one.domain == *name).count();
-            let first = facts.domains.keys().rev().max_by_key(|name| people(name))?;
+            let mut people: BTreeMap<&DomainName, usize> = BTreeMap::new();
+            for account in facts.accounts.keys() {
+                *people.entry(&account.domain).or_default() += 1;
+            }
+            let first = facts.domains.keys().rev().max_by_key(|name| people.get(name))?;
             let host: HostName = format!("mail.{first}").parse().ok()?;
             facts.note(Place::Host(host.clone()), Sort::Guessed, "its name; give it by --host");
             Some(host)

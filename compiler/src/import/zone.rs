@@ -46,6 +46,18 @@ impl Seen {
         }
     }
 
+    /// The zone that a name lies in.
+    fn zone_of(&self, name: &DomainName) -> Option<&DomainName> {
+        let mut at = Some(name.clone());
+        while let Some(name) = at {
+            if let Some(found) = self.zones.get(&name) {
+                return Some(found);
+            }
+            at = name.parent();
+        }
+        None
+    }
+
     fn set(&self, name: &DomainName, kind: Kind) -> &[Rdata] {
         self.sets.get(&(name.clone(), kind)).map_or(&[], Vec::as_slice)
     }
@@ -63,11 +75,11 @@ impl Seen {
 
     /// The texts of a name.
     fn texts(&self, name: &DomainName) -> Vec<&str> {
-        let text = |value| match value {
-            &Rdata::Txt(ref text) => Some(text.as_str()),
+        let texts = self.set(name, Kind::Txt).iter().filter_map(|value| match value {
+            Rdata::Txt(text) => Some(text.as_str()),
             _ => None,
-        };
-        self.set(name, Kind::Txt).iter().filter_map(text).collect()
+        });
+        texts.collect()
     }
 }
 
@@ -120,38 +132,47 @@ fn record(zone: &DomainName, entry: &Entry, seen: &mut Seen, facts: &mut Facts) 
     }
 }
 
+/// A record set.
+type Set<'a> = (&'a DomainName, Kind, &'a Vec<Rdata>);
+
 /// Takes what every domain's records say.
 pub fn take(seen: &Seen, wish: &Wish, facts: &mut Facts) {
     let domains: Vec<DomainName> = facts.domains.keys().cloned().collect();
-    let covered = |name: &DomainName| seen.zones.iter().any(|zone| name.is_within(zone));
-    for domain in domains.iter().filter(|domain| covered(domain)) {
+    for domain in domains.iter().filter(|domain| seen.zone_of(domain).is_some()) {
         hosts(domain, seen, wish, facts);
     }
-    let hosts: Vec<HostName> = facts.hosts.keys().cloned().collect();
-    for domain in domains.iter().filter(|domain| covered(domain)) {
-        let mut live = Live { ttl: usual_ttl(domain, seen), ..Live::default() };
+    let hosts: BTreeSet<DomainName> = facts.hosts.keys().map(|host| host.domain().clone()).collect();
+    let mut by_home: BTreeMap<&DomainName, Vec<Set<'_>>> = BTreeMap::new();
+    for ((name, kind), values) in &seen.sets {
+        if let Some(home) = home(name, &domains) {
+            by_home.entry(home).or_default().push((name, *kind, values));
+        }
+    }
+    for domain in &domains {
+        let Some(zone) = seen.zone_of(domain) else { continue };
+        let mut live = Live { ttl: usual_ttl(zone, seen), ..Live::default() };
         let mut others: BTreeMap<String, usize> = BTreeMap::new();
-        let signed = seen.signed.iter().any(|zone| domain.is_within(zone));
+        let signed = seen.signed.contains(zone);
         if seen.zones.contains(domain) {
             others.clone_from(seen.foreign.get(domain).unwrap_or(&BTreeMap::new()));
         }
         let mut dane = false;
-        for ((name, kind), values) in seen.sets.iter().filter(|((name, _), _)| home(name, &domains) == Some(domain)) {
+        for (name, kind, values) in by_home.remove(domain).unwrap_or_default() {
             let mut values = values.clone();
-            if name == domain && *kind == Kind::Txt {
+            if name == domain && kind == Kind::Txt {
                 let (own, other) = values.into_iter().partition(crate::resolve::is_spf);
                 values = own;
                 let other: Vec<Rdata> = other;
                 *others.entry("TXT".into()).or_default() += other.len();
             }
-            dane |= *kind == Kind::Tlsa;
-            sound(name, *kind, domain, &mut values);
-            if !values.is_empty() && concerns(name, *kind, domain, &hosts) {
+            dane |= kind == Kind::Tlsa;
+            sound(name, kind, domain, &mut values);
+            if !values.is_empty() && concerns(name, kind, domain, &hosts) {
                 values.sort();
-                live.sets.insert((name.clone(), *kind), values);
+                live.sets.insert((name.clone(), kind), values);
             } else if !values.is_empty() {
                 *others.entry(kind.name().into()).or_default() += values.len();
-                if *kind == Kind::Mx {
+                if kind == Kind::Mx {
                     facts.left_of(domain, format!("{name} has an MX record of its own: name it by --domain too"));
                 }
             }
@@ -186,8 +207,8 @@ fn home<'a>(name: &DomainName, domains: &'a [DomainName]) -> Option<&'a DomainNa
     None
 }
 
-fn usual_ttl(domain: &DomainName, seen: &Seen) -> Option<u64> {
-    let (_, ttls) = seen.ttls.iter().find(|(zone, _)| domain.is_within(zone))?;
+fn usual_ttl(zone: &DomainName, seen: &Seen) -> Option<u64> {
+    let ttls = seen.ttls.get(zone)?;
     ttls.iter().max_by_key(|(_, count)| **count).map(|(ttl, _)| *ttl)
 }
 
@@ -202,7 +223,7 @@ fn hosts(domain: &DomainName, seen: &Seen, wish: &Wish, facts: &mut Facts) {
         }
     }
     named.sort();
-    let within = |host: &HostName| seen.zones.iter().any(|zone| host.domain().is_within(zone));
+    let within = |host: &HostName| seen.zone_of(host.domain()).is_some();
     let mut own: Vec<(u16, HostName)> = named.iter().filter(|(_, host)| within(host)).cloned().collect();
     if own.is_empty() && wish.host.is_none() {
         own.extend(named.first().cloned());
@@ -239,8 +260,8 @@ fn sound(name: &DomainName, kind: Kind, domain: &DomainName, values: &mut Vec<Rd
 }
 
 /// Whether a record set has to do with mail for the domain.
-fn concerns(name: &DomainName, kind: Kind, domain: &DomainName, hosts: &[HostName]) -> bool {
-    let at_host = hosts.iter().any(|host| host.domain() == name);
+fn concerns(name: &DomainName, kind: Kind, domain: &DomainName, hosts: &BTreeSet<DomainName>) -> bool {
+    let at_host = hosts.contains(name);
     if at_host && matches!(kind, Kind::A | Kind::Aaaa | Kind::Caa) {
         return true;
     }
@@ -254,8 +275,8 @@ fn concerns(name: &DomainName, kind: Kind, domain: &DomainName, hosts: &[HostNam
         }
         Some(front) if SERVICES.iter().any(|(name, _)| *name == front) => kind == Kind::Srv,
         Some(_) if kind == Kind::Tlsa => {
-            let host = name.as_str().strip_prefix("_25._tcp.");
-            host.is_some_and(|host| hosts.iter().any(|one| one.as_str() == host))
+            let host = name.as_str().strip_prefix("_25._tcp.").and_then(|host| host.parse().ok());
+            host.is_some_and(|host: DomainName| hosts.contains(&host))
         }
         _ => at_host && kind == Kind::Txt,
     }
