@@ -4,6 +4,7 @@ mod build;
 mod check;
 mod explain;
 mod fmt;
+mod import;
 mod init;
 mod lsp;
 mod schema;
@@ -22,6 +23,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub enum Command {
     /// Writes a first spec with fresh keys and one account, and prints the account's password once.
     Init(init::Init),
+    /// Makes a first spec from DNS, Postfix, Dovecot, Stalwart, Mailcow or a list.
+    Import(Box<import::Import>),
     /// Reads, resolves and checks a spec; tells every error at once.
     Check(check::Check),
     /// Writes runtime.json, records.json and the zones.
@@ -46,6 +49,7 @@ impl Command {
     pub fn run(self) -> io::Result<Outcome> {
         match self {
             Command::Init(command) => command.run(),
+            Command::Import(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Build(command) => command.run(),
             Command::Fmt(command) => command.run(),

@@ -21,6 +21,7 @@ pub mod diagnostic;
 pub mod emit;
 pub mod explain;
 pub mod format;
+pub mod import;
 pub mod init;
 pub mod lint;
 pub mod locate;

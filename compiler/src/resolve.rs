@@ -2,14 +2,14 @@
 //! Reports all errors at once and never stops at the first.
 
 mod circles;
-mod credential;
+pub(crate) mod credential;
 mod dkim;
 mod domains;
 mod hosts;
 mod people;
 mod records;
 mod secrets;
-mod spf;
+pub(crate) mod spf;
 mod stores;
 #[cfg(test)]
 mod tests;

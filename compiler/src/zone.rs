@@ -1,5 +1,7 @@
 //! A zone: record sets by name and type, as master-file text (RFC 1035 §5) and as `records.json`.
 
+pub mod master;
+
 use crate::diagnostic::Path;
 use schema::name::DomainName;
 use schema::unit::Period;
@@ -113,6 +115,20 @@ impl Rdata {
             _ => None,
         };
         value.ok_or_else(|| Wants::of(kind, parts.last().copied().unwrap_or_default()))
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Rdata::A(_) => Kind::A,
+            Rdata::Aaaa(_) => Kind::Aaaa,
+            Rdata::Caa(..) => Kind::Caa,
+            Rdata::Cname(_) => Kind::Cname,
+            Rdata::Mx(..) => Kind::Mx,
+            Rdata::Srv(..) => Kind::Srv,
+            Rdata::Tlsa(..) => Kind::Tlsa,
+            Rdata::Txt(_) => Kind::Txt,
+        }
     }
 
     /// The name that the value points at.

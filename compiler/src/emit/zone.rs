@@ -82,7 +82,7 @@ impl<'a> Sets<'a> {
     }
 
     fn put(&mut self, name: DomainName, mut values: Vec<Rdata>, origin: Origin) {
-        let Some(kind) = values.first().map(kind) else { return };
+        let Some(kind) = values.first().map(Rdata::kind) else { return };
         values.sort();
         values.dedup();
         self.sets.insert((name, kind), (values, vec![origin]));
@@ -212,7 +212,7 @@ impl<'a> Sets<'a> {
                 IpAddr::V4(v4) => Rdata::A(*v4),
                 IpAddr::V6(v6) => Rdata::Aaaa(*v6),
             });
-            let values: Vec<Rdata> = values.filter(|value| kind(value) == wanted).collect();
+            let values: Vec<Rdata> = values.filter(|value| value.kind() == wanted).collect();
             let origin = self.origin("is the host's address", "RFC 1035 §3.4.1, RFC 3596 §2", Some(&at));
             self.put(name.clone(), values, origin);
         }
@@ -307,19 +307,6 @@ impl<'a> Sets<'a> {
 
 fn issue(issuer: &str) -> Rdata {
     Rdata::Caa(0, "issue".to_owned(), issuer.to_owned())
-}
-
-fn kind(value: &Rdata) -> Kind {
-    match value {
-        Rdata::A(_) => Kind::A,
-        Rdata::Aaaa(_) => Kind::Aaaa,
-        Rdata::Caa(..) => Kind::Caa,
-        Rdata::Cname(_) => Kind::Cname,
-        Rdata::Mx(..) => Kind::Mx,
-        Rdata::Srv(..) => Kind::Srv,
-        Rdata::Tlsa(..) => Kind::Tlsa,
-        Rdata::Txt(_) => Kind::Txt,
-    }
 }
 
 /// The host that serves the domain's policy: the most preferred one of those on port 443, else on any.
