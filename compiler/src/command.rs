@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod fmt;
 mod init;
+mod lock;
 mod lsp;
 mod schema;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Schema(schema::Schema),
     /// Serves an editor on stdin and stdout, by the Language Server Protocol.
     Lsp(lsp::Lsp),
+    /// Asks DNS what the spec needs to know of names outside it, and writes that to waybill.lock beside it.
+    Lock(lock::Lock),
     /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
     Explain(explain::Explain),
 }
@@ -47,6 +50,7 @@ impl Command {
             Command::Build(command) => command.run(),
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
+            Command::Lock(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Lsp(command) => command.run(),
         }
@@ -60,7 +64,6 @@ pub enum Outcome {
     Fine,
     /// 1: something is wrong, and has been told.
     Failed,
-    #[allow(dead_code, reason = "for `diff`")]
     /// 2: something differs, and has been shown.
     Differs,
 }
