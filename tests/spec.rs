@@ -7,6 +7,7 @@
 //! - `zone` lines must stand in the zones as they are; `no-zone` words must not stand there.
 //! - `runtime` is JSON that must be a part of `runtime.json`.
 //! - `error` and `warning` lines, `CODE FILE:LINE:COLUMN words`, must be found: all errors, and these warnings.
+//! - `no-warning` codes must not be found.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use compiler::code::{Code, Severity};
@@ -36,6 +37,7 @@ struct Case {
     runtime: Option<Json>,
     errors: Vec<String>,
     warnings: Vec<String>,
+    no_warnings: Vec<String>,
 }
 
 fn cases(page: &str) -> Vec<Case> {
@@ -67,6 +69,7 @@ fn cases(page: &str) -> Vec<Case> {
             ("runtime", _) => case.runtime = Some(serde_json::from_str(&text).unwrap()),
             ("error", _) => case.errors = list(),
             ("warning", _) => case.warnings = list(),
+            ("no-warning", _) => case.no_warnings = list(),
             _ => panic!("line {number}: what is a `{kind}` block?"),
         }
     }
@@ -167,6 +170,8 @@ fn problems(name: &str, case: &Case, seen: &mut BTreeSet<String>) -> Vec<String>
             seen.insert(line.split(' ').next().unwrap().to_owned());
         }
     }
+    let unwanted = warnings.iter().filter(|found| case.no_warnings.iter().any(|code| found.starts_with(code)));
+    problems.extend(unwanted.map(|found| format!("{at}: {found}")));
     if errors.len() != case.errors.len() {
         problems.push(format!("{at}: {errors:#?}"));
     }

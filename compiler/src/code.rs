@@ -179,4 +179,50 @@ codes! {
     W0711 ScriptNoEffect Warning
     W0712 ScriptDoubtful Warning
     W0713 ScriptLoops Warning
+    // What is published, held against the rest of the spec and waybill.lock.
+    W0632 LockForm Error
+    W0633 LockStale Warning
+    W0634 NotLocked Warning
+    W0635 SpfNoRecord Error
+    W0636 SpfSyntax Error
+    W0637 SpfVoid Error
+    W0638 SpfVoidFamily Warning
+    W0639 SpfPtr Warning
+    W0640 SpfAllowsAll Error
+    W0641 SpfAfterAll Warning
+    W0642 SpfNoAll Warning
+    W0643 SpfLarge Warning
+    W0644 HeloRecord Warning
+    W0645 HostElsewhere Warning
+    W0646 TxtQuotes Warning
+    W0647 TxtLarge Warning
+    W0648 DkimTesting Warning
+    W0649 DkimRecord Error
+    W0650 DkimReplaced Error
+    W0651 DkimLong Warning
+    W0652 DmarcForm Error
+    W0653 DmarcOldTag Warning
+    W0654 DmarcStrict Warning
+    W0655 DmarcPsd Warning
+    W0656 DmarcTesting Warning
+    W0657 DmarcWeaker Warning
+    W0658 StsMx Error
+    W0659 StsHost Warning
+    W0660 StsForeign Warning
+    W0661 StsWildcard Warning
+    W0662 StsForm Error
+    W0663 StsId Warning
+    W0664 DaneUsage Error
+    W0665 DaneUnsigned Warning
+    W0666 DaneSomeMx Warning
+    W0667 DaneKey Error
+    W0668 DaneCover Warning
+    W0670 AliasTarget Error
+    W0671 AddressTarget Error
+    W0672 TargetGone Error
+    W0673 NullMxPolicy Warning
+    W0674 ReverseName Warning
+    W0675 SrvListener Warning
+    W0678 CaaForbids Error
+    W0679 CaaCritical Error
 }

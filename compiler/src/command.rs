@@ -6,6 +6,7 @@ mod explain;
 mod fmt;
 mod import;
 mod init;
+mod lock;
 mod lsp;
 mod schema;
 mod secrets;
@@ -35,6 +36,8 @@ pub enum Command {
     Schema(schema::Schema),
     /// Serves an editor on stdin and stdout, by the Language Server Protocol.
     Lsp(lsp::Lsp),
+    /// Asks DNS what the spec needs to know of names outside it, and writes that to waybill.lock beside it.
+    Lock(lock::Lock),
     /// Says what a code means (`explain W0301`), or why a record exists (`explain DIR NAME TYPE`).
     Explain(explain::Explain),
     /// Makes, changes and checks secrets that are encrypted with age.
@@ -54,6 +57,7 @@ impl Command {
             Command::Build(command) => command.run(),
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
+            Command::Lock(command) => command.run(),
             Command::Explain(command) => command.run(),
             Command::Lsp(command) => command.run(),
             Command::Secrets(command) => command.run(),
@@ -68,7 +72,6 @@ pub enum Outcome {
     Fine,
     /// 1: something is wrong, and has been told.
     Failed,
-    #[allow(dead_code, reason = "for `diff`")]
     /// 2: something differs, and has been shown.
     Differs,
 }

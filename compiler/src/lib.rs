@@ -10,6 +10,7 @@
 //!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
+//! - [`lint`] proves what parts together must do; what DNS outside the spec said, it has from [`lock`].
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
@@ -25,6 +26,7 @@ pub mod import;
 pub mod init;
 pub mod lint;
 pub mod locate;
+pub mod lock;
 pub mod lsp;
 pub mod pipeline;
 pub mod read;

@@ -5,6 +5,7 @@ use crate::diagnostic::{Path, Report};
 use crate::emit::{self, Artefacts};
 use crate::lint;
 use crate::locate::Located;
+use crate::lock::{Lock, MOST_SETS, Question};
 use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
@@ -67,6 +68,7 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         return Compiled { report, located, ..Compiled::default() };
     }
     let redirects = lint::scripts::lint(&spec, &sources, &mut located, &mut report);
+    let lock = Lock::read(&sources, &mut located, &mut report);
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
     let resolved = resolve::resolve(&spec, &outside, &mut report);
     let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
@@ -74,10 +76,68 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         lint::scripts::loops(&redirects, resolved, &mut report);
     }
     if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {
-        let around = lint::Around { spec: &spec, resolved, artefacts, outside: &outside };
+        let around = lint::Around { spec: &spec, resolved, artefacts, outside: &outside, lock: &lock };
         lint::lint(&around, &mut report);
     }
     report.sort(&located);
     let artefacts = artefacts.filter(|_| !report.has_errors());
     Compiled { report, located, spec, resolved, artefacts }
+}
+
+/// How often what is known leads to new questions: as deep as SPF records may be nested, and names have parents.
+const MOST_ROUNDS: usize = 64;
+
+/// What locking gave.
+#[derive(Debug, Default)]
+pub struct Locking {
+    /// Why there is nothing to lock, where that is so.
+    pub report: Report,
+    /// Where everything was written.
+    pub located: Located,
+    /// What was locked.
+    pub old: Lock,
+    /// What is to be locked; `None` where the spec is too wrong to tell.
+    pub new: Option<Lock>,
+}
+
+/// Asks what a spec needs to know of DNS outside it.
+///
+/// # Errors
+/// What `ask` says.
+pub fn lock<E>(
+    wish: &Wish<'_>,
+    mut ask: impl FnMut(Vec<Question>) -> Result<Vec<(Question, Vec<String>)>, E>,
+) -> Result<Locking, E> {
+    let mut report = Report::new();
+    let Ok(sources) = Sources::open(wish.folder) else {
+        let Compiled { report, located, .. } = compile(wish);
+        return Ok(Locking { report, located, ..Locking::default() });
+    };
+    let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
+    let old = Lock::read(&sources, &mut located, &mut Report::new());
+    let outside = Outside { sources: &sources, now: wish.now, secrets: false };
+    let resolved = if whole { resolve::resolve(&spec, &outside, &mut report) } else { None };
+    let Some(resolved) = resolved else {
+        report.sort(&located);
+        return Ok(Locking { report, located, old, new: None });
+    };
+    // What is wrong with records is for `check` to tell; it may be what the lock is about.
+    let artefacts = emit::emit(&resolved, &mut Report::new());
+    let mut new = Lock::default();
+    for _ in 0..MOST_ROUNDS {
+        let around =
+            lint::Around { spec: &spec, resolved: &resolved, artefacts: &artefacts, outside: &outside, lock: &new };
+        let asked = lint::questions(&around);
+        let open = asked.iter().filter(|question| !new.sets.contains_key(question));
+        let open: Vec<Question> = open.take(MOST_SETS.saturating_sub(new.sets.len())).cloned().collect();
+        if open.is_empty() {
+            // An answer may have made another question needless.
+            new.sets.retain(|question, _| asked.contains(question));
+            break;
+        }
+        for (question, values) in ask(open)? {
+            new.note(question, values);
+        }
+    }
+    Ok(Locking { report, located, old, new: Some(new) })
 }

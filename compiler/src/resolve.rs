@@ -14,18 +14,18 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
-pub use dkim::Dkim;
+pub use dkim::{Dkim, KeyState, is_ed25519, rsa_bits};
 pub use domains::{Dmarc, Domain, Layers, MtaSts};
-pub use hosts::{Host, TlsaData, no_machine};
+pub use hosts::{Host, TlsaData, no_machine, not_public};
 pub use people::People;
 pub use records::{Omission, OwnRecord};
-pub use spf::{Spf, is_spf};
+pub use spf::{MOST_LOOKUPS, Spf, is_domain_spec, is_network, is_spf};
 
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::read::files::Sources;
 use schema::config;
-use schema::name::{HostName, NameError};
+use schema::name::{DomainName, HostName, NameError};
 use schema::spec::{self, Spec};
 use schema::unit::{Period, Size};
 use sealed::identity::Identities;
@@ -67,6 +67,17 @@ pub struct Resolved {
 }
 
 impl Resolved {
+    /// The domain of that name.
+    pub fn domain(&self, name: &DomainName) -> Option<&Domain> {
+        let at = self.domains.binary_search_by(|domain| domain.name.cmp(name)).ok()?;
+        self.domains.get(at)
+    }
+
+    /// The host of that name.
+    pub fn host(&self, name: &DomainName) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name.domain() == name)
+    }
+
     /// The hosts of a domain, most preferred first, with their MX preference.
     pub fn hosts_of<'a>(&'a self, domain: &'a Domain) -> impl Iterator<Item = (u16, &'a Host)> {
         domain.hosts.iter().filter_map(|(priority, at)| Some((*priority, self.hosts.get(*at)?)))

@@ -41,10 +41,9 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         dkim: domain
             .dkim
             .iter()
-            .map(|key| DkimKey {
-                selector: key.selector.clone(),
-                algorithm: key.algorithm,
-                private: key.private.clone(),
+            .filter_map(|key| {
+                let private = key.private.clone()?;
+                Some(DkimKey { selector: key.selector.clone(), algorithm: key.algorithm, private })
             })
             .collect(),
         mta_sts: policy(domain, resolved),

@@ -3,7 +3,7 @@
 use super::runtime::policy;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
-use crate::resolve::{Domain, Host, Omission, OwnRecord, Resolved, is_spf};
+use crate::resolve::{Domain, Host, KeyState, Omission, OwnRecord, Resolved, is_spf};
 use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone};
 use aws_lc_rs::digest;
 use schema::config::Service;
@@ -157,8 +157,20 @@ impl<'a> Sets<'a> {
                 DkimAlgorithm::Ed25519 => "ed25519",
                 DkimAlgorithm::Rsa => "rsa",
             };
-            let value = Rdata::Txt(format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public));
-            let origin = self.origin("is the public key of the domain's signatures", "RFC 6376 §3.6.1", Some(&key.at));
+            let (text, why) = match key.state {
+                KeyState::Signing => {
+                    let flags = if key.testing { "t=y; " } else { "" };
+                    let text = format!("v=DKIM1; k={kind}; h=sha256; {flags}p={}", key.public);
+                    (text, "is the public key of the domain's signatures")
+                }
+                KeyState::Retiring => (
+                    format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public),
+                    "is the public key of signatures that are still under way",
+                ),
+                KeyState::Revoked => ("v=DKIM1; p=".to_owned(), "says that signatures of this selector hold no longer"),
+            };
+            let value = Rdata::Txt(text);
+            let origin = self.origin(why, "RFC 6376 §3.6.1", Some(&key.at));
             self.under(&format!("{}._domainkey", key.selector), vec![value], origin);
         }
         let origin = self.origin(
@@ -321,7 +333,7 @@ fn https<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
 }
 
 /// Mechanisms for where a host's mail comes from, if not from its own addresses.
-fn sources(host: &Host) -> String {
+pub fn sources(host: &Host) -> String {
     let mut text = String::new();
     for source in host.outbound.iter().filter(|source| !host.addresses.contains(source)) {
         // Writing to a String cannot fail.
@@ -334,8 +346,10 @@ fn sources(host: &Host) -> String {
 }
 
 fn spf(domain: &Domain, resolved: &Resolved) -> String {
-    let mut text = String::from("v=spf1 mx");
-    for (_, host) in resolved.hosts_of(domain) {
+    // RFC 7505: there is no host under the null MX that could send.
+    let no_mail = domain.own_exchangers().is_some_and(|own| own.is_empty());
+    let mut text = String::from(if no_mail { "v=spf1" } else { "v=spf1 mx" });
+    for (_, host) in resolved.hosts_of(domain).filter(|_| !no_mail) {
         text += &sources(host);
     }
     for term in &domain.spf.terms {
@@ -370,6 +384,11 @@ fn dmarc(domain: &Domain) -> String {
         }
     }
     text += if given.strict { "; adkim=s; aspf=s" } else { "" };
+    text += match given.psd {
+        Some(true) => "; psd=y",
+        Some(false) => "; psd=n",
+        None => "",
+    };
     text += if given.testing { "; t=y" } else { "" };
     let to = uri(&given.report.to_string());
     let _ = write!(text, "; rua=mailto:{to}; ruf=mailto:{to}");

@@ -3,6 +3,7 @@
 use super::domains::Binding;
 use crate::code::Code;
 use crate::diagnostic::Path;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use schema::name::SecretRef;
 use schema::spec::{self, DkimAlgorithm};
 use std::collections::HashMap;
@@ -18,10 +19,25 @@ pub struct Dkim {
     pub algorithm: DkimAlgorithm,
     /// The value of `p=`.
     pub public: String,
-    /// Where the private key is.
-    pub private: SecretRef,
+    /// Where the private key is; a key that signs has one.
+    pub private: Option<SecretRef>,
+    /// Whether mail is signed with it.
+    pub state: KeyState,
+    /// `t=y`
+    pub testing: bool,
     /// Where it was written.
     pub at: Path,
+}
+
+/// What a DKIM key is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Mail is signed with it.
+    Signing,
+    /// It is published for signatures under way.
+    Retiring,
+    /// Its record says that it holds no longer.
+    Revoked,
 }
 
 /// Keys that were looked at already, by where they stand: domains that are like each other share them.
@@ -44,32 +60,27 @@ impl Binding<'_, '_> {
         if let Some(known) = keys.get(&at) {
             return known.clone();
         }
-        let mut selectors: HashMap<String, usize> = HashMap::new();
+        let mut selectors: HashMap<String, Path> = HashMap::new();
         let mut made = Vec::new();
         for (n, key) in dkim.key.iter().enumerate() {
-            let first = selectors.insert(key.selector.to_ascii_lowercase(), n);
-            let (first, at) = (first.map(|first| at.field("key").item(first)), at.field("key").item(n));
-            if let Some(first) = first {
-                // RFC 1035 §2.3.3: names are the same in any case.
-                let says = format!("the selector `{}` is used twice", key.selector);
-                self.report.find(Code::SelectorTwice, at.field("selector"), says).also(first, "first used here");
-            }
-            if let Some(why) = misshapen(&key.selector) {
-                let says = format!("`{}` is no selector: {why}", key.selector.escape_debug());
-                self.report.find(Code::SelectorForm, at.field("selector"), says);
-                continue;
-            }
-            if let Some(public) = self.public(key, &at) {
+            let at = at.field("key").item(n);
+            if self.selector(&key.selector, &at.field("selector"), &mut selectors)
+                && let Some(public) = self.public(key, &at)
+            {
                 made.push(Dkim {
                     selector: key.selector.to_ascii_lowercase(),
                     algorithm: key.algorithm,
                     public,
-                    private: key.private.clone(),
+                    private: Some(key.private.clone()),
+                    state: KeyState::Signing,
+                    testing: key.testing.unwrap_or(false),
                     at,
                 });
             }
         }
-        if !made.is_empty() && made.iter().all(|key| key.algorithm == DkimAlgorithm::Ed25519) {
+        let signing = made.len();
+        self.published(dkim, &at, &mut selectors, &mut made);
+        if signing > 0 && made.iter().take(signing).all(|key| key.algorithm == DkimAlgorithm::Ed25519) {
             self.report
                 .find(Code::OnlyEd25519, at.clone(), "there is no rsa key, so many receivers see no signature")
                 .help("write an rsa key beside it");
@@ -79,47 +90,108 @@ impl Binding<'_, '_> {
         made
     }
 
+    /// Keys that are published, and sign nothing.
+    fn published(&mut self, dkim: &spec::Dkim, at: &Path, selectors: &mut HashMap<String, Path>, made: &mut Vec<Dkim>) {
+        let bare = |selector: &str, algorithm, public, state, at| Dkim {
+            selector: selector.to_ascii_lowercase(),
+            algorithm,
+            public,
+            private: None,
+            state,
+            testing: false,
+            at,
+        };
+        for (n, key) in dkim.retiring.iter().enumerate() {
+            let at = at.field("retiring").item(n);
+            if self.selector(&key.selector, &at.field("selector"), selectors)
+                && let Some(public) = self.sound(key.algorithm, squeezed(&key.public), at.field("public"))
+            {
+                made.push(bare(&key.selector, key.algorithm, public, KeyState::Retiring, at));
+            }
+        }
+        for (n, selector) in dkim.revoked.iter().enumerate() {
+            let at = at.field("revoked").item(n);
+            if self.selector(selector, &at, selectors) {
+                made.push(bare(selector, DkimAlgorithm::Rsa, String::new(), KeyState::Revoked, at));
+            }
+        }
+    }
+
+    /// Whether a selector can be one, and is taken the first time.
+    fn selector(&mut self, selector: &str, at: &Path, known: &mut HashMap<String, Path>) -> bool {
+        if let Some(first) = known.insert(selector.to_ascii_lowercase(), at.clone()) {
+            // RFC 1035 §2.3.3: names are the same in any case.
+            let says = format!("the selector `{selector}` is used twice");
+            let found = self.report.find(Code::SelectorTwice, at.clone(), says).also(first, "first used here");
+            found.help("a new key takes a new selector, as receivers may have the old key's record for a day");
+        }
+        if let Some(why) = misshapen(selector) {
+            let says = format!("`{}` is no selector: {why}", selector.escape_debug());
+            self.report.find(Code::SelectorForm, at.clone(), says);
+            return false;
+        }
+        true
+    }
+
     /// That each key's record has a name which can be; that depends on the domain, even where keys are shared.
     fn selectors(&mut self, dkim: &spec::Dkim, at: &Path) {
-        for (n, key) in dkim.key.iter().enumerate() {
-            let length = key.selector.len() + "._domainkey.".len() + self.spec().name.as_str().len();
+        let keys =
+            dkim.key.iter().enumerate().map(|(n, key)| (&key.selector, at.field("key").item(n).field("selector")));
+        let retiring = dkim.retiring.iter().enumerate();
+        let retiring = retiring.map(|(n, key)| (&key.selector, at.field("retiring").item(n).field("selector")));
+        let revoked = dkim.revoked.iter().enumerate().map(|(n, one)| (one, at.field("revoked").item(n)));
+        for (selector, at) in keys.chain(retiring).chain(revoked) {
+            let length = selector.len() + "._domainkey.".len() + self.spec().name.as_str().len();
             if length > 253 {
                 let says = format!("with `._domainkey.{}` the name would have {length} octets", self.spec().name);
-                let at = at.field("key").item(n).field("selector");
                 self.report.find(Code::SelectorForm, at, says).help("a name has at most 253");
             }
         }
     }
 
     fn public(&mut self, key: &spec::DkimKey, at: &Path) -> Option<String> {
-        let (public, at) = match &key.public {
-            Some(public) => (public.split_whitespace().collect::<String>(), at.field("public")),
-            None => (self.public_of_private(key, &at.field("private"))?, at.field("private")),
-        };
-        let wrong = match key.algorithm {
+        match &key.public {
+            Some(public) => self.sound(key.algorithm, squeezed(public), at.field("public")),
+            None => {
+                let public = self.public_of_private(key, &at.field("private"))?;
+                self.sound(key.algorithm, public, at.field("private"))
+            }
+        }
+    }
+
+    /// The value of `p=`, if it is one.
+    fn sound(&mut self, algorithm: DkimAlgorithm, public: String, at: Path) -> Option<String> {
+        match algorithm {
+            DkimAlgorithm::Ed25519 if is_ed25519(&public) => Some(public),
             DkimAlgorithm::Ed25519 => {
-                (!is_ed25519(&public)).then(|| "the key is no ed25519 key of 32 octets".to_owned())
+                let found = self.report.find(Code::KeyForm, at, "the key is no ed25519 key of 32 octets");
+                // RFC 8463 §4: the key itself, not in the structure that other programs write.
+                found.help = inner_ed25519(&public).map(|inner| {
+                    format!("that is a SubjectPublicKeyInfo; the 32 octets in it are `public=\"{inner}\"`")
+                });
+                None
             }
             DkimAlgorithm::Rsa => match rsa_bits(&public) {
-                None => Some("the key is no rsa key".to_owned()),
+                None => {
+                    self.report.find(Code::KeyForm, at, "the key is no rsa key");
+                    None
+                }
                 Some(bits) if bits < 1024 => {
                     let says = format!("the key has {bits} bits, and is not believed");
                     self.report.find(Code::KeyShort, at, says).help("make one of 2048 bits");
-                    return None;
-                }
-                Some(bits) if bits < 2048 => {
-                    self.report.find(Code::KeyWeak, at.clone(), format!("the key has {bits} bits"));
                     None
                 }
-                Some(_) => None,
+                Some(bits) => {
+                    if bits < 2048 {
+                        let says = format!("the key has {bits} bits");
+                        self.report.find(Code::KeyWeak, at, says).help("make one of 2048 bits under a new selector");
+                    } else if bits > 4096 {
+                        let says = format!("the key has {bits} bits, more than receivers must be able to check");
+                        self.report.find(Code::DkimLong, at, says).help("2048 bits are usual, 4096 the most");
+                    }
+                    Some(public)
+                }
             },
-        };
-        match wrong {
-            Some(says) => {
-                self.report.find(Code::KeyForm, at, says);
-                None
-            }
-            None => Some(public),
         }
     }
 
@@ -158,14 +230,25 @@ fn misshapen(selector: &str) -> Option<&'static str> {
     (!selector.split('.').all(label)).then_some("a label has 1 to 63 octets and no hyphen at its ends")
 }
 
-fn is_ed25519(public: &str) -> bool {
-    use base64::prelude::{BASE64_STANDARD, Engine};
+fn squeezed(public: &str) -> String {
+    public.split_whitespace().collect()
+}
+
+/// Whether a `p=` is an Ed25519 key (RFC 8463 §4).
+pub fn is_ed25519(public: &str) -> bool {
     BASE64_STANDARD.decode(public).is_ok_and(|octets| octets.len() == 32)
 }
 
+/// The key in a SubjectPublicKeyInfo of Ed25519 (RFC 8410 §4).
+fn inner_ed25519(public: &str) -> Option<String> {
+    const HEAD: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let octets = BASE64_STANDARD.decode(public).ok()?;
+    let inner = octets.strip_prefix(&HEAD)?;
+    (inner.len() == 32).then(|| BASE64_STANDARD.encode(inner))
+}
+
 /// The length of an RSA key by its `p=`; `None` where it is none.
-fn rsa_bits(public: &str) -> Option<usize> {
-    use base64::prelude::{BASE64_STANDARD, Engine};
+pub fn rsa_bits(public: &str) -> Option<usize> {
     let der = BASE64_STANDARD.decode(public).ok()?;
     let (rest, info) = SubjectPublicKeyInfo::from_der(&der).ok()?;
     match info.parsed().ok()? {

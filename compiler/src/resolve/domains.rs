@@ -78,10 +78,21 @@ pub struct Dmarc {
     pub testing: bool,
     /// `adkim=s; aspf=s`
     pub strict: bool,
+    /// `psd=`
+    pub psd: Option<bool>,
     /// Who gets reports.
     pub report: Address,
+    /// Where that was written, if it was.
+    pub reports_at: Option<Path>,
     /// Where it was written, if it was.
     pub at: Option<Path>,
+}
+
+impl Dmarc {
+    /// Where the reports' receiver was written; the domain where it was not.
+    pub fn report_at(&self, domain: &Path) -> Path {
+        self.reports_at.clone().or_else(|| self.at.clone()).unwrap_or_else(|| domain.clone())
+    }
 }
 
 /// MTA-STS.
@@ -355,29 +366,19 @@ impl<'a> Binding<'a, '_> {
         let said = self.around.layers.all(self.of, "dmarc", |d| d.dmarc.as_ref(), |d| d.dmarc.as_ref());
         let report = said.iter().find_map(|(given, at)| Some((given.report.as_ref()?, at.field("report"))));
         if let Some((report, at)) = &report {
-            self.dmarc_reports(report, at);
+            self.reports(report, at.clone());
         }
-        let report = report.map(|(report, _)| report.clone());
+        let (report, reports_at) = report.map(|(report, at)| (report.clone(), at)).unzip();
         Dmarc {
             policy: said.iter().find_map(|(given, _)| given.policy).unwrap_or(DmarcPolicy::Reject),
             subdomain: said.iter().find_map(|(given, _)| given.subdomain),
             nonexistent: said.iter().find_map(|(given, _)| given.nonexistent),
             testing: said.iter().find_map(|(given, _)| given.testing).unwrap_or(false),
             strict: said.iter().find_map(|(given, _)| given.strict).unwrap_or(false),
+            psd: said.iter().find_map(|(given, _)| given.psd),
             report: report.unwrap_or_else(|| Address::new(LocalPart::postmaster(), self.spec().name.clone())),
+            reports_at,
             at: said.into_iter().next().map(|(_, at)| at),
-        }
-    }
-
-    fn dmarc_reports(&mut self, report: &Address, at: &Path) {
-        self.reports(report, at.clone());
-        let ours = self.around.layers.names.contains_key(&report.domain);
-        if !report.domain.is_within(&self.spec().name) && !ours {
-            let record = format!("{}._report._dmarc.{}", self.spec().name, report.domain);
-            let says = format!("reports go to `{}`, which must publish that it takes them", report.domain);
-            self.report
-                .find(Code::ReportsElsewhere, at.clone(), says)
-                .help(format!("there must be a TXT record `{record}` with `v=DMARC1;`"));
         }
     }
 

@@ -282,7 +282,8 @@ fn addresses(host: &spec::Host, at: &Path, report: &mut Report) {
     }
 }
 
-fn not_public(address: &IpAddr) -> Option<&'static str> {
+/// Why an address is not one of the internet's, if it is none.
+pub fn not_public(address: &IpAddr) -> Option<&'static str> {
     match address {
         _ if address.is_loopback() => Some("a loopback address"),
         IpAddr::V4(v4) if v4.is_private() => Some("a private address (RFC 1918)"),

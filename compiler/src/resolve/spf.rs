@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The look-ups of one SPF check, and the hosts of one `mx` (RFC 7208 §4.6.4).
-const MOST_LOOKUPS: usize = 10;
+pub const MOST_LOOKUPS: usize = 10;
 
 /// SPF.
 #[derive(Clone, Debug)]
@@ -160,14 +160,14 @@ pub fn is_spf(value: &Rdata) -> bool {
 }
 
 /// An address with or without prefix length, which has neither sign nor leading zero (RFC 7208 §5.6).
-pub(crate) fn is_network<T: std::str::FromStr>(text: &str, longest: u8) -> bool {
+pub fn is_network<T: std::str::FromStr>(text: &str, longest: u8) -> bool {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let length = |prefix: &str| prefix.parse::<u8>().is_ok_and(|n| n <= longest && n.to_string() == prefix);
     address.parse::<T>().is_ok() && prefix.is_none_or(length)
 }
 
 /// RFC 7208 §7.1: a name that may hold macros, and ends in one or in a label.
-pub(crate) fn is_domain_spec(text: &str) -> bool {
+pub fn is_domain_spec(text: &str) -> bool {
     let mut rest = text;
     let mut ends_in_macro = false;
     while let Some(first) = rest.chars().next() {

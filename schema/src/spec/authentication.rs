@@ -11,6 +11,25 @@ use serde::{Deserialize, Serialize};
 pub struct Dkim {
     /// The keys; mail is signed with each.
     pub key: Vec<DkimKey>,
+    /// Keys that no mail is signed with any more, published until mail under way has arrived; a week is usual.
+    pub retiring: Vec<RetiringKey>,
+    /// Selectors whose keys hold no longer, published as an empty `p=` (RFC 6376 §3.6.1).
+    pub revoked: Vec<String>,
+}
+
+/// A DKIM key that is only published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct RetiringKey {
+    /// Its selector.
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub selector: String,
+    /// `ed25519` (RFC 8463) or `rsa`.
+    #[schemars(extend("x-kdl" = "argument"))]
+    pub algorithm: DkimAlgorithm,
+    /// The value of `p=`.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub public: String,
 }
 
 /// A DKIM key.
@@ -30,6 +49,10 @@ pub struct DkimKey {
     /// Where the private key is, PKCS#8 as PEM.
     #[schemars(extend("x-kdl" = "property"))]
     pub private: SecretRef,
+    /// `t=y`: receivers treat mail as if it were not signed (RFC 6376 §3.6.1).
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub testing: Option<bool>,
 }
 
 /// A DKIM key's algorithm.
@@ -113,6 +136,10 @@ pub struct Dmarc {
     #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub strict: Option<bool>,
+    /// `psd=y` for a public suffix, `psd=n` where an organisation begins (RFC 9989 §4.7).
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub psd: Option<bool>,
 }
 
 /// A DMARC policy (RFC 9989 §4.7).
