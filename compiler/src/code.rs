@@ -80,7 +80,6 @@ codes! {
     W0124 SecretAway Error
     W0125 SecretOpen Warning
     W0126 NeverLate Warning
-    // 016x: secrets encrypted with age.
     W0160 NotSealed Error
     W0161 NotOpened Warning
     W0162 OtherRecipients Warning
@@ -165,21 +164,6 @@ codes! {
     W0629 OtherZone Error
     W0630 PolicyPort Warning
     W0631 NameLong Warning
-    // 07xx: scripts.
-    W0701 ScriptAway Error
-    W0702 ScriptSyntax Error
-    W0703 ScriptUnknown Error
-    W0704 ScriptArgument Error
-    W0705 ScriptValue Error
-    W0706 ScriptNotOffered Error
-    W0707 ScriptNotRequired Error
-    W0708 ScriptOrder Error
-    W0709 ScriptLimit Error
-    W0710 ScriptUnreachable Warning
-    W0711 ScriptNoEffect Warning
-    W0712 ScriptDoubtful Warning
-    W0713 ScriptLoops Warning
-    // What is published, held against the rest of the spec and waybill.lock.
     W0632 LockForm Error
     W0633 LockStale Warning
     W0634 NotLocked Warning
@@ -225,4 +209,18 @@ codes! {
     W0675 SrvListener Warning
     W0678 CaaForbids Error
     W0679 CaaCritical Error
+    // 07xx: scripts.
+    W0701 ScriptAway Error
+    W0702 ScriptSyntax Error
+    W0703 ScriptUnknown Error
+    W0704 ScriptArgument Error
+    W0705 ScriptValue Error
+    W0706 ScriptNotOffered Error
+    W0707 ScriptNotRequired Error
+    W0708 ScriptOrder Error
+    W0709 ScriptLimit Error
+    W0710 ScriptUnreachable Warning
+    W0711 ScriptNoEffect Warning
+    W0712 ScriptDoubtful Warning
+    W0713 ScriptLoops Warning
 }

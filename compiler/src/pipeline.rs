@@ -115,7 +115,7 @@ pub fn lock<E>(
     };
     let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
     let old = Lock::read(&sources, &mut located, &mut Report::new());
-    let outside = Outside { sources: &sources, now: wish.now, secrets: false };
+    let outside = Outside { sources: &sources, now: wish.now, secrets: false, identities: None };
     let resolved = if whole { resolve::resolve(&spec, &outside, &mut report) } else { None };
     let Some(resolved) = resolved else {
         report.sort(&located);

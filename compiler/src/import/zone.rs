@@ -376,5 +376,6 @@ pub fn no_dmarc() -> Dmarc {
         nonexistent: None,
         testing: None,
         strict: None,
+        psd: None,
     }
 }
