@@ -154,7 +154,8 @@ impl Maker<'_> {
             required,
             shape: self.shape("", inner),
             unserved: schema["x-unserved"].as_str().map(str::to_owned),
-            example: example(&inner["examples"][0]),
+            // Of several values, the first stands for each.
+            example: example(&inner["examples"][0]).or_else(|| example(&schema["examples"][0][0])),
             says: schema["description"].as_str().unwrap_or_default().to_owned(),
             meanings: self.meanings(inner),
         }

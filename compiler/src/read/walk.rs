@@ -150,7 +150,14 @@ impl Walk<'_> {
         {
             self.shows(node.file, &node.span);
             let slot = Slot { node, field, guarded: false };
-            if let Some((json, place)) = self.only_value(&slot, shape) {
+            if let Shape::Node(kind) = shape {
+                if let Some(inner) = self.node(node, kind) {
+                    let json = Json::Object(Map::from_iter([(name.clone(), Json::Object(inner.json))]));
+                    let mut spot = Spot::new(at(node));
+                    spot.fields.push((name.as_str().into(), inner.spot));
+                    object.put(field, json, spot);
+                }
+            } else if let Some((json, place)) = self.only_value(&slot, shape) {
                 let json = Json::Object(Map::from_iter([(name.clone(), json)]));
                 let mut spot = Spot::new(at(node));
                 spot.fields.push((name.as_str().into(), Spot::new(place)));
@@ -339,6 +346,7 @@ impl Walk<'_> {
                     node.children.iter().any(|child| *child.name == *field.name),
                     format!("`{} {{ {} … }}`", node.name, field.name),
                 ),
+                Written::Sequence => (!node.children.is_empty(), format!("`{} {{ … }}`", node.name)),
                 _ => (argument(position), format!("`{} {}`", node.name, value_example(field))),
             };
             // A value that is there, but wrong, has been told already.
@@ -418,7 +426,7 @@ impl Walk<'_> {
         let checked = form::check(format, text);
         // A form leaves no room for a secret; nor does what is but a name.
         let named = matches!(&*slot.field.name, "name" | "selector");
-        let free = !slot.guarded || named || (checked.is_ok() && !format.is_empty());
+        let free = !slot.guarded || named || (checked.is_ok() && !secrecy::is_roomy(format));
         let shown = self.quoted(text, (slot.node.file, &value.span), !free, std::iter::empty());
         match checked {
             Ok(()) => Some(Json::String(text.to_owned())),

@@ -40,14 +40,13 @@ fn others(spec: &Spec) -> Vec<(&SecretRef, Path)> {
     let mut found = Vec::new();
     for (n, store) in spec.store.iter().enumerate() {
         let at = Path::root().field("store").item(n);
-        let databases = [
-            ("postgresql", &store.postgresql),
-            ("mysql", &store.mysql),
-            ("elasticsearch", &store.elasticsearch),
-            ("redis", &store.redis),
+        let passwords = [
+            ("postgresql", store.postgresql.as_ref().and_then(|one| one.password.as_ref())),
+            ("mysql", store.mysql.as_ref().and_then(|one| one.password.as_ref())),
+            ("elasticsearch", store.elasticsearch.as_ref().and_then(|one| one.password.as_ref())),
+            ("redis", store.redis.as_ref().and_then(|one| one.password.as_ref())),
         ];
-        for (kind, database) in databases {
-            let password = database.as_ref().and_then(|database| database.password.as_ref());
+        for (kind, password) in passwords {
             found.extend(password.map(|password| (password, at.field(kind).field("password"))));
         }
         if let Some(s3) = &store.s3 {

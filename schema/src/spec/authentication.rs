@@ -24,7 +24,6 @@ pub struct DkimKey {
     #[schemars(extend("x-kdl" = "argument"))]
     pub algorithm: DkimAlgorithm,
     /// The value of `p=`; left out, it is taken from the private file.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub public: Option<String>,
     /// Where the private key is, PKCS#8 as PEM.
@@ -90,27 +89,21 @@ pub enum SpfAll {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dmarc {
     /// `p=`; `reject` unless said.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "argument"))]
     pub policy: Option<DmarcPolicy>,
     /// Who gets reports, aggregate and of failures.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub report: Option<Address>,
     /// `sp=`, for subdomains.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub subdomain: Option<DmarcPolicy>,
     /// `np=`, for subdomains that do not exist.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub nonexistent: Option<DmarcPolicy>,
     /// `t=y`: the policy is not to be applied yet.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub testing: Option<bool>,
     /// `adkim=s` and `aspf=s`.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub strict: Option<bool>,
 }
