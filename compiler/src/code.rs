@@ -80,6 +80,7 @@ codes! {
     W0124 SecretAway Error
     W0125 SecretOpen Warning
     W0126 NeverLate Warning
+    W0140 Deprecated Warning
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error
@@ -87,6 +88,12 @@ codes! {
     W0204 UnknownDomain Error
     W0205 LikeCircle Error
     W0206 UnknownProvider Error
+    W0207 UnknownDirectory Error
+    W0208 UnknownRole Error
+    W0209 UnknownRoute Error
+    W0210 UnknownPool Error
+    W0211 FileAway Error
+    W0212 NoTables Error
     // 03xx: people and addresses.
     W0301 TwoOwners Error
     W0302 Shadowed Error
@@ -159,4 +166,12 @@ codes! {
     W0629 OtherZone Error
     W0630 PolicyPort Warning
     W0631 NameLong Warning
+    // 07xx: scripts and policies.
+    W0720 StageWrong Error
+    W0721 RuleUnreached Warning
+    W0722 ThresholdOrder Error
+    W0723 NoOutcome Error
+    W0724 UseTwice Warning
+    W0725 OpenRelay Error
+    W0726 TlsForced Warning
 }

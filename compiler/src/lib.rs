@@ -11,7 +11,7 @@
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
-//! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
+//! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
 //!
 //! [`pipeline`] puts the three steps in a row.
 
@@ -28,5 +28,6 @@ pub mod pipeline;
 pub mod read;
 pub mod reference;
 pub mod resolve;
+pub mod upgrade;
 pub mod write;
 pub mod zone;

@@ -24,7 +24,7 @@
 //!
 //! A value's type annotation becomes an object of one key: `(env)"X"` is `{"env": "X"}`.
 //! `x-unserved` marks what this version's server does not serve yet, and says what in a phrase; what stands inside needs
-//! no mark of its own. `x-deprecated` marks a spelling that gives way to another: `{by, until}`.
+//! no mark of its own. `x-formerly` lists older spellings of a field's name, and until when each is taken.
 //!
 //! Every description says what the field means, and then `Left out: …`, its default and where that comes from.
 

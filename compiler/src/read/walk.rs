@@ -129,8 +129,12 @@ impl Walk<'_> {
             let says = "a type annotation stands before a node; only values take them".to_owned();
             self.wrong(Code::UnknownAnnotation, node.file, &node.span, says);
         }
-        if let Some(field) = kind.child(&node.name) {
+        let older = kind.formerly(&node.name, Written::Child);
+        if let Some(field) = older.map(|(field, _)| field).or_else(|| kind.child(&node.name)) {
             self.shows(node.file, &node.span);
+            if let Some((_, until)) = older {
+                self.deprecated((&node.name, &field.name), until, node.file, &node.span);
+            }
             if let Some(what) = &field.unserved {
                 let says = format!("`{}` is known, but this version does not serve {what} yet", node.name);
                 self.wrong(Code::NotServed, node.file, &node.span, says);
@@ -167,6 +171,13 @@ impl Walk<'_> {
         }
         self.unknown(node, around);
         false
+    }
+
+    /// A spelling that gives way to another.
+    fn deprecated(&mut self, (old, new): (&str, &str), until: &str, file: usize, span: &Range<usize>) {
+        let says = format!("`{old}` is an older spelling of `{new}`, and taken until {until}");
+        self.wrong(Code::Deprecated, file, span, says)
+            .help(format!("write `{new}`; `waybill fmt --upgrade` does it everywhere"));
     }
 
     fn unknown(&mut self, node: &Node, around: &Around<'_>) {
@@ -303,7 +314,11 @@ impl Walk<'_> {
 
     fn property(&mut self, node: &Node, property: &Property, kind: &Kind, object: &mut Object) {
         let guarded = secrecy::guarded(kind);
-        let Some(field) = kind.property(&property.name) else {
+        let older = kind.formerly(&property.name, Written::Property);
+        if let Some((field, until)) = older {
+            self.deprecated((&property.name, &field.name), until, node.file, &property.span);
+        }
+        let Some(field) = older.map(|(field, _)| field).or_else(|| kind.property(&property.name)) else {
             let help = if kind.child(&property.name).is_some() {
                 Some(format!("write it between braces: `{} … {{ {} … }}`", node.name, property.name))
             } else {

@@ -92,7 +92,7 @@ pub struct Dmarc {
     #[schemars(extend("x-kdl" = "argument"))]
     pub policy: Option<DmarcPolicy>,
     /// Who gets reports, aggregate and of failures.
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "x-formerly" = {"rua": "2028-01-01"}))]
     pub report: Option<Address>,
     /// `sp=`, for subdomains.
     #[schemars(extend("x-kdl" = "property"))]

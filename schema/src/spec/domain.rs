@@ -40,6 +40,7 @@ pub struct Domain {
     pub mta_sts: Option<MtaSts>,
     /// Who hears of others' TLS troubles with it (RFC 8460). Left out: postmaster.
     #[serde(default)]
+    #[schemars(extend("x-formerly" = {"tls-rpt": "2028-01-01"}))]
     pub tls_report: Vec<Address>,
     /// What each of its accounts may keep, unless the account says otherwise. Left out: anything (Waybill).
     pub quota: Option<Size>,
@@ -59,6 +60,7 @@ pub struct Domain {
     #[serde(default)]
     pub list: Vec<List>,
     /// Who gets the mail for addresses that do not exist. Left out: it is refused (RFC 5321 §3.3).
+    #[schemars(extend("x-formerly" = {"catchall": "2028-01-01"}))]
     pub catch_all: Option<LocalOrAddress>,
     /// Who keeps its people. Left out: `spec`; the spec alone says who is there (Waybill).
     #[schemars(extend("x-unserved" = "people by the API"))]
@@ -214,6 +216,7 @@ pub struct DomainDefaults {
     /// As in `domain`.
     pub mta_sts: Option<MtaSts>,
     /// As in `domain`.
+    #[schemars(extend("x-formerly" = {"tls-rpt": "2028-01-01"}))]
     pub tls_report: Vec<Address>,
     /// As in `domain`.
     pub quota: Option<Size>,
