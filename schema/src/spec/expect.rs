@@ -17,6 +17,7 @@ pub struct Expect {
     #[schemars(extend("x-kdl" = "argument", "examples" = ["outsiders reach ada"]))]
     pub name: String,
     /// The client's address. Left out: 192.0.2.1 (RFC 5737 §3).
+    #[serde(default)]
     #[schemars(schema_with = "ip_address")]
     pub client: Option<IpAddr>,
     /// What the client calls itself. Left out: `client.example` (RFC 2606).

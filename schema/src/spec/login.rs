@@ -37,8 +37,10 @@ pub enum Mechanism {
     /// The same as some old programs say it.
     Login,
     /// A proof that does not show the password (RFC 7677).
+    #[serde(rename = "scram-sha-256")]
     ScramSha256,
     /// The same, bound to the TLS connection (RFC 7677 §4).
+    #[serde(rename = "scram-sha-256-plus")]
     ScramSha256Plus,
     /// An OAuth token (RFC 7628).
     Oauthbearer,
