@@ -85,6 +85,7 @@ codes! {
     W0162 OtherRecipients Warning
     W0163 NoRecipient Warning
     W0164 RecipientTwice Warning
+    W0140 Deprecated Warning
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error
@@ -92,6 +93,12 @@ codes! {
     W0204 UnknownDomain Error
     W0205 LikeCircle Error
     W0206 UnknownProvider Error
+    W0207 UnknownDirectory Error
+    W0208 UnknownRole Error
+    W0209 UnknownRoute Error
+    W0210 UnknownPool Error
+    W0211 FileAway Error
+    W0212 NoTables Error
     // 03xx: people and addresses.
     W0301 TwoOwners Error
     W0302 Shadowed Error
@@ -223,4 +230,12 @@ codes! {
     W0711 ScriptNoEffect Warning
     W0712 ScriptDoubtful Warning
     W0713 ScriptLoops Warning
+    // 07xx: scripts and policies.
+    W0720 StageWrong Error
+    W0721 RuleUnreached Warning
+    W0722 ThresholdOrder Error
+    W0723 NoOutcome Error
+    W0724 UseTwice Warning
+    W0725 OpenRelay Error
+    W0726 TlsForced Warning
 }

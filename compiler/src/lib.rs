@@ -14,6 +14,7 @@
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
+//! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
 //!
 //! [`pipeline`] puts the three steps in a row.
 
@@ -33,5 +34,6 @@ pub mod read;
 pub mod reference;
 pub mod resolve;
 pub mod secrets;
+pub mod upgrade;
 pub mod write;
 pub mod zone;

@@ -244,6 +244,11 @@ fn value_of(shape: &Shape) -> String {
             "rate" => "a rate: so many in a period",
             "ip-address" => "an IP address",
             "socket-address" => "an IP address with a port",
+            "network" => "an IP network or address",
+            "url" => "a URL",
+            "endpoint" => "a server with its port, or `unix:` and a socket's path",
+            "spec-file" => "a file inside the spec's folder",
+            "regex" => "a regular expression, without look-around and back-references",
             other => return other.replace('-', " "),
         }
         .to_owned(),
@@ -292,7 +297,12 @@ fn properties(kind: &Kind) -> (String, Vec<String>) {
                 let _ = write!(head, " {}={}", field.name, value(&field.shape, field.example.as_deref()));
             }
             Written::Child => children.push(line(&field.name, &field.shape, field.example.as_deref())),
-            Written::Argument | Written::Arguments | Written::Sequence => {}
+            Written::Sequence => {
+                if let Shape::OneOf(several) = &field.shape {
+                    children.extend(several.first().map(|(name, shape)| line(name, shape, None)));
+                }
+            }
+            Written::Argument | Written::Arguments => {}
         }
     }
     (head, children)

@@ -7,7 +7,9 @@ mod dkim;
 mod domains;
 mod hosts;
 mod people;
+mod policies;
 mod records;
+mod references;
 mod secrets;
 pub(crate) mod spf;
 mod stores;
@@ -96,6 +98,8 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Optio
         domains::domains(&domains::Around { spec, outside, layers: &layers, hosts: &hosts, people: &people }, report);
     hosts::postmasters(&mut hosts, &domains);
     crate::secrets::twice(spec, report);
+    references::references(spec, &people, outside, report);
+    policies::policies(spec, report);
     if outside.secrets {
         secrets::secrets(spec, outside, report);
     }
@@ -145,7 +149,13 @@ fn names(spec: &Spec, report: &mut Report) {
     twice("directory", spec.directory.iter().map(|directory| &directory.name), report);
     twice("domain", spec.domain.iter().map(|domain| &domain.name), report);
     for (at, dns) in spec.dns.iter().enumerate() {
-        let kinds = [dns.cloudflare.is_some(), dns.rfc2136.is_some(), dns.zonefile.is_some()];
+        let kinds = [
+            dns.cloudflare.is_some(),
+            dns.rfc2136.is_some(),
+            dns.powerdns.is_some(),
+            dns.route53.is_some(),
+            dns.zonefile.is_some(),
+        ];
         one_kind("dns", &kinds, Path::root().field("dns").item(at), report);
     }
     for (at, domain) in spec.domain.iter().enumerate() {
@@ -186,8 +196,13 @@ fn bounds(spec: &Spec, report: &mut Report) {
 }
 
 fn twice<T: Eq + Hash + Display>(node: &str, names: impl Iterator<Item = T>, report: &mut Report) {
+    twice_in(node, &Path::root(), names, report);
+}
+
+/// Names of one kind of node that stand twice in another.
+fn twice_in<T: Eq + Hash + Display>(node: &str, within: &Path, names: impl Iterator<Item = T>, report: &mut Report) {
     let mut seen: HashMap<T, usize> = HashMap::new();
-    let path = |at: usize| Path::root().field(node).item(at);
+    let path = |at: usize| within.field(node).item(at);
     for (at, name) in names.enumerate() {
         if let Some(first) = seen.get(&name) {
             report

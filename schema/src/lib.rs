@@ -2,6 +2,7 @@
 //!
 //! - [`name`] – domain names, addresses, references to secrets;
 //! - [`unit`] – sizes, periods, rates;
+//! - [`form`] – networks, URLs, files, patterns;
 //! - [`spec`] – [`spec::Spec`], one struct per KDL node, as written: names not yet bound, defaults not yet filled;
 //! - [`config`] – [`config::RuntimeConfig`], the compiler's artefact: every name bound, every default present.
 //!
@@ -22,9 +23,13 @@
 //! | `sequence` | child nodes of several names whose order matters, each an object of one key |
 //!
 //! A value's type annotation becomes an object of one key: `(env)"X"` is `{"env": "X"}`.
-//! `x-unserved` marks what this version's server does not serve yet, and says why in a phrase.
+//! `x-unserved` marks what this version's server does not serve yet, and says what in a phrase; what stands inside needs
+//! no mark of its own. `x-formerly` lists older spellings of a field's name, and until when each is taken.
+//!
+//! Every description says what the field means, and then `Left out: …`, its default and where that comes from.
 
 pub mod config;
+pub mod form;
 pub mod name;
 pub mod spec;
 pub mod unit;

@@ -4,22 +4,40 @@
 //! the text that an editor shows.
 
 mod authentication;
+mod directory;
 mod dns;
 mod domain;
+mod expect;
+mod filter;
 mod host;
+mod inbound;
+mod login;
+mod mailbox;
+mod outbound;
 mod people;
 mod secrets;
+mod policy;
 mod server;
 mod store;
+mod telemetry;
 
 pub use authentication::*;
+pub use directory::*;
 pub use dns::*;
 pub use domain::*;
+pub use expect::*;
+pub use filter::*;
 pub use host::*;
+pub use inbound::*;
+pub use login::*;
+pub use mailbox::*;
+pub use outbound::*;
 pub use people::*;
 pub use secrets::*;
+pub use policy::*;
 pub use server::*;
 pub use store::*;
+pub use telemetry::*;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -32,15 +50,16 @@ pub const LANGUAGE: u32 = 1;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Spec {
     /// The language's version; the first node of `mail.kdl`.
-    #[schemars(range(min = 1, max = 1))]
+    #[schemars(range(min = 1, max = 1), extend("examples" = [1]))]
     pub waybill: Option<u32>,
     /// Other files, relative to this one and inside the spec's folder; `*` and `?` match within a folder's names.
+    #[schemars(extend("examples" = [["domains/*.kdl"]]))]
     pub include: Vec<String>,
     /// The machines that serve mail.
     pub host: Vec<Host>,
-    /// The databases.
+    /// The databases. Left out: RocksDB in the folder `data` beside the spec, with a warning.
     pub store: Vec<Store>,
-    /// Which store keeps what.
+    /// Which store keeps what. Left out: the one store keeps everything.
     pub storage: Option<Storage>,
     /// Where zones are published.
     pub dns: Vec<Dns>,
@@ -50,7 +69,7 @@ pub struct Spec {
     pub domain: Vec<Domain>,
     /// Where people come from, if not from the spec.
     pub directory: Vec<Directory>,
-    /// Which DNS servers to ask in place of the system's.
+    /// Which DNS servers to ask. Left out: the system's.
     pub resolver: Option<Resolver>,
     /// Certificate authorities beside the system's.
     pub trust: Option<Trust>,
@@ -62,27 +81,72 @@ pub struct Spec {
     pub queue: Option<Queue>,
     /// To whom the spec's `(age)` secrets are encrypted.
     pub secrets: Option<Secrets>,
+    /// What is asked of mail from other servers.
+    #[schemars(extend("x-unserved" = "settings of incoming mail"))]
+    pub inbound: Option<Inbound>,
+    /// What our own people may send.
+    #[schemars(extend("x-unserved" = "settings of submission"))]
+    pub submission: Option<Submission>,
+    /// How every host brings mail to other servers.
+    #[schemars(extend("x-unserved" = "settings of outgoing mail"))]
+    pub outbound: Option<OutboundPolicy>,
+    /// Other ways than by MX, in the order written.
+    #[schemars(extend("x-unserved" = "routes"))]
+    pub route: Vec<Route>,
+    /// Mail filters, in the order written.
+    #[schemars(extend("x-unserved" = "milters"))]
+    pub milter: Vec<Milter>,
+    /// HTTP services that are asked about mail, in the order written.
+    #[schemars(extend("x-unserved" = "hooks"))]
+    pub hook: Vec<Hook>,
     /// Sieve scripts for everybody, and what scripts may do (RFC 5228).
     #[schemars(extend("x-unserved" = "Sieve"))]
     pub sieve: Option<Sieve>,
-}
-
-/// Sieve scripts for everybody, and what scripts may do (RFC 5228).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct Sieve {
-    /// Scripts that run before a person's own, in this order, files of the spec. Left out: none.
-    pub before: Vec<String>,
-    /// Scripts that run after a person's own, where that left the mail alone. Left out: none.
-    pub after: Vec<String>,
-    /// Extensions that people's scripts may not use. Left out: none.
-    pub without: Vec<String>,
+    /// How spam is told from mail.
+    #[schemars(extend("x-unserved" = "the spam filter"))]
+    pub spam: Option<Spam>,
+    /// Ordered rules for mail, in the order written.
+    #[schemars(extend("x-unserved" = "policies"))]
+    pub policy: Vec<Policy>,
+    /// Reports about mail, to others and from others.
+    #[schemars(extend("x-unserved" = "reports"))]
+    pub reports: Option<Reports>,
+    /// How people prove who they are.
+    #[schemars(extend("x-unserved" = "settings of logins"))]
+    pub login: Option<Login>,
+    /// The server as an OAuth authorization server.
+    #[schemars(extend("x-unserved" = "OAuth"))]
+    pub oauth: Option<OAuth>,
+    /// Sets of things that somebody may do.
+    #[schemars(extend("x-unserved" = "roles"))]
+    pub role: Vec<Role>,
+    /// Those who look after the server.
+    #[schemars(extend("x-unserved" = "administration"))]
+    pub admin: Vec<Admin>,
+    /// Programs that use the API.
+    #[schemars(extend("x-unserved" = "the API"))]
+    pub api_key: Vec<ApiKey>,
+    /// What is written to the log.
+    #[schemars(extend("x-unserved" = "settings of the log"))]
+    pub log: Option<Log>,
+    /// Numbers about the server.
+    #[schemars(extend("x-unserved" = "settings of metrics"))]
+    pub metrics: Option<Metrics>,
+    /// Traces of mail's way through the server.
+    #[schemars(extend("x-unserved" = "traces"))]
+    pub tracing: Option<Tracing>,
+    /// HTTP services that are told what happens.
+    #[schemars(extend("x-unserved" = "webhooks"))]
+    pub webhook: Vec<Webhook>,
+    /// What should become of some mail.
+    #[schemars(extend("x-unserved" = "`waybilld expect`"))]
+    pub expect: Vec<Expect>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "default": [], "items": {"type": "string", "format": "ip-address"}})
+    json_schema!({"type": "array", "default": [], "items": {"type": "string", "format": "ip-address", "examples": ["192.0.2.25"]}})
 }
 
 fn socket_addresses(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "default": [], "items": {"type": "string", "format": "socket-address"}})
+    json_schema!({"type": "array", "default": [], "items": {"type": "string", "format": "socket-address", "examples": ["127.0.0.1:53"]}})
 }

@@ -4,7 +4,8 @@ use super::Outcome;
 use clap::Args;
 use compiler::diagnostic::{Report, printable};
 use compiler::read::files::Sources;
-use compiler::{format, write};
+use compiler::read::grammar;
+use compiler::{format, upgrade, write};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,9 @@ pub struct Fmt {
     /// Changes nothing, and fails where something would change.
     #[arg(long)]
     check: bool,
+    /// Writes older spellings as they are today, too.
+    #[arg(long)]
+    upgrade: bool,
 }
 
 impl Fmt {
@@ -24,12 +28,14 @@ impl Fmt {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let single = std::fs::metadata(path).map_err(named)?.is_file();
         let files = if single { vec![path.to_path_buf()] } else { spec_files(path)? };
+        let language = self.upgrade.then(|| grammar::grammar(&grammar::schema()));
         let mut err = io::stderr().lock();
         let mut well = true;
         for file in files {
             let text = std::fs::read_to_string(&file)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))?;
-            match format::format(&text) {
+            let newer = language.as_ref().and_then(|language| upgrade::upgrade(&text, language));
+            match format::format(newer.as_deref().unwrap_or(&text)) {
                 Err(why) => {
                     writeln!(err, "{}: {why}", shown(&file))?;
                     well = false;

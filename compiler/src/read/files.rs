@@ -102,6 +102,15 @@ impl Sources {
         facts.is_ok_and(|facts| facts.permissions().mode() & 0o004 != 0)
     }
 
+    /// Whether a file is there, by its name from the root.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn there(&self, name: &str) -> Result<(), FileError> {
+        let is_file = fs::metadata(self.inside(name)?)?.is_file();
+        if is_file { Ok(()) } else { Err(FileError::System(std::io::Error::other("is not a file"))) }
+    }
+
     fn octets(&self, name: &str, most: u64) -> Result<Vec<u8>, FileError> {
         let path = self.inside(name)?;
         // A pipe or device would block or never end.

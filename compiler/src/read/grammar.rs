@@ -54,6 +54,8 @@ pub struct Field {
     pub shape: Shape,
     /// What the server of this version does not serve yet.
     pub unserved: Option<String>,
+    /// Other spellings of its name, which give way to it, and until when each is taken; the schema's `x-formerly`.
+    pub formerly: Vec<(String, String)>,
     /// A value that the field might have, for help.
     pub example: Option<String>,
     /// What it means, and what holds where it is left out: the docstring.
@@ -83,6 +85,14 @@ impl Kind {
     /// The property of that name.
     pub fn property(&self, name: &str) -> Option<&Field> {
         self.named.get(name).map(|at| &self.fields[*at]).filter(|field| field.written == Written::Property)
+    }
+    /// The field that a child or property of an older spelling is now, and until when it is taken.
+    pub fn formerly(&self, name: &str, written: Written) -> Option<(&Field, &str)> {
+        let fields = self.fields.iter().filter(|field| field.written == written);
+        fields.into_iter().find_map(|field| {
+            let (_, until) = field.formerly.iter().find(|(older, _)| older == name)?;
+            Some((field, until.as_str()))
+        })
     }
     /// The children that stand in one sequence, if the node has such.
     pub fn sequence(&self) -> Option<(&Field, &[(String, Shape)])> {
@@ -154,7 +164,14 @@ impl Maker<'_> {
             required,
             shape: self.shape("", inner),
             unserved: schema["x-unserved"].as_str().map(str::to_owned),
-            example: example(&inner["examples"][0]),
+            formerly: schema["x-formerly"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(name, until)| (name.clone(), until.as_str().unwrap_or_default().to_owned()))
+                .collect(),
+            // Of several values, the first stands for each.
+            example: example(&inner["examples"][0]).or_else(|| example(&schema["examples"][0][0])),
             says: schema["description"].as_str().unwrap_or_default().to_owned(),
             meanings: self.meanings(inner),
         }

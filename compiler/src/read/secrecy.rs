@@ -43,6 +43,11 @@ pub fn harmless(text: &str) -> bool {
         && !sealed::identity::holds_identity(text)
 }
 
+/// Whether a form of text leaves room for a secret.
+pub fn is_roomy(format: &str) -> bool {
+    matches!(format, "" | "url" | "endpoint" | "spec-file" | "regex")
+}
+
 /// Whether a word is one that is known, or `slips` letters away.
 pub fn is_near<'a>(word: &str, mut known: impl Iterator<Item = &'a str>, slips: usize) -> bool {
     word.len() <= LONGEST && known.any(|one| strsim::damerau_levenshtein(word, one) <= slips)

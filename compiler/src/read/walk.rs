@@ -129,8 +129,12 @@ impl Walk<'_> {
             let says = "a type annotation stands before a node; only values take them".to_owned();
             self.wrong(Code::UnknownAnnotation, node.file, &node.span, says);
         }
-        if let Some(field) = kind.child(&node.name) {
+        let older = kind.formerly(&node.name, Written::Child);
+        if let Some(field) = older.map(|(field, _)| field).or_else(|| kind.child(&node.name)) {
             self.shows(node.file, &node.span);
+            if let Some((_, until)) = older {
+                self.deprecated((&node.name, &field.name), until, node.file, &node.span);
+            }
             if let Some(what) = &field.unserved {
                 let says = format!("`{}` is known, but this version does not serve {what} yet", node.name);
                 self.wrong(Code::NotServed, node.file, &node.span, says);
@@ -150,7 +154,14 @@ impl Walk<'_> {
         {
             self.shows(node.file, &node.span);
             let slot = Slot { node, field, guarded: false };
-            if let Some((json, place)) = self.only_value(&slot, shape) {
+            if let Shape::Node(kind) = shape {
+                if let Some(inner) = self.node(node, kind) {
+                    let json = Json::Object(Map::from_iter([(name.clone(), Json::Object(inner.json))]));
+                    let mut spot = Spot::new(at(node));
+                    spot.fields.push((name.as_str().into(), inner.spot));
+                    object.put(field, json, spot);
+                }
+            } else if let Some((json, place)) = self.only_value(&slot, shape) {
                 let json = Json::Object(Map::from_iter([(name.clone(), json)]));
                 let mut spot = Spot::new(at(node));
                 spot.fields.push((name.as_str().into(), Spot::new(place)));
@@ -160,6 +171,13 @@ impl Walk<'_> {
         }
         self.unknown(node, around);
         false
+    }
+
+    /// A spelling that gives way to another.
+    fn deprecated(&mut self, (old, new): (&str, &str), until: &str, file: usize, span: &Range<usize>) {
+        let says = format!("`{old}` is an older spelling of `{new}`, and taken until {until}");
+        self.wrong(Code::Deprecated, file, span, says)
+            .help(format!("write `{new}`; `waybill fmt --upgrade` does it everywhere"));
     }
 
     fn unknown(&mut self, node: &Node, around: &Around<'_>) {
@@ -296,7 +314,11 @@ impl Walk<'_> {
 
     fn property(&mut self, node: &Node, property: &Property, kind: &Kind, object: &mut Object) {
         let guarded = secrecy::guarded(kind);
-        let Some(field) = kind.property(&property.name) else {
+        let older = kind.formerly(&property.name, Written::Property);
+        if let Some((field, until)) = older {
+            self.deprecated((&property.name, &field.name), until, node.file, &property.span);
+        }
+        let Some(field) = older.map(|(field, _)| field).or_else(|| kind.property(&property.name)) else {
             let help = if kind.child(&property.name).is_some() {
                 Some(format!("write it between braces: `{} … {{ {} … }}`", node.name, property.name))
             } else {
@@ -339,6 +361,7 @@ impl Walk<'_> {
                     node.children.iter().any(|child| *child.name == *field.name),
                     format!("`{} {{ {} … }}`", node.name, field.name),
                 ),
+                Written::Sequence => (!node.children.is_empty(), format!("`{} {{ … }}`", node.name)),
                 _ => (argument(position), format!("`{} {}`", node.name, value_example(field))),
             };
             // A value that is there, but wrong, has been told already.
@@ -418,7 +441,7 @@ impl Walk<'_> {
         let checked = form::check(format, text);
         // A form leaves no room for a secret; nor does what is but a name.
         let named = matches!(&*slot.field.name, "name" | "selector");
-        let free = !slot.guarded || named || (checked.is_ok() && !format.is_empty());
+        let free = !slot.guarded || named || (checked.is_ok() && !secrecy::is_roomy(format));
         let shown = self.quoted(text, (slot.node.file, &value.span), !free, std::iter::empty());
         match checked {
             Ok(()) => Some(Json::String(text.to_owned())),

@@ -197,7 +197,8 @@ impl<'a> Layers<'a> {
 
     /// What each account of a domain may keep.
     pub fn quota(&self, of: usize) -> Option<Size> {
-        self.said(of, "quota", |d| d.quota.as_ref(), |d| d.quota.as_ref()).map(|(quota, _)| *quota)
+        let said = self.said(of, "quota", |d| d.quota.as_ref(), |d| d.quota.as_ref()).map(|(quota, _)| *quota);
+        said.or_else(|| self.spec.defaults.as_ref()?.account.as_ref()?.quota)
     }
 }
 
@@ -306,7 +307,8 @@ impl<'a> Binding<'a, '_> {
             }
             // Its user, path or query may hold what is nobody's business.
             let server = |url: &'a str| url.split('/').nth(2).and_then(|host| host.rsplit('@').next()).unwrap_or(url);
-            let acme = host.tls.as_ref().and_then(|tls| tls.acme.as_ref());
+            let common = self.around.spec.defaults.as_ref().and_then(|defaults| defaults.host.as_ref()?.tls.as_ref());
+            let acme = host.tls.as_ref().or(common).and_then(|tls| tls.acme.as_ref());
             let authority = acme.map(|acme| server(&acme.authority));
             let (says, help) = match authority {
                 Some(authority) => (

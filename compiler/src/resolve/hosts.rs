@@ -87,8 +87,9 @@ fn path(at: usize) -> Path {
 /// Binds every host.
 pub fn hosts(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Vec<Host> {
     let mut hosts = Vec::with_capacity(spec.host.len());
+    let common = spec.defaults.as_ref().and_then(|defaults| defaults.host.clone()).unwrap_or_default();
     for (at, host) in spec.host.iter().enumerate() {
-        hosts.push(one(host, path(at), outside, report));
+        hosts.push(one(&Whole::of(host, &common, path(at)), outside, report));
     }
     ports_taken(&hosts, report);
     hosts
@@ -105,12 +106,43 @@ pub fn postmasters(hosts: &mut [Host], domains: &[Domain]) {
     }
 }
 
-fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) -> Host {
+/// A host with what it takes from `defaults`, and where each was written; the host itself where it was not.
+struct Whole {
+    host: spec::Host,
+    at: Path,
+    listen: Path,
+    outbound: Path,
+    tls: Path,
+}
+
+impl Whole {
+    fn of(host: &spec::Host, common: &spec::HostDefaults, at: Path) -> Whole {
+        let written = |own: bool, common: bool, name: &str| match (own, common) {
+            (true, _) => at.field(name),
+            (false, true) => Path::root().field("defaults").field("host").field(name),
+            (false, false) => at.clone(),
+        };
+        Whole {
+            listen: written(host.listen.is_some(), common.listen.is_some(), "listen"),
+            outbound: written(host.outbound.is_some(), common.outbound.is_some(), "outbound"),
+            tls: written(host.tls.is_some(), common.tls.is_some(), "tls"),
+            host: spec::Host {
+                listen: host.listen.clone().or_else(|| common.listen.clone()),
+                outbound: host.outbound.clone().or_else(|| common.outbound.clone()),
+                tls: host.tls.clone().or_else(|| common.tls.clone()),
+                ..host.clone()
+            },
+            at,
+        }
+    }
+}
+
+fn one(whole: &Whole, outside: &Outside<'_>, report: &mut Report) -> Host {
+    let (host, at, tls_at) = (&whole.host, whole.at.clone(), &whole.tls);
     addresses(host, &at, report);
-    local_addresses(host, &at, report);
-    let listeners = listeners(host, &at, report);
+    local_addresses(whole, report);
+    let listeners = listeners(whole, report);
     let tls = host.tls.clone().unwrap_or_default();
-    let tls_at = if host.tls.is_some() { at.field("tls") } else { at.clone() };
     let (mut names, mut unread) = (Vec::new(), false);
     let mut tlsa = BTreeSet::new();
     for (n, certificate) in tls.certificate.iter().enumerate() {
@@ -149,7 +181,7 @@ fn one(host: &spec::Host, at: Path, outside: &Outside<'_>, report: &mut Report) 
         let says = format!("`{}` shows a certificate that it signed itself", host.name);
         report.find(Code::SelfSigned, at, says).help("write `certificate cert=(file)\"…\" key=(file)\"…\"` in `tls`");
     }
-    needs_certificate(&tls, &tlsa, &tls_at, report);
+    needs_certificate(&tls, &tlsa, tls_at, report);
     let pairs = tls.certificate.iter();
     Host {
         name: host.name.clone(),
@@ -204,7 +236,9 @@ fn caa(acme: &spec::Acme) -> Option<String> {
 /// Where a host's connections come from: what is written; or, where the listeners bind to the host's own addresses,
 /// so that these are known to be the machine's, the first of each family, since SPF names them.
 fn sources(host: &spec::Host) -> Vec<IpAddr> {
-    if let Some(outbound) = &host.outbound {
+    if let Some(outbound) =
+        host.outbound.as_ref().filter(|outbound| outbound.helo.is_none() || !outbound.source.is_empty())
+    {
         let mut sources = outbound.source.clone();
         sources.sort();
         return sources;
@@ -246,13 +280,14 @@ pub fn no_machine(address: &IpAddr) -> Option<(&'static str, Option<String>)> {
 }
 
 /// Addresses of listeners and of outgoing connections.
-fn local_addresses(host: &spec::Host, at: &Path, report: &mut Report) {
+fn local_addresses(whole: &Whole, report: &mut Report) {
+    let host = &whole.host;
     let bind = host.listen.iter().flat_map(|listen| listen.bind.iter().enumerate());
     let source = host.outbound.iter().flat_map(|outbound| outbound.source.iter().enumerate());
     // A listener may bind to every address of the machine; a connection comes from one.
     let bind = bind.filter(|(_, address)| !address.is_unspecified());
-    let bind = bind.map(|(n, address)| (address, at.field("listen").field("bind").item(n)));
-    for (address, at) in bind.chain(source.map(|(n, source)| (source, at.field("outbound").field("source").item(n)))) {
+    let bind = bind.map(|(n, address)| (address, whole.listen.field("bind").item(n)));
+    for (address, at) in bind.chain(source.map(|(n, source)| (source, whole.outbound.field("source").item(n)))) {
         if let Some((why, help)) = no_machine(address) {
             report.find(Code::WrongForm, at, format!("`{address}` {why}")).help = help;
         }
@@ -297,7 +332,8 @@ pub fn not_public(address: &IpAddr) -> Option<&'static str> {
     }
 }
 
-fn listeners(host: &spec::Host, at: &Path, report: &mut Report) -> Vec<Listener> {
+fn listeners(whole: &Whole, report: &mut Report) -> Vec<Listener> {
+    let host = &whole.host;
     let listen = host.listen.clone().unwrap_or_else(|| spec::Listen {
         smtp: vec![25],
         submissions: vec![465],
@@ -323,7 +359,7 @@ fn listeners(host: &spec::Host, at: &Path, report: &mut Report) -> Vec<Listener>
         let all = ports.iter().flat_map(|port| bind.iter().map(|address| SocketAddr::new(*address, *port)));
         listeners.extend(all.map(|address| Listener { service, address }));
     }
-    let at = if host.listen.is_some() { at.field("listen") } else { at.clone() };
+    let at = whole.listen.clone();
     if listeners.is_empty() {
         report
             .find(Code::NoListener, at, format!("`{}` listens on nothing that this version serves", host.name))

@@ -151,7 +151,9 @@ fn no_room(spec: &Spec, report: &mut Report) {
     let own = spec.domain.iter().enumerate().map(|(d, domain)| (domain.quota, domain_path(d)));
     let defaults = spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref());
     let common = defaults.map(|domain| (domain.quota, Path::root().field("defaults").field("domain")));
-    for (quota, at) in own.chain(common) {
+    let account = spec.defaults.as_ref().and_then(|defaults| defaults.account.as_ref());
+    let account = account.map(|account| (account.quota, Path::root().field("defaults").field("account")));
+    for (quota, at) in own.chain(common).chain(account) {
         if quota == Some(Size(0)) {
             report.find(Code::NoRoom, at.field("quota"), "a mailbox of nothing takes no mail");
         }
@@ -177,7 +179,10 @@ impl<'a> Binding<'a> {
                 if !self.people.claim(address.clone(), at.field("local"), What::Account, self.report) {
                     continue;
                 }
-                self.passwords(&account.password, &address, &at);
+                let suspended = account.suspended == Some(true);
+                if !suspended || !account.password.is_empty() {
+                    self.passwords(&account.password, &address, &at);
+                }
                 self.printable(account.name.as_deref(), &at);
                 if account.quota == Some(Size(0)) {
                     self.report.find(
@@ -190,7 +195,7 @@ impl<'a> Binding<'a> {
                 self.people.accounts.push(Account {
                     address,
                     name: account.name.clone().unwrap_or_default(),
-                    credentials: account.password.clone(),
+                    credentials: if suspended { Vec::new() } else { account.password.clone() },
                     aliases: Vec::new(),
                     quota: account.quota.or(quota),
                 });

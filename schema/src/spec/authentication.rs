@@ -43,7 +43,6 @@ pub struct DkimKey {
     #[schemars(extend("x-kdl" = "argument"))]
     pub algorithm: DkimAlgorithm,
     /// The value of `p=`; left out, it is taken from the private file.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub public: Option<String>,
     /// Where the private key is, PKCS#8 as PEM.
@@ -113,27 +112,21 @@ pub enum SpfAll {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dmarc {
     /// `p=`; `reject` unless said.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "argument"))]
     pub policy: Option<DmarcPolicy>,
     /// Who gets reports, aggregate and of failures.
-    #[serde(default)]
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "x-formerly" = {"rua": "2028-01-01"}))]
     pub report: Option<Address>,
     /// `sp=`, for subdomains.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub subdomain: Option<DmarcPolicy>,
     /// `np=`, for subdomains that do not exist.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub nonexistent: Option<DmarcPolicy>,
     /// `t=y`: the policy is not to be applied yet.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub testing: Option<bool>,
     /// `adkim=s` and `aspf=s`.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub strict: Option<bool>,
     /// `psd=y` for a public suffix, `psd=n` where an organisation begins (RFC 9989 §4.7).

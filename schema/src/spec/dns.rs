@@ -1,7 +1,10 @@
 //! Where zones are published, and whom to ask.
 
 use super::socket_addresses;
+use super::store::{Database, S3};
+use crate::form::Url;
 use crate::name::SecretRef;
+use crate::unit::Period;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -11,20 +14,25 @@ use std::net::SocketAddr;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dns {
     /// The name that domains use.
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["main"]))]
     pub name: String,
     /// Cloudflare.
-    #[serde(default)]
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub cloudflare: Option<Cloudflare>,
-    /// Dynamic updates (RFC 2136) with TSIG.
-    #[serde(default)]
+    /// Dynamic updates (RFC 2136) with TSIG (RFC 8945).
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub rfc2136: Option<Rfc2136>,
-    /// Zone files in a folder.
-    #[serde(default)]
+    /// PowerDNS by its HTTP API.
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    pub powerdns: Option<PowerDns>,
+    /// Amazon Route 53.
+    #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    pub route53: Option<Route53>,
+    /// Zone files in a folder, for what publishes them (RFC 1035 §5).
+    #[schemars(extend("x-unserved" = "`waybill apply`", "examples" = ["zones"]))]
     pub zonefile: Option<String>,
+    /// How long the provider takes until all of its servers answer with what was written. Left out: `1m` (Waybill).
+    pub settles: Option<Period>,
 }
 
 /// Cloudflare's API.
@@ -34,24 +42,60 @@ pub struct Cloudflare {
     /// A token that may edit the zones.
     #[schemars(extend("x-kdl" = "property"))]
     pub token: SecretRef,
+    /// The account whose zones they are, where the token knows several. Left out: whichever has the zone.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["023e105f4ecef8ad9ca31a8372d0c353"]))]
+    pub account: Option<String>,
 }
 
 /// A name server that takes dynamic updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rfc2136 {
-    /// The primary server, `192.0.2.53:53`.
-    #[schemars(with = "String", extend("x-kdl" = "argument", "format" = "socket-address"))]
+    /// The primary server.
+    #[schemars(with = "String", extend("x-kdl" = "argument", "format" = "socket-address", "examples" = ["192.0.2.53:53"]))]
     pub server: SocketAddr,
     /// The TSIG key's name.
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["waybill."]))]
     pub key: String,
-    /// The TSIG algorithm.
-    #[schemars(extend("x-kdl" = "property"))]
+    /// The TSIG algorithm (RFC 8945 §6).
+    #[schemars(extend("x-kdl" = "property", "examples" = ["hmac-sha256"]))]
     pub algorithm: String,
     /// The TSIG secret, base64.
     #[schemars(extend("x-kdl" = "property"))]
     pub secret: SecretRef,
+}
+
+/// A PowerDNS server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PowerDns {
+    /// The URL of its HTTP API.
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["http://127.0.0.1:8081"]))]
+    pub url: Url,
+    /// Its key.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub api_key: SecretRef,
+    /// Which of its servers. Left out: `localhost` (PowerDNS).
+    #[schemars(extend("x-kdl" = "property", "examples" = ["localhost"]))]
+    pub server: Option<String>,
+}
+
+/// Amazon Route 53.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Route53 {
+    /// The access key's id. Left out: what the machine's role gives.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub access_key: Option<SecretRef>,
+    /// The access key. Left out: what the machine's role gives.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub secret_key: Option<SecretRef>,
+    /// The role to take on. Left out: none.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["arn:aws:iam::123456789012:role/dns"]))]
+    pub role: Option<String>,
+    /// The region that signs requests. Left out: `us-east-1` (Amazon).
+    #[schemars(extend("x-kdl" = "property", "examples" = ["us-east-1"]))]
+    pub region: Option<String>,
 }
 
 /// Where `waybill apply` notes what it wrote. Exactly one kind inside.
@@ -59,18 +103,45 @@ pub struct Rfc2136 {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct State {
     /// A file beside the spec.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    #[schemars(extend("x-unserved" = "`waybill apply`", "examples" = ["waybill.state.json"]))]
     pub file: Option<String>,
+    /// An object in a bucket, its name the `prefix`.
+    #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    pub s3: Option<S3>,
+    /// A branch of a Git repository.
+    #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    pub git: Option<GitState>,
+    /// A row of a PostgreSQL table.
+    #[schemars(extend("x-unserved" = "`waybill apply`"))]
+    pub postgresql: Option<Database>,
 }
 
-/// Which DNS servers to ask.
+/// A branch of a Git repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GitState {
+    /// The branch.
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["waybill-state"]))]
+    pub branch: String,
+    /// The remote. Left out: `origin` of the repository that holds the spec (Git).
+    #[schemars(extend("x-kdl" = "property", "examples" = ["origin"]))]
+    pub remote: Option<String>,
+}
+
+/// Which DNS servers to ask. Left out: the system's.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Resolver {
-    /// Recursive servers, `127.0.0.1:53`.
+    /// Recursive servers. Left out: the system's.
     #[schemars(schema_with = "socket_addresses")]
     pub server: Vec<SocketAddr>,
-    /// DNSSEC trust anchors in place of IANA's root.
+    /// DNSSEC trust anchors in place of IANA's root. Left out: IANA's root (RFC 9718).
     #[schemars(extend("x-unserved" = "DNSSEC validation"))]
     pub trust_anchor: Option<SecretRef>,
+    /// How long an answer is waited for. Left out: `5s` (resolv.conf).
+    #[schemars(extend("x-unserved" = "the resolver's time limit"))]
+    pub timeout: Option<Period>,
+    /// The servers are asked over TLS (RFC 7858), by this name. Left out: in the clear.
+    #[schemars(extend("x-unserved" = "DNS over TLS", "examples" = ["dns.example.org"]))]
+    pub tls: Option<String>,
 }

@@ -1,7 +1,11 @@
 //! Mail domains, and what they start from.
 
 use super::authentication::{Dkim, Dmarc, MtaSts, Spf};
-use super::people::{Account, Alias, Group, List};
+use super::host::{Listen, Outbound, Tls};
+use super::mailbox::{Mailbox, Retention};
+use super::outbound::DomainRelay;
+use super::people::{Account, AccountDefaults, Alias, Group, List};
+use crate::form::SpecFile;
 use crate::name::{Address, DomainName, HostName, LocalOrAddress};
 use crate::unit::{Period, Size};
 use schemars::JsonSchema;
@@ -14,47 +18,34 @@ pub struct Domain {
     /// Its name.
     #[schemars(extend("x-kdl" = "argument"))]
     pub name: DomainName,
-    /// Another domain from which it takes everything but the people.
-    #[serde(default)]
+    /// Another domain from which it takes everything but the people. Left out: none.
     #[schemars(extend("x-kdl" = "property"))]
     pub like: Option<DomainName>,
-    /// The hosts that take its mail. Left out where the spec has one host.
+    /// The hosts that take its mail. Left out: the spec's one host.
     #[serde(default)]
     pub host: Vec<DomainHost>,
     /// Where its zone is published, and what is changed in it.
-    #[serde(default)]
     pub dns: Option<DomainDns>,
-    /// Its zone is signed, so TLSA records are published in it.
-    #[serde(default)]
+    /// Its zone is signed (RFC 9364), so TLSA records are published in it. Left out: `#false`.
     pub dnssec: Option<bool>,
-    /// CAA records are published for it where ACME is used.
-    #[serde(default)]
+    /// CAA records are published for it where ACME is used (RFC 8659). Left out: `#false`.
     pub caa: Option<bool>,
     /// Its signing keys (RFC 6376).
-    #[serde(default)]
     pub dkim: Option<Dkim>,
-    /// Who else sends for it (RFC 7208). Left out or bare: only its own hosts.
-    #[serde(default)]
+    /// Who else sends for it (RFC 7208). Left out: only its own hosts; bare too.
     pub spf: Option<Spf>,
     /// What others do with mail that is not its (RFC 9989). Left out: `reject`, reports to postmaster.
-    #[serde(default)]
     pub dmarc: Option<Dmarc>,
     /// TLS for mail to it (RFC 8461). Left out: `testing`, where a host of it serves https.
-    #[serde(default)]
     pub mta_sts: Option<MtaSts>,
     /// Who hears of others' TLS troubles with it (RFC 8460). Left out: postmaster.
     #[serde(default)]
+    #[schemars(extend("x-formerly" = {"tls-rpt": "2028-01-01"}))]
     pub tls_report: Vec<Address>,
-    /// What each of its accounts may keep, unless the account says otherwise.
-    #[serde(default)]
+    /// What each of its accounts may keep, unless the account says otherwise. Left out: anything (Waybill).
     pub quota: Option<Size>,
-    /// A script for its people until they set one of their own (RFC 5228), a file of the spec. Left out: none.
-    #[serde(default)]
-    #[schemars(extend("x-unserved" = "Sieve"))]
-    pub sieve: Option<String>,
-    /// Where its people come from, if not from the spec.
-    #[serde(default)]
-    #[schemars(extend("x-unserved" = "directories"))]
+    /// The `directory` that its people come from. Left out: the spec.
+    #[schemars(extend("x-unserved" = "directories", "examples" = ["corp"]))]
     pub directory: Option<String>,
     /// People with a mailbox.
     #[serde(default)]
@@ -68,9 +59,57 @@ pub struct Domain {
     /// Mailing lists.
     #[serde(default)]
     pub list: Vec<List>,
-    /// Who gets the mail for addresses that do not exist.
-    #[serde(default)]
+    /// Who gets the mail for addresses that do not exist. Left out: it is refused (RFC 5321 §3.3).
+    #[schemars(extend("x-formerly" = {"catchall": "2028-01-01"}))]
     pub catch_all: Option<LocalOrAddress>,
+    /// Who keeps its people. Left out: `spec`; the spec alone says who is there (Waybill).
+    #[schemars(extend("x-unserved" = "people by the API"))]
+    pub people: Option<PeopleFrom>,
+    /// What all of its accounts together may keep. Left out: anything (Waybill).
+    #[schemars(extend("x-unserved" = "quotas of domains"))]
+    pub domain_quota: Option<Size>,
+    /// Nobody of it can log in, and its mail is refused for now. Left out: `#false`.
+    #[schemars(extend("x-unserved" = "suspended domains"))]
+    pub suspended: Option<bool>,
+    /// What parts a mailbox's name from what follows it, as in `ada+news` (RFC 5233). Left out: `+` (Waybill).
+    #[schemars(extend("x-unserved" = "another delimiter", "examples" = ["-"]), inner(regex(pattern = r"^[-+=_.#]$")))]
+    pub delimiter: Option<String>,
+    /// Mail to anything at `ada.` and the domain's name is ada's. Left out: `#false`.
+    #[schemars(extend("x-unserved" = "addresses in subdomains"))]
+    pub subdomains: Option<bool>,
+    /// A script for its people until they set one of their own (RFC 5228). Left out: none.
+    #[schemars(extend("x-unserved" = "Sieve"))]
+    pub sieve: Option<SpecFile>,
+    /// The `route` that its people's mail to other servers takes. Left out: by MX (RFC 5321 §5.1).
+    #[schemars(extend("x-unserved" = "routes", "examples" = ["provider"]))]
+    pub route: Option<String>,
+    /// Its mailboxes are elsewhere: mail is taken in and passed on. Left out: they are here.
+    #[schemars(extend("x-unserved" = "relaying for other servers"))]
+    pub relay: Option<DomainRelay>,
+    /// Mailboxes that every account has from the start. Left out: Archive, Drafts, Junk, Sent and Trash (RFC 6154).
+    #[serde(default)]
+    #[schemars(extend("x-unserved" = "mailboxes of the spec"))]
+    pub mailbox: Vec<Mailbox>,
+    /// How long mail is kept. Left out: `30d` in Junk and Trash, else for good (Waybill).
+    #[schemars(extend("x-unserved" = "retention"))]
+    pub retention: Option<Retention>,
+    /// What programs call it when they set themselves up. Left out: its name.
+    #[schemars(extend("x-unserved" = "titles", "examples" = ["Example Ltd"]))]
+    pub title: Option<String>,
+    /// The language that the server writes to its people in (RFC 5646). Left out: `en` (Waybill).
+    #[schemars(extend("x-unserved" = "a choice of language", "examples" = ["de"]))]
+    pub language: Option<String>,
+}
+
+/// Who keeps a domain's people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum PeopleFrom {
+    /// The spec.
+    Spec,
+    /// The server, where its API changes them; those of the spec stay the spec's.
+    Api,
 }
 
 /// A host that takes a domain's mail.
@@ -81,7 +120,6 @@ pub struct DomainHost {
     #[schemars(extend("x-kdl" = "argument"))]
     pub name: HostName,
     /// The MX preference, lowest first; 10 unless said.
-    #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub priority: Option<u16>,
 }
@@ -136,8 +174,24 @@ pub struct ExtraRecord {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Defaults {
+    /// What every host starts from.
+    pub host: Option<HostDefaults>,
     /// What every domain starts from.
     pub domain: Option<DomainDefaults>,
+    /// What every account starts from.
+    pub account: Option<AccountDefaults>,
+}
+
+/// What every host starts from; what the host itself says wins, each node as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct HostDefaults {
+    /// As in `host`.
+    pub listen: Option<Listen>,
+    /// As in `host`.
+    pub outbound: Option<Outbound>,
+    /// As in `host`.
+    pub tls: Option<Tls>,
 }
 
 /// What every domain starts from; what the domain itself says wins. `dns`, `dmarc` and `mta-sts` are taken together
@@ -162,7 +216,35 @@ pub struct DomainDefaults {
     /// As in `domain`.
     pub mta_sts: Option<MtaSts>,
     /// As in `domain`.
+    #[schemars(extend("x-formerly" = {"tls-rpt": "2028-01-01"}))]
     pub tls_report: Vec<Address>,
     /// As in `domain`.
     pub quota: Option<Size>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "quotas of domains"))]
+    pub domain_quota: Option<Size>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "another delimiter", "examples" = ["-"]), inner(regex(pattern = r"^[-+=_.#]$")))]
+    pub delimiter: Option<String>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "addresses in subdomains"))]
+    pub subdomains: Option<bool>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "Sieve"))]
+    pub sieve: Option<SpecFile>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "routes", "examples" = ["provider"]))]
+    pub route: Option<String>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "relaying for other servers"))]
+    pub relay: Option<DomainRelay>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "mailboxes of the spec"))]
+    pub mailbox: Vec<Mailbox>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "retention"))]
+    pub retention: Option<Retention>,
+    /// As in `domain`.
+    #[schemars(extend("x-unserved" = "a choice of language", "examples" = ["de"]))]
+    pub language: Option<String>,
 }
