@@ -10,15 +10,19 @@
 //!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
+//! - [`lint`] proves what no part can see by itself; [`sound`] keeps it from echoing errors told already;
+//!   [`allowance`] weighs all findings by what the spec says of them.
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
-//! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
+//! - [`fix`] mends what is clear; [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //!
 //! [`pipeline`] puts the three steps in a row.
 
+pub mod allowance;
 pub mod code;
 pub mod diagnostic;
 pub mod emit;
 pub mod explain;
+pub mod fix;
 pub mod format;
 pub mod init;
 pub mod lint;
@@ -28,5 +32,6 @@ pub mod pipeline;
 pub mod read;
 pub mod reference;
 pub mod resolve;
+pub mod sound;
 pub mod write;
 pub mod zone;

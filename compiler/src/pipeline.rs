@@ -1,5 +1,6 @@
 //! The pipeline: read → resolve → emit → lint.
 
+use crate::allowance::{self, Moment};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::emit::{self, Artefacts};
@@ -8,6 +9,7 @@ use crate::locate::Located;
 use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
+use crate::sound::Sound;
 use schema::spec::Spec;
 use std::collections::HashMap;
 use std::path::Path as Folder;
@@ -41,7 +43,7 @@ pub struct Compiled {
     pub located: Located,
     /// What was written; empty where a file could not be read or parsed.
     pub spec: Spec,
-    /// What it means; `None` where something in it cannot be bound.
+    /// What it means, as far as it can be bound; `None` where a file could not be read or parsed.
     pub resolved: Option<Resolved>,
     /// What to write; `None` where something is an error.
     pub artefacts: Option<Artefacts>,
@@ -64,13 +66,20 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         return Compiled { report, located, ..Compiled::default() };
     }
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets };
+    let (read, reading) = (report.diagnostics().len(), Sound::of(&spec, &located, &report));
     let resolved = resolve::resolve(&spec, &outside, &mut report);
-    let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
-    if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {
-        let around = lint::Around { spec: &spec, resolved, artefacts, outside: &outside };
-        lint::lint(&around, &mut report);
+    report.doubt(read, |found| !reading.echoes(found));
+    let sound = Sound::of(&spec, &located, &report);
+    // What is wrong in one part keeps no other part's findings back, but nothing is told that only echoes it.
+    let mut later = Report::new();
+    let artefacts = emit::emit(&resolved, &mut later);
+    if !sound.is_hopeless() {
+        let around = lint::Around { spec: &spec, resolved: &resolved, artefacts: &artefacts, outside: &outside };
+        lint::lint(&around, &mut later);
     }
+    report.take(later, |found| sound.believes(found));
+    allowance::weigh(&spec, &located, Moment { now: wish.now, secrets: wish.secrets }, &mut report);
     report.sort(&located);
-    let artefacts = artefacts.filter(|_| !report.has_errors());
-    Compiled { report, located, spec, resolved, artefacts }
+    let artefacts = Some(artefacts).filter(|_| !report.has_errors());
+    Compiled { report, located, spec, resolved: Some(resolved), artefacts }
 }

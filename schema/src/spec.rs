@@ -3,6 +3,7 @@
 //! Docstrings here are the reference: they become descriptions in `spec.schema.json` and, from there,
 //! the text that an editor shows.
 
+mod allow;
 mod authentication;
 mod dns;
 mod domain;
@@ -11,6 +12,7 @@ mod people;
 mod server;
 mod store;
 
+pub use allow::*;
 pub use authentication::*;
 pub use dns::*;
 pub use domain::*;
@@ -58,6 +60,10 @@ pub struct Spec {
     pub limits: Option<Limits>,
     /// When mail that could not be delivered is tried again.
     pub queue: Option<Queue>,
+    /// Findings that are borne for a while.
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are.
+    pub level: Vec<Level>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

@@ -1,5 +1,6 @@
 //! Mail domains, and what they start from.
 
+use super::allow::{Allow, Level};
 use super::authentication::{Dkim, Dmarc, MtaSts, Spf};
 use super::people::{Account, Alias, Group, List};
 use crate::name::{Address, DomainName, HostName, LocalOrAddress};
@@ -67,6 +68,12 @@ pub struct Domain {
     /// Who gets the mail for addresses that do not exist.
     #[serde(default)]
     pub catch_all: Option<LocalOrAddress>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// A host that takes a domain's mail.

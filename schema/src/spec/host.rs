@@ -1,5 +1,6 @@
 //! Machines: what they listen on, and what they prove themselves by.
 
+use super::allow::{Allow, Level};
 use super::ip_addresses;
 use crate::name::{DomainName, HostName, SecretRef};
 use schemars::JsonSchema;
@@ -26,6 +27,12 @@ pub struct Host {
     /// Its keys and certificates. Left out: self-signed, with a warning.
     #[serde(default)]
     pub tls: Option<Tls>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// Services and their ports; each may be given several.

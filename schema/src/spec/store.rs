@@ -1,5 +1,6 @@
 //! Databases, and which keeps what.
 
+use super::allow::{Allow, Level};
 use crate::name::SecretRef;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,12 @@ pub struct Store {
     #[serde(default)]
     #[schemars(extend("x-unserved" = "Redis"))]
     pub redis: Option<Database>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// A database server.
