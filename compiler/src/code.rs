@@ -10,7 +10,7 @@ pub enum Severity {
 }
 
 macro_rules! codes {
-    ($($code:ident $name:ident $severity:ident)*) => {
+    ($($code:ident $name:ident $severity:ident $(($mark:ident))?)*) => {
         /// A finding's code. What it means stands in its page, `docs/codes/W0123.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "each has a page")]
@@ -23,6 +23,12 @@ macro_rules! codes {
             pub fn id(self) -> &'static str { match self { $(Code::$name => stringify!($code),)* } }
             /// Error or warning.
             pub fn severity(self) -> Severity { match self { $(Code::$name => Severity::$severity,)* } }
+            /// Whether `allow` may bear it: every warning, and those errors that are a judgement. Never what cannot be
+            /// built.
+            pub fn allowable(self) -> bool {
+                let marked = match self { $(Code::$name => [$(stringify!($mark))?].as_slice().contains(&"allowable"),)* };
+                marked || self.severity() == Severity::Warning
+            }
             /// The page that `waybill explain` prints, as Markdown: what is wrong, why it matters, how to mend it, and
             /// examples that fail and pass.
             pub fn page(self) -> &'static str {
@@ -33,6 +39,16 @@ macro_rules! codes {
 }
 
 impl Code {
+    /// The code `W0123`.
+    pub fn named(id: &str) -> Option<Code> {
+        Code::ALL.iter().copied().find(|code| code.id() == id)
+    }
+
+    /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
+    pub fn needs_secrets(self) -> bool {
+        matches!(self, Code::SecretAway | Code::SecretOpen | Code::TlsPair | Code::DkimPair)
+    }
+
     /// One line, the page's heading.
     pub fn title(self) -> &'static str {
         let heading = self.page().lines().next().unwrap_or_default();
@@ -80,12 +96,12 @@ codes! {
     W0124 SecretAway Error
     W0125 SecretOpen Warning
     W0126 NeverLate Warning
+    W0140 Deprecated Warning
     W0160 NotSealed Error
     W0161 NotOpened Warning
     W0162 OtherRecipients Warning
     W0163 NoRecipient Warning
     W0164 RecipientTwice Warning
-    W0140 Deprecated Warning
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error
@@ -114,6 +130,13 @@ codes! {
     W0312 NoPeople Warning
     W0313 WeakHash Warning
     W0314 OwnerLoops Error
+    W0320 ListRefuses Warning
+    W0321 TakesNoMail Warning
+    W0322 PeopleTwice Warning
+    W0323 QuotaSmall Warning
+    W0324 NoAbuse Warning
+    W0325 KeeperOutside Warning
+    W0326 CatchAllOutside Warning
     // 04xx: hosts, listeners, TLS.
     W0401 PortTaken Error
     W0402 NoAddress Warning
@@ -121,8 +144,8 @@ codes! {
     W0404 SelfSigned Warning
     W0405 CertificateAway Warning
     W0406 CertificateForm Error
-    W0407 CertificateName Error
-    W0408 CertificateDates Error
+    W0407 CertificateName Error (allowable)
+    W0408 CertificateDates Error (allowable)
     W0409 CertificateSoon Warning
     W0410 CertificateOthers Warning
     W0411 TlsKey Error
@@ -130,6 +153,16 @@ codes! {
     W0413 NoArrival Warning
     W0414 NoListener Error
     W0415 TlsPair Error
+    W0416 ChainOrder Error (allowable)
+    W0417 ChainShort Warning
+    W0418 CertificateKey Error
+    W0419 CertificateSum Error (allowable)
+    W0420 CertificateUse Error (allowable)
+    W0421 ClientNames Warning
+    W0422 NoImplicitTls Warning
+    W0423 HttpPublic Warning
+    W0424 NoSubmission Warning
+    W0425 PortOther Warning
     // 05xx: stores.
     W0501 OneKind Error
     W0502 StoreNotServed Warning
@@ -140,6 +173,10 @@ codes! {
     W0507 SameFolder Error
     W0508 MemoryForgets Warning
     W0509 DataNotServed Error
+    W0510 SplitStore Error (allowable)
+    W0511 SplitLookup Warning
+    W0512 ClearStore Warning
+    W0513 NestedStore Error
     // 06xx: records: DKIM, SPF, DMARC, MTA-STS.
     W0601 NoDkim Warning
     W0602 KeyAway Error
@@ -151,9 +188,9 @@ codes! {
     W0609 SelectorForm Error
     W0610 OnlyEd25519 Warning
     W0611 SpfTerm Error
-    W0612 SpfLookups Error
+    W0612 SpfLookups Error (allowable)
     W0613 ReportsElsewhere Warning
-    W0614 ReportsToNobody Error
+    W0614 ReportsToNobody Error (allowable)
     W0615 MaxAge Error
     W0616 EnforceSelfSigned Warning
     W0617 Unsigned Warning
@@ -216,7 +253,7 @@ codes! {
     W0675 SrvListener Warning
     W0678 CaaForbids Error
     W0679 CaaCritical Error
-    // 07xx: scripts.
+    // 07xx: scripts and policies.
     W0701 ScriptAway Error
     W0702 ScriptSyntax Error
     W0703 ScriptUnknown Error
@@ -230,7 +267,6 @@ codes! {
     W0711 ScriptNoEffect Warning
     W0712 ScriptDoubtful Warning
     W0713 ScriptLoops Warning
-    // 07xx: scripts and policies.
     W0720 StageWrong Error
     W0721 RuleUnreached Warning
     W0722 ThresholdOrder Error
@@ -238,4 +274,12 @@ codes! {
     W0724 UseTwice Warning
     W0725 OpenRelay Error
     W0726 TlsForced Warning
+    // 08xx: what the spec says of findings.
+    W0820 LevelCode Error
+    W0821 NotAllowable Error
+    W0822 AllowDate Error
+    W0823 AllowExpired Warning
+    W0824 AllowSoon Warning
+    W0825 AllowNothing Warning
+    W0826 AllowReason Error
 }

@@ -3,6 +3,7 @@
 mod build;
 mod check;
 mod explain;
+mod fix;
 mod fmt;
 mod import;
 mod init;
@@ -30,6 +31,8 @@ pub enum Command {
     Check(check::Check),
     /// Writes runtime.json, records.json and the zones.
     Build(build::Build),
+    /// Mends what can be mended without changing anything else; comments and layout stay.
+    Fix(fix::Fix),
     /// Lays a spec's files out in the one canonical way; comments stay.
     Fmt(fmt::Fmt),
     /// Prints the JSON Schema of a spec, or of runtime.json.
@@ -55,6 +58,7 @@ impl Command {
             Command::Import(command) => command.run(),
             Command::Check(command) => command.run(),
             Command::Build(command) => command.run(),
+            Command::Fix(command) => command.run(),
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Lock(command) => command.run(),
@@ -134,7 +138,11 @@ pub fn tell(report: &Report, located: &Located, format: Format) -> io::Result<()
             let (errors, warnings) = (report.errors(), report.warnings());
             if errors + warnings > 0 {
                 let (errors, warnings) = (count(errors, "error"), count(warnings, "warning"));
-                writeln!(err, "{errors}, {warnings}; `waybill explain CODE` says more")?;
+                let allowed = match report.allowed().len() {
+                    0 => String::new(),
+                    n => format!(", {n} allowed"),
+                };
+                writeln!(err, "{errors}, {warnings}{allowed}; `waybill explain CODE` says more")?;
             }
             Ok(())
         }

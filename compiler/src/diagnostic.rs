@@ -5,8 +5,10 @@
 
 use crate::code::{Code, Severity};
 use crate::locate::{Located, Place};
+use std::collections::HashMap;
 use std::fmt;
 
+pub mod cause;
 pub mod excerpt;
 pub mod junit;
 pub mod machine;
@@ -14,8 +16,10 @@ pub mod machine;
 mod planted;
 pub mod render;
 
-/// How many findings a report keeps; what comes after is only counted.
+/// How many errors, and how many warnings, a report tells; what comes after is only counted.
 pub const MOST_FINDINGS: usize = 1000;
+/// How many findings are kept until it is known which have one cause and which are allowed.
+pub const MOST_KEPT: usize = 50_000;
 
 /// One step of a [`Path`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,8 +82,10 @@ impl fmt::Display for Path {
 /// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What kind of finding; severity and rule come with it.
+    /// What kind of finding; its rule comes with it.
     pub code: Code,
+    /// The code's own severity, or what the spec's `level` makes of it.
+    pub severity: Severity,
     /// What it is about.
     pub at: Path,
     /// What is wrong, one sentence, never a secret.
@@ -92,9 +98,70 @@ pub struct Diagnostic {
     pub place: Option<Place>,
     /// Like [`Diagnostic::also`], where the reader knows the places.
     pub also_places: Vec<(Place, String)>,
+    /// How many more findings have the same cause, and are not told.
+    pub more: usize,
+    /// A change of the files that mends it and changes nothing else.
+    pub fix: Option<Fix>,
+    /// The value that is meant in place of the one at [`Diagnostic::at`]; becomes [`Diagnostic::fix`] when the report
+    /// is sorted.
+    pub meant: Option<Meant>,
+    /// Why the spec bears it, where it does.
+    pub allowed: Option<Allowed>,
+}
+
+/// A safe change of the spec's files.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fix {
+    /// What it does, a short imperative.
+    pub says: String,
+    /// What is put in the place of which octets; none overlaps another.
+    pub edits: Vec<(Place, String)>,
+}
+
+impl fmt::Debug for Fix {
+    /// Without the new texts: what is put in quotes may be a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places: Vec<&Place> = self.edits.iter().map(|(place, _)| place).collect();
+        f.debug_struct("Fix").field("says", &self.says).field("places", &places).finish()
+    }
+}
+
+/// What was meant by a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meant {
+    /// This text.
+    Text(String),
+    /// Nothing: it is there twice.
+    Nothing,
+}
+
+/// An allowance that covers a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Why.
+    pub reason: String,
+    /// The last day, `2027-03-01`.
+    pub until: String,
 }
 
 impl Diagnostic {
+    /// Says which text is meant in place of the value that this is about, where that is clear.
+    pub fn means(&mut self, text: Option<&str>) -> &mut Self {
+        self.meant = text.map(|text| Meant::Text(text.to_owned()));
+        self
+    }
+    /// Says that the value may be taken out without changing anything.
+    pub fn superfluous(&mut self) -> &mut Self {
+        self.meant = Some(Meant::Nothing);
+        self
+    }
+    /// What is wrong, and how often.
+    pub fn text(&self) -> String {
+        match self.more {
+            0 => self.says.clone(),
+            more => format!("{} (and {more} more of this cause)", self.says),
+        }
+    }
     /// Says how to mend it.
     pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
         self.help = Some(text.into());
@@ -112,7 +179,7 @@ impl Diagnostic {
     }
     /// Error or warning.
     pub fn severity(&self) -> Severity {
-        self.code.severity()
+        self.severity
     }
 }
 
@@ -120,9 +187,23 @@ impl Diagnostic {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     found: Vec<Diagnostic>,
+    allowed: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
+    /// What was not kept, by code.
+    spilled: HashMap<Code, usize>,
     spill: Option<Box<Diagnostic>>,
+}
+
+/// What becomes of a finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is told.
+    As(Severity),
+    /// It is not told.
+    Off,
+    /// It is known and borne.
+    Allowed(Allowed),
 }
 
 impl Report {
@@ -130,7 +211,7 @@ impl Report {
     pub fn new() -> Report {
         Report::default()
     }
-    /// Notes a finding; its severity comes from the code. After [`MOST_FINDINGS`] findings are counted, not kept.
+    /// Notes a finding; its severity comes from the code. After [`MOST_KEPT`] findings are counted, not kept.
     pub fn find(&mut self, code: Code, at: Path, says: impl Into<String>) -> &mut Diagnostic {
         self.note(code, at, None, says.into())
     }
@@ -154,27 +235,118 @@ impl Report {
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.found
     }
+    /// The findings that the spec allows; they count nowhere.
+    pub fn allowed(&self) -> &[Diagnostic] {
+        &self.allowed
+    }
+    /// Whether some findings were only counted.
+    pub fn is_partial(&self) -> bool {
+        !self.spilled.is_empty()
+    }
 
-    /// Puts the findings in the order of the files.
-    pub fn sort(&mut self, located: &Located) {
-        self.found.sort_by_cached_key(|found| {
-            let place = machine::place(found, located);
-            (place.file, place.span.start, found.code)
+    /// Takes over those of another report's findings that are to be believed.
+    pub fn take(&mut self, other: Report, believed: impl Fn(&Diagnostic) -> bool) {
+        self.found.extend(other.found.into_iter().filter(believed));
+        for (code, count) in other.spilled {
+            *self.spilled.entry(code).or_default() += count;
+        }
+        self.count();
+    }
+
+    /// Forgets those findings after the first `before` that are not to be believed.
+    pub fn doubt(&mut self, before: usize, believed: impl Fn(&Diagnostic) -> bool) {
+        let mut at = 0;
+        self.found.retain(|found| {
+            at += 1;
+            at <= before || believed(found)
         });
+        self.count();
+    }
+
+    /// Judges every finding.
+    pub fn weigh(&mut self, mut verdict: impl FnMut(&Diagnostic) -> Verdict) {
+        for mut found in std::mem::take(&mut self.found) {
+            match verdict(&found) {
+                Verdict::Off => {}
+                Verdict::As(severity) => {
+                    found.severity = severity;
+                    self.found.push(found);
+                }
+                Verdict::Allowed(allowed) => {
+                    found.allowed = Some(allowed);
+                    self.allowed.push(found);
+                }
+            }
+        }
+        self.count();
+    }
+
+    /// Forgets those findings of a code that were only counted.
+    pub fn forget(&mut self, code: impl Fn(Code) -> bool) {
+        self.spilled.retain(|one, _| !code(*one));
+        self.count();
+    }
+
+    /// Puts the findings in the order of the files, one for each cause, the first [`MOST_FINDINGS`] of each severity;
+    /// and finds the edits that mend them.
+    pub fn sort(&mut self, located: &Located) {
+        for list in [&mut self.found, &mut self.allowed] {
+            list.sort_by_cached_key(|found| {
+                let place = machine::place(found, located);
+                (place.file, place.span.start, found.code)
+            });
+            cause::merge(list, located);
+        }
+        self.count();
+        let (mut errors, mut warnings) = (0, 0);
+        self.found.retain(|found| {
+            let count = if found.severity == Severity::Error { &mut errors } else { &mut warnings };
+            *count += 1;
+            *count <= MOST_FINDINGS
+        });
+        self.allowed.truncate(MOST_FINDINGS);
+        self.found.iter_mut().for_each(|found| cause::mend(found, located));
+    }
+
+    fn count(&mut self) {
+        (self.errors, self.warnings) = (0, 0);
+        let kept = self.found.iter().map(|found| (found.severity, 1));
+        let spilled = self.spilled.iter().map(|(code, count)| (code.severity(), *count));
+        for (severity, count) in kept.chain(spilled) {
+            match severity {
+                Severity::Error => self.errors += count,
+                Severity::Warning => self.warnings += count,
+            }
+        }
     }
 
     fn note(&mut self, code: Code, at: Path, place: Option<Place>, says: String) -> &mut Diagnostic {
-        match code.severity() {
+        let severity = code.severity();
+        match severity {
             Severity::Error => self.errors += 1,
             Severity::Warning => self.warnings += 1,
         }
-        let diagnostic = Diagnostic { code, at, says, help: None, also: Vec::new(), place, also_places: Vec::new() };
+        let diagnostic = Diagnostic {
+            code,
+            severity,
+            at,
+            says,
+            help: None,
+            also: Vec::new(),
+            place,
+            also_places: Vec::new(),
+            more: 0,
+            fix: None,
+            meant: None,
+            allowed: None,
+        };
         // A flood of warnings must not hide the first errors.
-        if self.found.len() < MOST_FINDINGS || (code.severity() == Severity::Error && self.errors <= MOST_FINDINGS) {
+        if self.found.len() < MOST_KEPT || (severity == Severity::Error && self.errors <= MOST_FINDINGS) {
             let at = self.found.len();
             self.found.push(diagnostic);
             return &mut self.found[at];
         }
+        *self.spilled.entry(code).or_default() += 1;
         self.spill.insert(Box::new(diagnostic))
     }
 }
@@ -212,6 +384,29 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
     (likeness >= 0.75).then(|| format!("did you mean `{best}`?"))
 }
 
+/// The one known word that a wrong one is clearly meant to be: one or two typing errors away, and no other is as near.
+pub fn meant<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if wrong.len() > 64 {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    let (mut best, mut least, mut unique) = (None, usize::MAX, false);
+    for word in known.into_iter().filter(|word| word.len() <= 64) {
+        if best == Some(word) {
+            continue;
+        }
+        let distance = strsim::damerau_levenshtein(&wrong, &word.to_lowercase());
+        if distance < least {
+            (best, least, unique) = (Some(word), distance, true);
+        } else if distance == least {
+            unique = false;
+        }
+    }
+    // Of a short word, two letters are half.
+    let most = if wrong.chars().count() > 5 { 2 } else { 1 };
+    best.filter(|_| unique && least <= most)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -235,11 +430,22 @@ mod tests {
     #[test]
     fn warnings_do_not_crowd_out_errors() {
         let mut report = Report::new();
-        for _ in 0..MOST_FINDINGS + 5 {
-            report.find(Code::NotServed, Path::root(), "w");
+        for n in 0..MOST_KEPT + 5 {
+            report.find(Code::NotServed, Path::root().item(n), "w");
         }
         report.find(Code::NotReadable, Path::root(), "e");
-        assert_eq!(report.diagnostics().len(), MOST_FINDINGS + 1);
-        assert_eq!((report.errors(), report.warnings()), (1, MOST_FINDINGS + 5));
+        assert_eq!((report.errors(), report.warnings()), (1, MOST_KEPT + 5));
+        report.sort(&Located::default());
+        assert_eq!((report.errors(), report.diagnostics().len()), (1, 2), "one cause, one finding");
+    }
+
+    #[test]
+    fn a_word_is_meant_where_one_alone_is_near() {
+        let known = ["imap", "imaps", "submission", "submissions"];
+        assert_eq!(meant("submision", known), Some("submission"));
+        assert_eq!(meant("imasp", known), None, "imap or imaps?");
+        assert_eq!(meant("imax", known), Some("imap"));
+        assert_eq!(meant("ima", ["imap", "imac"]), None);
+        assert_eq!(meant("smtp", known), None);
     }
 }

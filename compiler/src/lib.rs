@@ -15,13 +15,19 @@
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
+//! - [`lint`] proves what no part can see by itself; [`sound`] keeps it from echoing errors told already;
+//!   [`allowance`] weighs all findings by what the spec says of them.
+//! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
+//! - [`fix`] mends what is clear; [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //!
 //! [`pipeline`] puts the three steps in a row.
 
+pub mod allowance;
 pub mod code;
 pub mod diagnostic;
 pub mod emit;
 pub mod explain;
+pub mod fix;
 pub mod format;
 pub mod import;
 pub mod init;
@@ -35,5 +41,6 @@ pub mod reference;
 pub mod resolve;
 pub mod secrets;
 pub mod upgrade;
+pub mod sound;
 pub mod write;
 pub mod zone;

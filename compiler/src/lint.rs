@@ -9,10 +9,13 @@ pub mod dkim;
 mod dmarc;
 mod mta_sts;
 mod mx;
+mod people;
 pub mod scripts;
 mod spf;
 mod srv;
+mod stores;
 mod tags;
+mod tls;
 mod txt;
 mod world;
 
@@ -42,6 +45,9 @@ pub struct Around<'a> {
 
 /// Runs every lint.
 pub fn lint(around: &Around<'_>, report: &mut Report) {
+    people::people(around, report);
+    stores::stores(around, report);
+    tls::tls(around, report);
     let asked = records(around, report);
     stale(around.lock, &asked, report);
 }

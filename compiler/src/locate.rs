@@ -118,6 +118,8 @@ pub struct Located {
     pub files: Vec<File>,
     /// The places.
     pub root: Spot,
+    /// Where each node at the top of a file begins, also those that were not understood.
+    pub tops: Vec<Place>,
 }
 
 impl Located {
@@ -135,6 +137,17 @@ impl Located {
             }
         }
         spot.place.clone()
+    }
+    /// Where a path's very value was written.
+    pub fn exact(&self, path: &Path) -> Option<Place> {
+        let mut spot = &self.root;
+        for step in path.steps() {
+            spot = match step {
+                Step::Field(name) => spot.field(name)?,
+                Step::Item(at) => spot.items.get(*at)?,
+            };
+        }
+        Some(spot.place.clone())
     }
     /// The file of a place.
     pub fn file(&self, place: &Place) -> Option<&File> {
@@ -170,7 +183,11 @@ mod tests {
         domain.fields.push(("name".into(), spot(7)));
         let mut domains = spot(5);
         domains.items.push(domain);
-        let located = Located { files: Vec::new(), root: Spot { fields: vec![("domain".into(), domains)], ..spot(0) } };
+        let located = Located {
+            files: Vec::new(),
+            root: Spot { fields: vec![("domain".into(), domains)], ..spot(0) },
+            tops: Vec::new(),
+        };
         let path = Path::root().field("domain").item(0);
         assert_eq!(located.place(&path.field("name")).span.start, 7);
         assert_eq!(located.place(&path.field("dkim").field("key")).span.start, 5);

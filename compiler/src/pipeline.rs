@@ -1,5 +1,6 @@
 //! The pipeline: read → resolve → emit → lint.
 
+use crate::allowance::{self, Moment};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::emit::{self, Artefacts};
@@ -9,6 +10,7 @@ use crate::lock::{Lock, MOST_SETS, Question};
 use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
+use crate::sound::Sound;
 use schema::spec::Spec;
 use sealed::identity::Identities;
 use std::collections::HashMap;
@@ -45,7 +47,7 @@ pub struct Compiled {
     pub located: Located,
     /// What was written; empty where a file could not be read or parsed.
     pub spec: Spec,
-    /// What it means; `None` where something in it cannot be bound.
+    /// What it means, as far as it can be bound; `None` where a file could not be read or parsed.
     pub resolved: Option<Resolved>,
     /// What to write; `None` where something is an error.
     pub artefacts: Option<Artefacts>,
@@ -70,18 +72,24 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
     let redirects = lint::scripts::lint(&spec, &sources, &mut located, &mut report);
     let lock = Lock::read(&sources, &mut located, &mut report);
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
+    let (read, reading) = (report.diagnostics().len(), Sound::of(&spec, &located, &report));
     let resolved = resolve::resolve(&spec, &outside, &mut report);
-    let artefacts = resolved.as_ref().map(|resolved| emit::emit(resolved, &mut report));
-    if let Some(resolved) = &resolved {
-        lint::scripts::loops(&redirects, resolved, &mut report);
+    report.doubt(read, |found| !reading.echoes(found));
+    lint::scripts::loops(&redirects, &resolved, &mut report);
+    let sound = Sound::of(&spec, &located, &report);
+    // What is wrong in one part keeps no other part's findings back, but nothing is told that only echoes it.
+    let mut later = Report::new();
+    let artefacts = emit::emit(&resolved, &mut later);
+    if !sound.is_hopeless() {
+        let around =
+            lint::Around { spec: &spec, resolved: &resolved, artefacts: &artefacts, outside: &outside, lock: &lock };
+        lint::lint(&around, &mut later);
     }
-    if let (Some(resolved), Some(artefacts)) = (&resolved, &artefacts) {
-        let around = lint::Around { spec: &spec, resolved, artefacts, outside: &outside, lock: &lock };
-        lint::lint(&around, &mut report);
-    }
+    report.take(later, |found| sound.believes(found));
+    allowance::weigh(&spec, &located, Moment { now: wish.now, secrets: wish.secrets }, &mut report);
     report.sort(&located);
-    let artefacts = artefacts.filter(|_| !report.has_errors());
-    Compiled { report, located, spec, resolved, artefacts }
+    let artefacts = Some(artefacts).filter(|_| !report.has_errors());
+    Compiled { report, located, spec, resolved: Some(resolved), artefacts }
 }
 
 /// How often what is known leads to new questions: as deep as SPF records may be nested, and names have parents.
@@ -116,11 +124,11 @@ pub fn lock<E>(
     let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
     let old = Lock::read(&sources, &mut located, &mut Report::new());
     let outside = Outside { sources: &sources, now: wish.now, secrets: false, identities: None };
-    let resolved = if whole { resolve::resolve(&spec, &outside, &mut report) } else { None };
-    let Some(resolved) = resolved else {
+    let resolved = resolve::resolve(&spec, &outside, &mut report);
+    if !whole || report.has_errors() {
         report.sort(&located);
         return Ok(Locking { report, located, old, new: None });
-    };
+    }
     // What is wrong with records is for `check` to tell; it may be what the lock is about.
     let artefacts = emit::emit(&resolved, &mut Report::new());
     let mut new = Lock::default();

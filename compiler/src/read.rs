@@ -62,7 +62,8 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
     files.iter_mut().for_each(sorted);
     identities(&files, report);
     let json = Json::Object(json);
-    let located = Located { files, root: spot };
+    let tops = nodes.iter().map(|node| Place { file: node.file, span: node.span.clone() }).collect();
+    let located = Located { files, root: spot, tops };
     let sound = validate(&schema, &json, report);
     let spec = match Spec::deserialize(json) {
         Ok(spec) => spec,

@@ -86,8 +86,9 @@ impl Resolved {
     }
 }
 
-/// Binds names, fills in defaults and checks; `None` where something is an error.
-pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Option<Resolved> {
+/// Binds names, fills in defaults and checks. What cannot be bound is told and left out, so that everything else can be
+/// looked at all the same.
+pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resolved {
     names(spec, report);
     bounds(spec, report);
     let mut hosts = hosts::hosts(spec, outside, report);
@@ -103,19 +104,16 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Optio
     if outside.secrets {
         secrets::secrets(spec, outside, report);
     }
-    if report.has_errors() {
-        return None;
-    }
-    Some(Resolved {
+    Resolved {
         hosts,
-        storage: storage?,
+        storage: storage.unwrap_or_else(stores::unbound),
         domains,
         people,
         resolver: spec.resolver.clone().unwrap_or_default(),
         trust: spec.trust.clone().unwrap_or_default(),
         limits: limits(spec.limits.as_ref()),
         queue: queue(spec.queue.as_ref()),
-    })
+    }
 }
 
 fn limits(given: Option<&spec::Limits>) -> config::Limits {

@@ -3,6 +3,7 @@
 //! Docstrings here are the reference: they become descriptions in `spec.schema.json` and, from there,
 //! the text that an editor shows.
 
+mod allow;
 mod authentication;
 mod directory;
 mod dns;
@@ -21,6 +22,7 @@ mod server;
 mod store;
 mod telemetry;
 
+pub use allow::*;
 pub use authentication::*;
 pub use directory::*;
 pub use dns::*;
@@ -141,6 +143,10 @@ pub struct Spec {
     /// What should become of some mail.
     #[schemars(extend("x-unserved" = "`waybilld expect`"))]
     pub expect: Vec<Expect>,
+    /// Findings that are borne for a while.
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are.
+    pub level: Vec<Level>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

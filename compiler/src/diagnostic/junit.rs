@@ -50,7 +50,7 @@ fn case(found: &Diagnostic, suite: &str, located: &Located, out: &mut String) {
     let at = place(found, located);
     let at_text = escaped(&located.at(&at));
     let line = located.file(&at).map_or(0, |file| file.line_column(at.span.start).0);
-    let (code, says) = (found.code.id(), escaped(&found.says));
+    let (code, says) = (found.code.id(), escaped(&found.text()));
     let mut detail = format!("{at_text}: {says}");
     if let Some(help) = &found.help {
         let _ = write!(detail, "\nhelp: {}", escaped(help));

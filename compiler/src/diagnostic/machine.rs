@@ -40,7 +40,7 @@ pub fn json(report: &Report, located: &Located) -> Json {
         let mut object = json!({
             "code": found.code.id(),
             "severity": severity(found),
-            "message": found.says,
+            "message": found.text(),
             "rule": found.code.rule(),
         });
         if let Some(spot) = spot(&place(found, located), located) {
@@ -53,12 +53,15 @@ pub fn json(report: &Report, located: &Located) -> Json {
         if let Some(help) = &found.help {
             object["help"] = help.clone().into();
         }
+        if let Some(fix) = &found.fix {
+            object["fix"] = fix.says.clone().into();
+        }
         object
     };
     report.diagnostics().iter().map(one).collect()
 }
 
-/// A SARIF 2.1.0 log.
+/// A SARIF 2.1.0 log. What the spec allows is in it too, suppressed (SARIF §3.27.23).
 pub fn sarif(report: &Report, located: &Located) -> Json {
     let rule = |code: &Code| {
         json!({
@@ -68,7 +71,7 @@ pub fn sarif(report: &Report, located: &Located) -> Json {
         })
     };
     let result = |found: &Diagnostic| {
-        let mut text = found.says.clone();
+        let mut text = found.text();
         if let Some(help) = &found.help {
             let _ = write!(text, "; {help}");
         }
@@ -87,6 +90,10 @@ pub fn sarif(report: &Report, located: &Located) -> Json {
         if !related.is_empty() {
             result["relatedLocations"] = related.into();
         }
+        if let Some(allowed) = &found.allowed {
+            let why = format!("{} (until {})", allowed.reason, allowed.until);
+            result["suppressions"] = json!([{ "kind": "inSource", "status": "accepted", "justification": why }]);
+        }
         result
     };
     json!({
@@ -99,7 +106,7 @@ pub fn sarif(report: &Report, located: &Located) -> Json {
                 "rules": Code::ALL.iter().map(rule).collect::<Vec<_>>(),
             } },
             "columnKind": "unicodeCodePoints",
-            "results": report.diagnostics().iter().map(result).collect::<Vec<_>>(),
+            "results": report.diagnostics().iter().chain(report.allowed()).map(result).collect::<Vec<_>>(),
         }],
     })
 }
@@ -136,7 +143,7 @@ pub fn github(report: &Report, located: &Located) -> String {
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
     let mut out = String::new();
     for found in report.diagnostics() {
-        let mut text = found.says.clone();
+        let mut text = found.text();
         if let Some(help) = &found.help {
             let _ = write!(text, "\n{help}");
         }

@@ -128,6 +128,14 @@ fn outputs(compiled: &Compiled) -> [(&'static str, String); 7] {
     ]
 }
 
+/// What `fix` prints of a spec.
+fn mended(text: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("mail.kdl"), text).unwrap();
+    let mended = crate::fix::mend(&Wish::new(folder.path(), 1_795_478_400)).unwrap();
+    format!("{}{:?}{:?}", crate::fix::changes::diff(&mended), mended.done, mended.files)
+}
+
 #[test]
 fn no_output_holds_a_secret() {
     let account = |planted: &&str| format!("domain \"example.org\" {{ account \"ada\" {{ {planted}\n }}; }}\n");
@@ -138,7 +146,8 @@ fn no_output_holds_a_secret() {
         for text in [format!("{SPEC}{planted}"), format!("{SPEC}foo \"{SECRET}\"; {planted}"), planted.clone()] {
             let compiled = compiled(&text.replace('§', SECRET));
             assert!(!compiled.report.diagnostics().is_empty(), "{text}");
-            let leaks = outputs(&compiled).into_iter().filter(|(_, out)| out.contains(SECRET));
+            let fixed = [("fix", mended(&text.replace('§', SECRET)))];
+            let leaks = outputs(&compiled).into_iter().chain(fixed).filter(|(_, out)| out.contains(SECRET));
             wrong.extend(leaks.map(|(format, out)| format!("{format}: {text}\n{out}")));
         }
     }

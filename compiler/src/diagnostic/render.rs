@@ -40,11 +40,13 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
         Severity::Error => (miette::Severity::Error, "error"),
         Severity::Warning => (miette::Severity::Warning, "warning"),
     };
-    let mut shown = MietteDiagnostic::new(printable(&found.says))
+    let mut shown = MietteDiagnostic::new(printable(&found.text()))
         .with_severity(severity)
         .with_code(format!("{word}[{}]", found.code.id()));
-    if let Some(help) = &found.help {
-        shown = shown.with_help(printable(help));
+    let mends = found.fix.is_some().then_some("`waybill fix` mends this");
+    let help: Vec<String> = found.help.as_deref().map(printable).into_iter().chain(mends.map(str::to_owned)).collect();
+    if !help.is_empty() {
+        shown = shown.with_help(help.join("; "));
     }
     let Some(file) = located.file(&place).filter(|file| !file.unread) else {
         render(handler, Shown::new(shown), out);

@@ -192,6 +192,18 @@ impl Sources {
     }
 }
 
+/// Whether a file's name from the root fits a pattern; `*` and `?` match within a folder's names.
+pub fn fits(pattern: &str, name: &str) -> bool {
+    let (mut patterns, mut names) = (pattern.trim_start_matches("./").split('/'), name.split('/'));
+    loop {
+        match (patterns.next(), names.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(name)) if matches(pattern, name) => {}
+            _ => return false,
+        }
+    }
+}
+
 /// Whether a name fits a pattern with `*` and `?`. Linear but for the last `*`, which alone is gone back to.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());

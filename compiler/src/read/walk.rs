@@ -5,7 +5,7 @@ use super::grammar::{Field, Kind, Shape, Written};
 use super::secrecy;
 use super::tree::{Node, Property, Scalar, Value};
 use crate::code::Code;
-use crate::diagnostic::{Report, nearest};
+use crate::diagnostic::{Report, meant, nearest};
 use crate::locate::{Place, Spot};
 use serde_json::{Map, Value as Json};
 use std::ops::Range;
@@ -192,17 +192,19 @@ impl Walk<'_> {
             _ => false,
         };
         let home = self.language.fields.iter().find(holds).map(|field| Arc::clone(&field.name));
+        let mut clear = None;
         let help = if kind.property(&node.name).is_some() {
             Some(format!("write it on the line of `{parent}`: `{}=…`", node.name))
         } else if let Some(home) = home.filter(|home| **home != *parent) {
             Some(format!("`{}` stands inside `{home} {{ … }}`", node.name))
         } else {
+            clear = meant(&node.name, kind.children());
             nearest(&node.name, kind.children()).or_else(|| known(kind.children()))
         };
         let place = (node.file, &node.span);
         let says = format!("{within} has no node `{}`", self.quoted(&node.name, place, guarded, kind.children()));
         let found = self.wrong(Code::UnknownNode, node.file, &node.span, says);
-        found.help = help;
+        found.means(clear).help = help;
     }
 
     /// A child that the grammar knows.
@@ -327,7 +329,8 @@ impl Walk<'_> {
             let place = (node.file, &property.span);
             let name = self.quoted(&property.name, place, guarded, kind.properties());
             let says = format!("`{}` has no property `{name}`", node.name);
-            self.wrong(Code::UnknownProperty, node.file, &property.span, says).help = help;
+            let clear = meant(&property.name, kind.properties()).filter(|_| kind.child(&property.name).is_none());
+            self.wrong(Code::UnknownProperty, node.file, &property.span, says).means(clear).help = help;
             return;
         };
         self.shows(node.file, &property.span);
@@ -391,7 +394,8 @@ impl Walk<'_> {
                 let near = nearest(text, words.iter().map(String::as_str));
                 let word = self.quoted(text, place, slot.guarded, words.iter().map(String::as_str));
                 let says = format!("`{word}` is none of `{list}`");
-                self.wrong(Code::WrongForm, slot.node.file, &value.span, says).help = near;
+                let clear = meant(text, words.iter().map(String::as_str));
+                self.wrong(Code::WrongForm, slot.node.file, &value.span, says).means(clear).help = near;
                 return None;
             }
             (Shape::Whole(least, most), Scalar::Whole(number)) => {

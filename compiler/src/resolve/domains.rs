@@ -5,7 +5,7 @@ use super::records::{Omission, OwnRecord};
 use super::spf::{self, Spf};
 use super::{Host, Outside, People};
 use crate::code::Code;
-use crate::diagnostic::{Path, Report, nearest};
+use crate::diagnostic::{Path, Report, meant, nearest};
 use crate::zone::{Kind, Rdata};
 use schema::config::Service;
 use schema::name::{Address, DomainName, LocalPart};
@@ -356,6 +356,7 @@ impl<'a> Binding<'a, '_> {
                     let says = format!("no host is called `{}`", host.name);
                     let known: Vec<&str> = names.keys().copied().collect();
                     let found = self.report.find(Code::UnknownHost, at.item(n).field("name"), says);
+                    found.means(meant(host.name.as_str(), known.iter().copied()));
                     found.help = nearest(host.name.as_str(), known);
                 }
             }

@@ -312,7 +312,7 @@ fn addresses(host: &spec::Host, at: &Path, report: &mut Report) {
     for (n, address) in host.address.iter().enumerate() {
         if seen.insert(address, n).is_some() {
             let at = at.field("address").item(n);
-            report.find(Code::WrittenTwice, at, format!("`{address}` is written twice"));
+            report.find(Code::WrittenTwice, at, format!("`{address}` is written twice")).superfluous();
         }
     }
 }

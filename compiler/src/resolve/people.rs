@@ -354,7 +354,8 @@ impl<'a> Binding<'a> {
             if let Some(first) = seen.insert(address.clone(), n) {
                 self.report
                     .find(Code::MemberTwice, at.item(n), format!("`{address}` is named twice"))
-                    .also(at.item(first), "the first mention");
+                    .also(at.item(first), "the first mention")
+                    .superfluous();
                 continue;
             }
             if self.known(&address, at.item(n)) {

@@ -3,7 +3,7 @@
 use super::domains::Binding;
 use super::spf::is_spf;
 use crate::code::Code;
-use crate::diagnostic::{Path, nearest};
+use crate::diagnostic::{Path, meant, nearest};
 use crate::zone::{Kind, Rdata};
 use schema::name::{DomainName, NameError};
 use schema::spec;
@@ -45,7 +45,8 @@ impl Binding<'_, '_> {
             if !known().any(|name| name == provider) {
                 let says = format!("no DNS provider is called `{provider}`");
                 let at = at.field("provider");
-                self.report.find(Code::UnknownProvider, at, says).help = nearest(provider, known().collect::<Vec<_>>());
+                let found = self.report.find(Code::UnknownProvider, at, says);
+                found.means(meant(provider, known())).help = nearest(provider, known().collect::<Vec<_>>());
             }
         }
         let Some((ttl, at)) = dns.iter().find_map(|(dns, at)| Some((dns.ttl?, at))) else { return Period(3600) };

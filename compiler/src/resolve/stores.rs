@@ -2,7 +2,7 @@
 
 use super::one_kind;
 use crate::code::Code;
-use crate::diagnostic::{Path, Report, nearest};
+use crate::diagnostic::{Path, Report, meant, nearest};
 use schema::config::{Storage, Store};
 use schema::spec::{self, Spec};
 use std::collections::{BTreeSet, HashMap};
@@ -59,6 +59,12 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     Some(storage)
 }
 
+/// What stands for storage that could not be bound, where nothing is built.
+pub fn unbound() -> Storage {
+    let store = || Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() };
+    Storage { data: store(), blob: store(), search: store(), lookup: store() }
+}
+
 /// Which store keeps a part.
 fn choose(spec: &Spec, part: &str, name: Option<&str>, report: &mut Report) -> Option<usize> {
     let at = Path::root().field("storage").field(part);
@@ -68,7 +74,7 @@ fn choose(spec: &Spec, part: &str, name: Option<&str>, report: &mut Report) -> O
             let found = stores.iter().position(|store| store.name == name);
             if found.is_none() {
                 let says = format!("no store is called `{name}`");
-                report.find(Code::UnknownStore, at, says).help = nearest(name, names());
+                report.find(Code::UnknownStore, at, says).means(meant(name, names())).help = nearest(name, names());
             }
             found
         }

@@ -1,5 +1,6 @@
 //! Mail domains, and what they start from.
 
+use super::allow::{Allow, Level};
 use super::authentication::{Dkim, Dmarc, MtaSts, Spf};
 use super::host::{Listen, Outbound, Tls};
 use super::mailbox::{Mailbox, Retention};
@@ -99,6 +100,12 @@ pub struct Domain {
     /// The language that the server writes to its people in (RFC 5646). Left out: `en` (Waybill).
     #[schemars(extend("x-unserved" = "a choice of language", "examples" = ["de"]))]
     pub language: Option<String>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// Who keeps a domain's people.

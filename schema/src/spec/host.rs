@@ -1,5 +1,6 @@
 //! Machines: what they listen on, and what they prove themselves by.
 
+use super::allow::{Allow, Level};
 use super::ip_addresses;
 use crate::form::Network;
 use crate::name::{DomainName, HostName, SecretRef};
@@ -32,6 +33,12 @@ pub struct Host {
     #[serde(default)]
     #[schemars(extend("x-unserved" = "clusters"))]
     pub node: Vec<HostNode>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// A machine of several behind one name.

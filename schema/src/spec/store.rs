@@ -1,5 +1,6 @@
 //! Databases, and which keeps what.
 
+use super::allow::{Allow, Level};
 use crate::name::SecretRef;
 use crate::unit::{Period, Size};
 use schemars::JsonSchema;
@@ -52,6 +53,12 @@ pub struct Store {
     /// (Waybill).
     #[schemars(extend("x-unserved" = "encryption at rest"))]
     pub encrypt: Option<SecretRef>,
+    /// Findings that are borne for a while here.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// How bad kinds of findings are here.
+    #[serde(default)]
+    pub level: Vec<Level>,
 }
 
 /// How blobs are compressed.

@@ -1,0 +1,116 @@
+//! Stores: what two machines do not share, what travels in the clear, what lies in what.
+
+use super::Around;
+use crate::code::Code;
+use crate::diagnostic::{Path, Report};
+use schema::config::Store as Bound;
+use schema::name::DomainName;
+use schema::spec::Store;
+use std::collections::HashSet;
+
+/// Runs the lints of stores.
+pub fn stores(around: &Around<'_>, report: &mut Report) {
+    split(around, report);
+    for (at, store) in around.spec.store.iter().enumerate() {
+        clear(store, &path(at), report);
+    }
+    nested(&around.spec.store, report);
+}
+
+fn path(at: usize) -> Path {
+    Path::root().field("store").item(at)
+}
+
+/// Two machines that take mail for one domain, and each keeps what it took to itself.
+fn split(around: &Around<'_>, report: &mut Report) {
+    let resolved = around.resolved;
+    let people: HashSet<&DomainName> = resolved.people.accounts.iter().map(|account| &account.address.domain).collect();
+    let several = resolved.domains.iter().find(|domain| domain.hosts.len() > 1 && people.contains(&domain.name));
+    let Some(domain) = several else { return };
+    let stores = &around.spec.store;
+    let given = around.spec.storage.as_ref();
+    let parts = [
+        ("data", &resolved.storage.data, given.and_then(|storage| storage.data.as_ref())),
+        ("blob", &resolved.storage.blob, given.and_then(|storage| storage.blob.as_ref())),
+        ("lookup", &resolved.storage.lookup, given.and_then(|storage| storage.lookup.as_ref())),
+    ];
+    let data = &resolved.storage.data;
+    for (part, bound, name) in parts {
+        let at = stores.iter().position(|store| name.is_none_or(|name| store.name == *name));
+        let at = at.map_or_else(Path::root, path);
+        let kind = match bound {
+            Bound::Rocksdb { .. } => "RocksDB",
+            Bound::Memory { .. } => "memory",
+        };
+        match part {
+            "data" | "blob" if part == "data" || bound != data => {
+                let says = format!(
+                    "{} hosts take the mail of `{}`, and each keeps its own {part} in {kind}: people see half of it",
+                    domain.hosts.len(),
+                    domain.name
+                );
+                report
+                    .find(Code::SplitStore, at, says)
+                    .also(domain.hosts_at.clone(), "the hosts")
+                    .help("name a store that both reach over the network, as PostgreSQL, or one host");
+            }
+            "lookup" if matches!(bound, Bound::Memory { .. }) && !matches!(data, Bound::Memory { .. }) => {
+                let says = "each host counts for itself in memory, so limits are met once for each host";
+                report.find(Code::SplitLookup, at, says).help("keep `lookup` in a store that both reach");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What goes to another machine unencrypted: mail, and the password before it.
+fn clear(store: &Store, at: &Path, report: &mut Report) {
+    let databases = [
+        ("elasticsearch", store.elasticsearch.as_ref().map(|database| database.url.as_str()), "http://", "https://"),
+        ("redis", store.redis.as_ref().map(|database| database.url.as_str()), "redis://", "rediss://"),
+        ("s3", store.s3.as_ref().and_then(|s3| s3.endpoint.as_deref()), "http://", "https://"),
+    ];
+    for (kind, url, plain, safe) in databases {
+        let Some(rest) = url.and_then(|url| url.strip_prefix(plain)) else { continue };
+        if is_local(rest) {
+            continue;
+        }
+        let field = if kind == "s3" { "endpoint" } else { "url" };
+        let says = format!("`{plain}` goes to another machine in the clear, mail and passwords alike");
+        report.find(Code::ClearStore, at.field(kind).field(field), says).help(format!("write `{safe}…`"));
+    }
+}
+
+/// Whether the rest of a URL names this very machine.
+fn is_local(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A store inside another's folder, which takes everything in it for its own.
+fn nested(stores: &[Store], report: &mut Report) {
+    let folder = |store: &Store| {
+        let kinds = [("rocksdb", &store.rocksdb), ("filesystem", &store.filesystem), ("sqlite", &store.sqlite)];
+        kinds.into_iter().find_map(|(kind, folder)| Some((kind, folder.as_deref()?.trim_end_matches('/').to_owned())))
+    };
+    for (at, store) in stores.iter().enumerate() {
+        let Some((kind, inner)) = folder(store) else { continue };
+        let outer = stores.iter().enumerate().find(|(_, other)| {
+            folder(other).is_some_and(|(kind, outer)| {
+                kind != "sqlite" && inner.strip_prefix(&outer).is_some_and(|rest| rest.starts_with('/'))
+            })
+        });
+        if let Some((outer, other)) = outer {
+            let says = format!("`{inner}` lies in the folder of `{}`", other.name);
+            report
+                .find(Code::NestedStore, path(at).field(kind), says)
+                .also(path(outer), "the other store")
+                .help("take a folder beside it");
+        }
+    }
+}
