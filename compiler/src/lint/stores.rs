@@ -65,19 +65,17 @@ fn split(around: &Around<'_>, report: &mut Report) {
 
 /// What goes to another machine unencrypted: mail, and the password before it.
 fn clear(store: &Store, at: &Path, report: &mut Report) {
-    let databases = [
-        ("elasticsearch", store.elasticsearch.as_ref().map(|database| database.url.as_str()), "http://", "https://"),
-        ("redis", store.redis.as_ref().map(|database| database.url.as_str()), "redis://", "rediss://"),
-        ("s3", store.s3.as_ref().and_then(|s3| s3.endpoint.as_deref()), "http://", "https://"),
-    ];
-    for (kind, url, plain, safe) in databases {
-        let Some(rest) = url.and_then(|url| url.strip_prefix(plain)) else { continue };
-        if is_local(rest) {
-            continue;
+    let redis = store.redis.iter().flat_map(|redis| redis.url.iter().enumerate());
+    let redis = redis.map(|(n, url)| (at.field("redis").field("url").item(n), url, "redis://", "rediss://"));
+    let elasticsearch = store.elasticsearch.iter().map(|database| &database.url);
+    let elasticsearch = elasticsearch.map(|url| (at.field("elasticsearch").field("url"), url, "http://", "https://"));
+    let s3 = store.s3.iter().filter_map(|s3| s3.endpoint.as_ref());
+    let s3 = s3.map(|url| (at.field("s3").field("endpoint"), url, "http://", "https://"));
+    for (at, url, plain, safe) in redis.chain(elasticsearch).chain(s3) {
+        if url.strip_prefix(plain).is_some_and(|rest| !is_local(rest)) {
+            let says = format!("`{plain}` goes to another machine in the clear, mail and passwords alike");
+            report.find(Code::ClearStore, at, says).help(format!("write `{safe}…`"));
         }
-        let field = if kind == "s3" { "endpoint" } else { "url" };
-        let says = format!("`{plain}` goes to another machine in the clear, mail and passwords alike");
-        report.find(Code::ClearStore, at.field(kind).field(field), says).help(format!("write `{safe}…`"));
     }
 }
 
@@ -95,8 +93,10 @@ fn is_local(rest: &str) -> bool {
 /// A store inside another's folder, which takes everything in it for its own.
 fn nested(stores: &[Store], report: &mut Report) {
     let folder = |store: &Store| {
-        let kinds = [("rocksdb", &store.rocksdb), ("filesystem", &store.filesystem), ("sqlite", &store.sqlite)];
-        kinds.into_iter().find_map(|(kind, folder)| Some((kind, folder.as_deref()?.trim_end_matches('/').to_owned())))
+        let filesystem = store.filesystem.as_ref().map(|one| &one.path);
+        let sqlite = store.sqlite.as_ref().map(|one| &one.path);
+        let kinds = [("rocksdb", store.rocksdb.as_ref()), ("filesystem", filesystem), ("sqlite", sqlite)];
+        kinds.into_iter().find_map(|(kind, folder)| Some((kind, folder?.trim_end_matches('/').to_owned())))
     };
     for (at, store) in stores.iter().enumerate() {
         let Some((kind, inner)) = folder(store) else { continue };
