@@ -229,9 +229,11 @@ fn gather(wish: &Wish) -> Result<Facts, ImportError> {
 fn put(folder: &Path, facts: &Facts, copied: &[Copied]) -> Result<Vec<String>, ImportError> {
     let files = draft::files(facts).map_err(|error| ImportError::Unsound(error.to_string()))?;
     let mut names = Vec::new();
-    let mut one = |name: &str, octets: &[u8], mode: Mode| -> Result<(), ImportError> {
+    // Only keys wait for the disk: the rest can be imported again, and ten thousand files would wait for minutes.
+    let mut one = |name: &str, octets: &[u8], private: bool| -> Result<(), ImportError> {
         let path = folder.join(name);
-        write::create(&path, octets, mode).map_err(|error| ImportError::io(&path, error))?;
+        let written = if private { write::create(&path, octets, Mode::Private) } else { fs::write(&path, octets) };
+        written.map_err(|error| ImportError::io(&path, error))?;
         names.push(name.to_owned());
         Ok(())
     };
@@ -245,12 +247,12 @@ fn put(folder: &Path, facts: &Facts, copied: &[Copied]) -> Result<Vec<String>, I
         fs::DirBuilder::new().mode(mode).create(&path).map_err(|error| ImportError::io(&path, error))?;
     }
     for key in copied {
-        one(&key.file, key.pem.reveal().as_bytes(), Mode::Private)?;
+        one(&key.file, key.pem.reveal().as_bytes(), true)?;
     }
     for (name, text) in &files {
-        one(name, text.as_bytes(), Mode::Public)?;
+        one(name, text.as_bytes(), false)?;
     }
-    one(".gitignore", b"/secrets/\n/data/\n", Mode::Public)?;
+    one(".gitignore", b"/secrets/\n/data/\n", false)?;
     names.sort();
     Ok(names)
 }
