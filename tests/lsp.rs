@@ -334,6 +334,21 @@ fn a_file_is_laid_out_and_outlined() {
 }
 
 #[test]
+fn what_is_clear_is_mended_at_a_word() {
+    let mut editor = Editor::start();
+    editor.open(FILE);
+    let wrong = DOMAIN.replace("account \"bob\"", "acount \"bob\"");
+    editor.replace(FILE, &wrong);
+    editor.wait(FILE, |codes| codes.contains(&"W0112".to_owned()));
+    let at = json!({ "line": 4, "character": 5 });
+    let document = json!({ "uri": editor.uri(FILE) });
+    let asked = json!({ "textDocument": document, "range": { "start": at, "end": at }, "context": { "diagnostics": [] } });
+    let actions = editor.ask("textDocument/codeAction", asked);
+    assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
+    assert_eq!(edited(&wrong, &actions[0]["edit"]["changes"][editor.uri(FILE)]), DOMAIN);
+}
+
+#[test]
 fn it_ends_as_it_should_and_survives_nonsense() {
     let mut editor = Editor::start();
     let answer = editor.answer("textDocument/nonsense", json!({}));

@@ -4,11 +4,13 @@ use super::cursor::{self, Part, Word};
 use super::names::{self, Name, Of};
 use super::text::Lines;
 use super::workspace::{Workspace, path, uri};
+use crate::diagnostic::machine;
+use crate::fix::propose::propose;
 use crate::format;
 use crate::read::grammar::{Field, Kind, Shape};
 use crate::reference;
 use lsp_types::{
-    CodeActionParams, CodeActionResponse, CompletionItem, CompletionItemKind, CompletionParams, CompletionTextEdit,
+    CodeAction, CodeActionKind, CodeActionOrCommand, CodeActionParams, CodeActionResponse, CompletionItem, CompletionItemKind, CompletionParams, CompletionTextEdit,
     DocumentFormattingParams, DocumentSymbol, DocumentSymbolParams, Documentation, GotoDefinitionParams, Hover,
     HoverContents, HoverParams, Location, MarkupContent, MarkupKind, PrepareRenameResponse, Range, ReferenceParams,
     RenameParams, SymbolKind, TextDocumentPositionParams, TextEdit, Uri, WorkspaceEdit,
@@ -351,6 +353,35 @@ pub fn formatting(at: &Workspace, asked: &DocumentFormattingParams) -> Option<Ve
 
 /// What mends the findings here.
 pub fn actions(at: &Workspace, asked: &CodeActionParams) -> CodeActionResponse {
-    let _ = (at, asked);
-    Vec::new()
+    let Some((path, compiled)) = path(&asked.text_document.uri).and_then(|path| {
+        let compiled = at.compiled(&path)?;
+        Some((path, compiled))
+    }) else {
+        return Vec::new();
+    };
+    let located = &compiled.located;
+    let (Some(folder), Some(lines)) = (at.folder(&path), at.lines(&path)) else { return Vec::new() };
+    let wanted = lines.offset(asked.range.start)..lines.offset(asked.range.end);
+    let mut out = Vec::new();
+    for found in compiled.report.diagnostics() {
+        let place = machine::place(found, located);
+        let here = located.file(&place).is_some_and(|file| folder.join(&file.name) == path);
+        let touches = place.span.start <= wanted.end && wanted.start <= place.span.end;
+        let Some(fix) = (here && touches).then(|| propose(found, located)).flatten() else { continue };
+        // Mutable keys are what the protocol's type has; a URI's hash never changes.
+        #[allow(clippy::mutable_key_type)]
+        let mut changes: HashMap<Uri, Vec<TextEdit>> = HashMap::new();
+        for (place, text) in fix.edits {
+            let Some(file) = located.file(&place).map(|file| folder.join(&file.name)) else { continue };
+            let Some((lines, uri)) = at.lines(&file).zip(uri(&file)) else { continue };
+            changes.entry(uri).or_default().push(TextEdit::new(lines.range(&place.span), text));
+        }
+        out.push(CodeActionOrCommand::CodeAction(CodeAction {
+            title: fix.says,
+            kind: Some(CodeActionKind::QUICKFIX),
+            edit: Some(WorkspaceEdit { changes: Some(changes), ..WorkspaceEdit::default() }),
+            ..CodeAction::default()
+        }));
+    }
+    out
 }
