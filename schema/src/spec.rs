@@ -51,7 +51,7 @@ pub const LANGUAGE: u32 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Spec {
-    /// The language's version; the first node of `mail.kdl`.
+    /// The language's version; the first node of `mail.kdl`, and always there.
     #[schemars(range(min = 1, max = 1), extend("examples" = [1]))]
     pub waybill: Option<u32>,
     /// Other files, relative to this one and inside the spec's folder; `*` and `?` match within a folder's names.

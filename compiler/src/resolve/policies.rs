@@ -259,7 +259,8 @@ fn expectations(spec: &Spec, report: &mut Report) {
         // A message to several can be put into some mailboxes and sent on to others.
         let both = outcomes[0] && outcomes[1];
         let count = outcomes.iter().filter(|outcome| **outcome).count() - usize::from(both);
-        if count != 1 {
+        // Where reading found errors, the outcome may have been there and wrong, which has been told.
+        if count > 1 || (count == 0 && !report.has_errors()) {
             let says = format!("`{}` says {}", expect.name, if count == 0 { "no outcome" } else { "several outcomes" });
             report
                 .find(Code::NoOutcome, Path::root().field("expect").item(n), says)

@@ -36,14 +36,14 @@ pub struct RetiringKey {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DkimKey {
-    /// The selector, one or more DNS labels.
-    #[schemars(extend("x-kdl" = "argument"))]
+    /// The selector, one or more DNS labels (RFC 6376 §3.1).
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["202611e"]))]
     pub selector: String,
     /// `ed25519` (RFC 8463) or `rsa`.
     #[schemars(extend("x-kdl" = "argument"))]
     pub algorithm: DkimAlgorithm,
-    /// The value of `p=`; left out, it is taken from the private file.
-    #[schemars(extend("x-kdl" = "property"))]
+    /// The value of `p=` (RFC 6376 §3.6.1). Left out: taken from the private file.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["w5xaVZ6ea/p/7Yb9livyqm9O1VaxMAUicbQUZUNtt9g="]))]
     pub public: Option<String>,
     /// Where the private key is, PKCS#8 as PEM.
     #[schemars(extend("x-kdl" = "property"))]
@@ -72,7 +72,7 @@ pub struct Spf {
     /// Mechanisms after `mx`, in this order.
     #[schemars(extend("x-kdl" = "sequence"))]
     pub terms: Vec<SpfTerm>,
-    /// What of everybody else; `fail` unless said.
+    /// What of everybody else (RFC 7208 §5.1). Left out: `fail` (Waybill).
     pub all: Option<SpfAll>,
 }
 
@@ -111,22 +111,22 @@ pub enum SpfAll {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Dmarc {
-    /// `p=`; `reject` unless said.
+    /// `p=`, what others do with mail that is not the domain's. Left out: `reject` (Waybill).
     #[schemars(extend("x-kdl" = "argument"))]
     pub policy: Option<DmarcPolicy>,
-    /// Who gets reports, aggregate and of failures.
+    /// Who gets reports, aggregate and of failures. Left out: `postmaster` of the domain (Waybill).
     #[schemars(extend("x-kdl" = "property", "x-formerly" = {"rua": "2028-01-01"}))]
     pub report: Option<Address>,
-    /// `sp=`, for subdomains.
+    /// `sp=`, for subdomains. Left out: as `p=` (RFC 9989).
     #[schemars(extend("x-kdl" = "property"))]
     pub subdomain: Option<DmarcPolicy>,
-    /// `np=`, for subdomains that do not exist.
+    /// `np=`, for subdomains that do not exist. Left out: as `sp=` (RFC 9989).
     #[schemars(extend("x-kdl" = "property"))]
     pub nonexistent: Option<DmarcPolicy>,
-    /// `t=y`: the policy is not to be applied yet.
+    /// `t=y`: the policy is not to be applied yet. Left out: `#false` (RFC 9989).
     #[schemars(extend("x-kdl" = "property"))]
     pub testing: Option<bool>,
-    /// `adkim=s` and `aspf=s`.
+    /// `adkim=s` and `aspf=s`: subdomains do not stand for the domain. Left out: `#false` (RFC 9989).
     #[schemars(extend("x-kdl" = "property"))]
     pub strict: Option<bool>,
     /// `psd=y` for a public suffix, `psd=n` where an organisation begins (RFC 9989 §4.7).
@@ -152,10 +152,10 @@ pub enum DmarcPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct MtaSts {
-    /// `enforce` unless said; `none` where no host serves https publishes nothing.
+    /// What senders do where the certificate does not hold. Left out: `enforce`; without the node, `testing` (Waybill).
     #[schemars(extend("x-kdl" = "argument"))]
     pub mode: Option<MtaStsMode>,
-    /// How long senders keep the policy; `7d` unless said, at most a year (RFC 8461 §3.2).
+    /// How long senders keep the policy, at most a year (RFC 8461 §3.2). Left out: `7d` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub max_age: Option<Period>,
 }

@@ -46,7 +46,7 @@ pub struct Ldap {
     /// Who looks. Left out: nobody in particular (RFC 4513 §5.1.1).
     #[schemars(extend("x-kdl" = "property", "examples" = ["cn=mail,dc=example,dc=org"]))]
     pub bind_dn: Option<String>,
-    /// The password of who looks.
+    /// The password of who looks. Left out: none is sent.
     #[schemars(extend("x-kdl" = "property"))]
     pub bind_password: Option<SecretRef>,
     /// How long a request may take. Left out: `5s` (Waybill).
@@ -54,7 +54,8 @@ pub struct Ldap {
     pub timeout: Option<Period>,
     /// How a password is proved. Left out: `bind` (Waybill).
     pub login: Option<LdapLogin>,
-    /// Whom people log in as, where they are not looked for first; `{}` stands for the local part.
+    /// Whom people log in as, where they are not looked for first; `{}` stands for the local part. Left
+    /// out: they are looked for.
     #[schemars(extend("examples" = ["uid={},ou=people,dc=example,dc=org"]))]
     pub login_dn: Option<String>,
     /// What is looked for; `{}` stands for what is asked, escaped (RFC 4515 §3).

@@ -126,8 +126,8 @@ pub struct DomainHost {
     /// A host of the spec.
     #[schemars(extend("x-kdl" = "argument"))]
     pub name: HostName,
-    /// The MX preference, lowest first; 10 unless said.
-    #[schemars(extend("x-kdl" = "property"))]
+    /// The MX preference, lowest first (RFC 5321 §5.1). Left out: 10 (Waybill).
+    #[schemars(extend("x-kdl" = "property", "examples" = [10]))]
     pub priority: Option<u16>,
 }
 
@@ -135,10 +135,10 @@ pub struct DomainHost {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DomainDns {
-    /// The `dns` node that publishes it.
-    #[schemars(extend("x-kdl" = "argument"))]
+    /// The `dns` node that publishes it. Left out: none does; `waybill build` writes it to a file.
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["main"]))]
     pub provider: Option<String>,
-    /// How long its records may be cached; `1h` unless said.
+    /// How long its records may be cached. Left out: `1h` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub ttl: Option<Period>,
     /// Record sets not to publish.
@@ -153,11 +153,11 @@ pub struct DomainDns {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RecordName {
     /// The owner name, relative to the domain; `@` is the domain, `*` all that is not there (RFC 4592).
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["@"]))]
     pub name: String,
-    /// The record type, `TXT`.
+    /// The record type: A, AAAA, CNAME, MX, TXT, SRV, CAA or TLSA.
     #[serde(rename = "type")]
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["TXT"]))]
     pub kind: String,
 }
 
@@ -166,14 +166,14 @@ pub struct RecordName {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ExtraRecord {
     /// The owner name, relative to the domain; `@` is the domain, `*` all that is not there (RFC 4592).
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["@"]))]
     pub name: String,
     /// The record type: A, AAAA, CNAME, MX, TXT, SRV, CAA or TLSA.
     #[serde(rename = "type")]
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["TXT"]))]
     pub kind: String,
     /// The values, each a record, as in a master file; TXT without quotes.
-    #[schemars(extend("x-kdl" = "arguments"), length(min = 1))]
+    #[schemars(extend("x-kdl" = "arguments", "examples" = [["site-verification=1"]]), length(min = 1))]
     pub value: Vec<String>,
 }
 

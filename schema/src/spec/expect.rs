@@ -36,7 +36,7 @@ pub struct Expect {
     /// Header fields of a message that is not given.
     #[serde(default)]
     pub header: Vec<super::policy::NewHeader>,
-    /// The size of a message that is not given.
+    /// The size of a message that is not given. Left out: what it comes to.
     pub size: Option<Size>,
     /// What SPF says of it. Left out: `none`.
     pub spf: Option<AuthResult>,

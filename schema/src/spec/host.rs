@@ -242,12 +242,13 @@ pub struct Acme {
     #[schemars(extend("x-kdl" = "property", "examples" = ["https://acme-v02.api.letsencrypt.org/acme/acct/1"]), inner(regex(pattern = r#"^https://[^\s";\\]+$"#)))]
     pub account: Option<String>,
     /// The name that CAA records know the authority by; needed where it is none of the well-known ones (RFC 8659 §4.2).
+    /// Left out: the well-known one's.
     #[schemars(extend("x-kdl" = "property"))]
     pub issuer: Option<DomainName>,
     /// The id of an account that the authority knows from elsewhere (RFC 8555 §7.3.4). Left out: none.
     #[schemars(extend("x-kdl" = "property", "examples" = ["kid-1"]))]
     pub external_id: Option<String>,
-    /// The key of `external-id`, base64.
+    /// The key of `external-id`, base64. Left out: none.
     #[schemars(extend("x-kdl" = "property"))]
     pub external_key: Option<SecretRef>,
     /// How long before it expires a certificate is renewed. Left out: a third of its lifetime (Waybill).

@@ -201,7 +201,7 @@ pub struct RelayHost {
     /// Who we log in as. Left out: we do not.
     #[schemars(extend("x-kdl" = "property", "examples" = ["example-org"]))]
     pub user: Option<String>,
-    /// The password.
+    /// The password. Left out: none is sent.
     #[schemars(extend("x-kdl" = "property"))]
     pub password: Option<SecretRef>,
     /// Which is tried first, the lowest. Left out: 10.

@@ -97,11 +97,11 @@ pub struct When {
     pub size: Vec<SizeTest>,
     /// The spam score.
     pub score: Vec<CountTest>,
-    /// The client encrypts, or does not.
+    /// The client encrypts, or does not. Left out: either.
     pub encrypted: Option<bool>,
-    /// Whoever sends has logged in, or has not.
+    /// Whoever sends has logged in, or has not. Left out: either.
     pub authenticated: Option<bool>,
-    /// The message has attachments, or has none.
+    /// The message has attachments, or has none. Left out: either.
     pub attachments: Option<bool>,
     /// What SPF said (RFC 8601 §2.7.2).
     pub spf: Vec<AuthResult>,

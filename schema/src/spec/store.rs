@@ -131,7 +131,7 @@ pub struct ClientTls {
     /// Our certificate chain as PEM, where the server asks for one. Left out: none.
     #[schemars(extend("x-kdl" = "property"))]
     pub cert: Option<SecretRef>,
-    /// The private key of `cert` as PEM.
+    /// The private key of `cert` as PEM. Left out: none.
     #[schemars(extend("x-kdl" = "property"))]
     pub key: Option<SecretRef>,
     /// The name that the server's certificate must have. Left out: the URL's.
@@ -241,10 +241,10 @@ pub struct Elasticsearch {
     /// The user. Left out: nobody logs in.
     #[schemars(extend("x-kdl" = "property", "examples" = ["waybill"]))]
     pub user: Option<String>,
-    /// The user's password.
+    /// The user's password. Left out: none is sent.
     #[schemars(extend("x-kdl" = "property"))]
     pub password: Option<SecretRef>,
-    /// A key in place of user and password.
+    /// A key in place of user and password. Left out: none is sent.
     #[schemars(extend("x-kdl" = "property"))]
     pub api_key: Option<SecretRef>,
     /// What the names of its indices begin with. Left out: `waybill` (Waybill).
@@ -273,7 +273,7 @@ pub struct Redis {
     /// What the URLs name. Left out: `single` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub mode: Option<RedisMode>,
-    /// With `sentinel`, the name of the server that is watched over.
+    /// With `sentinel`, the name of the server that is watched over. Left out: none.
     #[schemars(extend("x-kdl" = "property", "examples" = ["mymaster"]))]
     pub master: Option<String>,
     /// The user. Left out: the default one.
