@@ -69,13 +69,11 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };
     }
-    let redirects = lint::scripts::lint(&spec, &sources, &mut located, &mut report);
     let lock = Lock::read(&sources, &mut located, &mut report);
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
     let (read, reading) = (report.diagnostics().len(), Sound::of(&spec, &located, &report));
     let resolved = resolve::resolve(&spec, &outside, &mut report);
     report.doubt(read, |found| !reading.echoes(found));
-    lint::scripts::loops(&redirects, &resolved, &mut report);
     let sound = Sound::of(&spec, &located, &report);
     // What is wrong in one part keeps no other part's findings back, but nothing is told that only echoes it.
     let mut later = Report::new();
@@ -86,6 +84,9 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
         lint::lint(&around, &mut later);
     }
     report.take(later, |found| sound.believes(found));
+    // Last, since what is wrong in a script tells nothing against the spec's parts.
+    let redirects = lint::scripts::lint(&spec, &sources, &mut located, &mut report);
+    lint::scripts::loops(&redirects, &resolved, &mut report);
     allowance::weigh(&spec, &located, Moment { now: wish.now, secrets: wish.secrets }, &mut report);
     report.sort(&located);
     let artefacts = Some(artefacts).filter(|_| !report.has_errors());

@@ -45,7 +45,8 @@ impl Homes {
     pub fn about(&self, found: &Diagnostic) -> Option<Path> {
         match &found.place {
             None => Some(found.at.clone()),
-            Some(place) => self.home(place).cloned(),
+            // A script is no part of the spec itself; what names it is.
+            Some(place) => self.home(place).or(Some(&found.at).filter(|at| !at.steps().is_empty())).cloned(),
         }
     }
 }

@@ -47,7 +47,8 @@ pub fn lint(spec: &Spec, sources: &Sources, located: &mut Located, report: &mut 
         for problem in sieve::check(&text, &offered) {
             let place = Place { file, span: problem.span };
             let says = format!("{} ({})", problem.says, problem.section);
-            let found = report.find_at(code(problem.kind), place, says);
+            let found = report.find(code(problem.kind), first.clone(), says);
+            found.place = Some(place);
             if !problem.help.is_empty() {
                 found.help(problem.help);
             }
@@ -85,10 +86,9 @@ pub fn loops(redirects: &[Redirect], resolved: &Resolved, report: &mut Report) {
         };
         if let Some((at, person)) = redirect.people.iter().find(|(_, person)| is_own(person)) {
             let says = format!("the script of `{person}` sends mail on to `{}`, where it runs again", redirect.to);
-            report
-                .find_at(Code::ScriptLoops, redirect.place.clone(), says)
-                .also(at.clone(), "the script is named here")
-                .help("write `keep;` for the person's own mailbox");
+            let found = report.find(Code::ScriptLoops, at.clone(), says);
+            found.place = Some(redirect.place.clone());
+            found.also(at.clone(), "the script is named here").help("write `keep;` for the person's own mailbox");
         }
     }
 }
