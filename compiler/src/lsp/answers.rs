@@ -5,7 +5,6 @@ use super::names::{self, Name, Of};
 use super::text::Lines;
 use super::workspace::{Workspace, path, uri};
 use crate::diagnostic::machine;
-use crate::fix::propose::propose;
 use crate::format;
 use crate::read::grammar::{Field, Kind, Shape};
 use crate::reference;
@@ -367,7 +366,7 @@ pub fn actions(at: &Workspace, asked: &CodeActionParams) -> CodeActionResponse {
         let place = machine::place(found, located);
         let here = located.file(&place).is_some_and(|file| folder.join(&file.name) == path);
         let touches = place.span.start <= wanted.end && wanted.start <= place.span.end;
-        let Some(fix) = (here && touches).then(|| propose(found, located)).flatten() else { continue };
+        let Some(fix) = found.fix.clone().filter(|_| here && touches) else { continue };
         // Mutable keys are what the protocol's type has; a URI's hash never changes.
         #[allow(clippy::mutable_key_type)]
         let mut changes: HashMap<Uri, Vec<TextEdit>> = HashMap::new();
