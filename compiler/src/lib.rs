@@ -40,7 +40,7 @@ pub mod read;
 pub mod reference;
 pub mod resolve;
 pub mod secrets;
-pub mod upgrade;
 pub mod sound;
+pub mod upgrade;
 pub mod write;
 pub mod zone;
