@@ -6,7 +6,7 @@ use cargo_metadata::MetadataCommand;
 use compiler::format::format;
 use compiler::read::scan::scan;
 use compiler::read::token::{Kind, Tokens};
-use compiler::read::tree::{Node, Value, parse};
+use compiler::read::tree::{Node, Nodes, Tree, Value, parse};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -25,21 +25,22 @@ fn folder() -> PathBuf {
 }
 
 /// The nodes of a text; `None` where it is refused.
-fn read(text: &str) -> Option<Vec<Node>> {
+fn read(text: &str) -> Option<Tree> {
     let scanned = scan(text);
-    let (nodes, faults) = parse(text, 0);
-    (scanned.too_deep.is_none() && scanned.broken.is_empty() && faults.is_empty()).then_some(nodes)
+    let tree = parse(text);
+    assert_eq!(scanned.too_deep.as_ref(), tree.too_deep(), "{text}");
+    (scanned.too_deep.is_none() && scanned.broken.is_empty() && tree.faults().is_empty()).then_some(tree)
 }
 
 /// What nodes say; of properties written twice only the last, as the suite has it.
-fn said(nodes: &[Node]) -> String {
-    let value = |value: &Value| format!("{:?}{:?}", value.annotation, value.scalar);
-    let one = |node: &Node| {
-        let arguments: Vec<_> = node.arguments.iter().map(value).collect();
-        let properties: BTreeMap<_, _> = node.properties.iter().map(|one| (&one.name, value(&one.value))).collect();
-        format!("{:?}{:?}{arguments:?}{properties:?}{{{}}}\n", node.annotation, node.name, said(&node.children))
+fn said(nodes: Nodes<'_>) -> String {
+    let value = |value: Value<'_>| format!("{:?}{:?}", value.annotation(), value.scalar());
+    let one = |node: Node<'_>| {
+        let arguments: Vec<_> = node.arguments().map(value).collect();
+        let properties: BTreeMap<_, _> = node.properties().map(|one| (one.name(), value(one.value()))).collect();
+        format!("{:?}{:?}{arguments:?}{properties:?}{{{}}}\n", node.annotation(), node.name(), said(node.children()))
     };
-    nodes.iter().map(one).collect()
+    nodes.map(one).collect()
 }
 
 fn comments(text: &str) -> Vec<&str> {
@@ -50,21 +51,21 @@ fn comments(text: &str) -> Vec<&str> {
 fn problem(name: &str, text: &str, expected: Option<&str>) -> Option<String> {
     let wanted = !name.ends_with("_fail");
     let Some(nodes) = read(text) else {
-        return wanted.then(|| format!("{name} is refused: {:?}", parse(text, 0).1));
+        return wanted.then(|| format!("{name} is refused: {:?}", parse(text).faults()));
     };
     if !wanted {
         return Some(format!("{name} is taken"));
     }
     if let Some(expected) = expected
-        && read(expected).map(|nodes| said(&nodes)) != Some(said(&nodes))
+        && read(expected).map(|tree| said(tree.nodes(0))) != Some(said(nodes.nodes(0)))
     {
-        return Some(format!("{name} says\n{}", said(&nodes)));
+        return Some(format!("{name} says\n{}", said(nodes.nodes(0))));
     }
     let laid = match format(text) {
         Ok(laid) => laid,
         Err(why) => return Some(format!("{name}: {why}")),
     };
-    if read(&laid).map(|nodes| said(&nodes)) != Some(said(&nodes)) || comments(&laid) != comments(text) {
+    if read(&laid).map(|tree| said(tree.nodes(0))) != Some(said(nodes.nodes(0))) || comments(&laid) != comments(text) {
         return Some(format!("{name}: laid out, it says something else:\n{laid}"));
     }
     (format(&laid).as_deref() != Ok(&laid)).then(|| format!("{name}: laid out twice, it differs:\n{laid}"))

@@ -3,7 +3,8 @@
 //!
 //! - `kdl` is `mail.kdl`; what it lacks of version, host and store is appended. `kdl secrets` opens secrets too.
 //! - `file NAME` is another file, `secret NAME` one that only its owner reads; `certificate NAME` makes NAME.pem and
-//!   NAME.key; `large NAME` is a file of so many octets; `chain NAME` is files that each include the next.
+//!   NAME.key; `large NAME` is a file of so many octets; `chain NAME` is files that each include the next;
+//!   `people NAME` is a CSV file of so many people.
 //! - `zone` lines must stand in the zones as they are; `no-zone` words must not stand there.
 //! - `runtime` is JSON that must be a part of `runtime.json`.
 //! - `error` and `warning` lines, `CODE FILE:LINE:COLUMN words`, must be found: all errors, and these warnings.
@@ -63,6 +64,7 @@ fn cases(page: &str) -> Vec<Case> {
             ("secret", name) => case.files.push(("secret", name.to_owned(), text)),
             ("certificate", name) => case.files.push(("certificate", name.to_owned(), text)),
             ("large", name) => case.files.push(("large", name.to_owned(), text)),
+            ("people", name) => case.files.push(("people", name.to_owned(), text)),
             ("chain", name) => case.files.push(("chain", name.to_owned(), text)),
             ("zone", _) => case.zone = list(),
             ("no-zone", _) => case.no_zone = list(),
@@ -88,6 +90,10 @@ fn compiled(case: &Case) -> Compiled {
         match *kind {
             "certificate" => certificate(&path, text),
             "large" => fs::write(path, "\n".repeat(number())).unwrap(),
+            "people" => {
+                let rows: String = (0..number()).map(|n| format!("u{n}\n")).collect();
+                fs::write(path, format!("local\n{rows}")).unwrap();
+            }
             "chain" => {
                 let file = |n: usize| if n == 0 { format!("{name}.kdl") } else { format!("{name}{n}.kdl") };
                 for n in 0..number() {

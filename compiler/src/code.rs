@@ -137,6 +137,10 @@ codes! {
     W0324 NoAbuse Warning
     W0325 KeeperOutside Warning
     W0326 CatchAllOutside Warning
+    W0315 TooManyPeople Error
+    W0316 PeopleColumn Error
+    W0317 PeopleRecord Error
+    W0318 PeopleSort Error
     // 04xx: hosts, listeners, TLS.
     W0401 PortTaken Error
     W0402 NoAddress Warning

@@ -244,6 +244,20 @@ impl Report {
         !self.spilled.is_empty()
     }
 
+    /// Takes in what another report holds, as if it had been found here.
+    pub fn absorb(&mut self, other: Report) {
+        for found in other.found {
+            self.keep(found);
+        }
+        for (code, count) in other.spilled {
+            match code.severity() {
+                Severity::Error => self.errors += count,
+                Severity::Warning => self.warnings += count,
+            }
+            *self.spilled.entry(code).or_default() += count;
+        }
+    }
+
     /// Takes over those of another report's findings that are to be believed.
     pub fn take(&mut self, other: Report, believed: impl Fn(&Diagnostic) -> bool) {
         self.found.extend(other.found.into_iter().filter(believed));
@@ -321,14 +335,9 @@ impl Report {
     }
 
     fn note(&mut self, code: Code, at: Path, place: Option<Place>, says: String) -> &mut Diagnostic {
-        let severity = code.severity();
-        match severity {
-            Severity::Error => self.errors += 1,
-            Severity::Warning => self.warnings += 1,
-        }
-        let diagnostic = Diagnostic {
+        self.keep(Diagnostic {
             code,
-            severity,
+            severity: code.severity(),
             at,
             says,
             help: None,
@@ -339,7 +348,15 @@ impl Report {
             fix: None,
             meant: None,
             allowed: None,
-        };
+        })
+    }
+
+    fn keep(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        let (code, severity) = (diagnostic.code, diagnostic.severity);
+        match severity {
+            Severity::Error => self.errors += 1,
+            Severity::Warning => self.warnings += 1,
+        }
         // A flood of warnings must not hide the first errors.
         if self.found.len() < MOST_KEPT || (severity == Severity::Error && self.errors <= MOST_FINDINGS) {
             let at = self.found.len();

@@ -6,7 +6,7 @@
 
 use crate::read::scan;
 use crate::read::token::{Kind, Token, Tokens};
-use crate::read::tree::{self, Node};
+use crate::read::tree::{self, Node, Nodes};
 
 /// Longer blocks than this, in octets, do not stay on one line.
 const LONGEST_INLINE: usize = 100;
@@ -34,13 +34,13 @@ pub fn format(text: &str) -> Result<String, Unlaid> {
     if scanned.too_deep.is_some() || !scanned.broken.is_empty() {
         return Err(Unlaid::NotKdl);
     }
-    let (before, faults) = tree::parse(text, 0);
-    if !faults.is_empty() {
+    let before = tree::parse(text);
+    if !before.faults().is_empty() {
         return Err(Unlaid::NotKdl);
     }
     let laid = Layout::of(text).run();
-    let (after, faults) = tree::parse(&laid, 0);
-    let same = faults.is_empty() && same(&before, &after) && comments(text) == comments(&laid);
+    let after = tree::parse(laid.as_str());
+    let same = after.faults().is_empty() && same(before.nodes(0), after.nodes(0)) && comments(text) == comments(&laid);
     if same { Ok(laid) } else { Err(Unlaid::Changed) }
 }
 
@@ -53,19 +53,23 @@ fn comments(text: &str) -> Vec<&str> {
     Tokens::new(text).filter(comment).map(inside).collect()
 }
 
-fn same(a: &[Node], b: &[Node]) -> bool {
-    let value = |v: &tree::Value| (v.annotation.clone(), format!("{:?}", v.scalar));
-    let node = |a: &Node, b: &Node| {
-        a.name == b.name
-            && a.annotation == b.annotation
-            && a.arguments.iter().map(value).eq(b.arguments.iter().map(value))
-            && a.properties
-                .iter()
-                .map(|p| (&p.name, value(&p.value)))
-                .eq(b.properties.iter().map(|p| (&p.name, value(&p.value))))
-            && same(&a.children, &b.children)
+fn same(mut a: Nodes<'_>, mut b: Nodes<'_>) -> bool {
+    let value = |v: tree::Value<'_>| format!("{:?} {:?}", v.annotation(), v.scalar());
+    let property = |p: tree::Property<'_>| format!("{:?} {}", p.name(), value(p.value()));
+    let node = |a: Node<'_>, b: Node<'_>| {
+        a.name() == b.name()
+            && a.annotation() == b.annotation()
+            && a.arguments().map(value).eq(b.arguments().map(value))
+            && a.properties().map(property).eq(b.properties().map(property))
+            && same(a.children(), b.children())
     };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| node(a, b))
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if node(a, b) => {}
+            _ => return false,
+        }
+    }
 }
 
 struct Layout<'a> {
@@ -331,7 +335,7 @@ mod tests {
         }
         for piece in ["#\"", "##\"", "\\ ", "\"", "(", "/*", "\"\"\"", "a=", "/-", "\\\"", "#", "}"] {
             let text = piece.repeat(MANY);
-            tree::parse(&text, 0);
+            tree::parse(text.as_str());
             let open = scan::scan(&text);
             assert!(open.broken.len() <= MANY);
         }

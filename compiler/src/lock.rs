@@ -15,13 +15,13 @@ use crate::code::Code;
 use crate::diagnostic::Report;
 use crate::locate::{File, Located, Place};
 use crate::read::files::{FileError, Sources};
-use crate::read::scan;
 use crate::read::tree::{self, Node, Scalar};
 use crate::zone::{Kind, Rdata};
 use schema::name::DomainName;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The file's name, in the spec's folder.
 pub const LOCK_FILE: &str = "waybill.lock";
@@ -124,44 +124,43 @@ impl Lock {
         };
         let at = located.files.len();
         let mut lock = Lock { file: Some(at), ..Lock::default() };
-        let mut file = File::new(LOCK_FILE.to_owned(), text);
-        if let Err((span, says)) = lock.take(&file.text, at) {
+        if let Err((span, says)) = lock.take(&text) {
             report.find_at(Code::LockForm, Place { file: at, span }, says).help(AGAIN);
             // What it lacks is no news then.
             lock.file = None;
         }
         // What others publish in DNS is no secret.
-        file.plain = lock.sets.values().map(|set| set.span.clone()).chain([lock.head.clone()]).collect();
-        file.plain.sort_by_key(|span| span.start);
-        located.files.push(file);
+        let spans = lock.sets.values().map(|set| set.span.clone());
+        let mut plain: Vec<Range<usize>> = spans.chain([lock.head.clone()]).collect();
+        plain.sort_by_key(|span| span.start);
+        located.files.push(File::beside(LOCK_FILE.to_owned(), text, plain));
         lock
     }
 
-    fn take(&mut self, text: &str, at: usize) -> Result<(), (Range<usize>, String)> {
-        if let Some(span) = scan::scan(text).too_deep {
-            return Err((span, "a lock holds no such nesting".to_owned()));
+    fn take(&mut self, text: &Arc<str>) -> Result<(), (Range<usize>, String)> {
+        let tree = tree::parse(Arc::clone(text));
+        if let Some(span) = tree.too_deep() {
+            return Err((span.clone(), "a lock holds no such nesting".to_owned()));
         }
-        let (nodes, faults) = tree::parse(text, at);
-        if let Some(fault) = faults.into_iter().next() {
-            return Err((fault.span, fault.says));
+        if let Some(fault) = tree.faults().first() {
+            return Err((fault.span.clone(), fault.says.clone()));
         }
-        let mut nodes = nodes.iter();
-        let form = |node: &Node| node.arguments.first().map(|value| value.scalar.clone());
+        let mut nodes = tree.nodes(0);
         match nodes.next() {
-            Some(node) if node.name == "lock" && form(node) == Some(Scalar::Whole(LOCK_FORM)) => {
-                let end = node.arguments.last().map_or(node.span.end, |last| last.span.end);
-                self.head = node.span.start..end;
+            Some(node) if node.name() == "lock" && form(node) == Some(Scalar::Whole(LOCK_FORM)) => {
+                let end = node.arguments().last().map_or(node.span().end, |last| last.span().end);
+                self.head = node.span().start..end;
             }
-            Some(node) => return Err((node.span.clone(), format!("the first line is not `lock {LOCK_FORM}`"))),
+            Some(node) => return Err((node.span(), format!("the first line is not `lock {LOCK_FORM}`"))),
             None => return Err((0..0, format!("the first line is not `lock {LOCK_FORM}`"))),
         }
         for node in nodes {
-            let (question, set) = one(node).map_err(|says| (node.span.clone(), says))?;
+            let (question, set) = one(node).map_err(|says| (node.span(), says))?;
             if self.sets.len() >= MOST_SETS {
-                return Err((node.span.clone(), format!("more than {MOST_SETS} sets of records")));
+                return Err((node.span(), format!("more than {MOST_SETS} sets of records")));
             }
             if self.sets.insert(question, set).is_some() {
-                return Err((node.span.clone(), "this name and type stand here twice".to_owned()));
+                return Err((node.span(), "this name and type stand here twice".to_owned()));
             }
         }
         Ok(())
@@ -208,13 +207,14 @@ impl Lock {
 /// What helps against a lock that cannot be used.
 const AGAIN: &str = "`waybill lock` writes it anew";
 
-fn one(node: &Node) -> Result<(Question, Set), String> {
-    let text = |value: &tree::Value| match &value.scalar {
-        Scalar::Text(text) => Some(text.clone()),
+fn one(node: Node<'_>) -> Result<(Question, Set), String> {
+    let text = |value: tree::Value<'_>| match value.scalar() {
+        Scalar::Text(text) => Some(text.to_owned()),
         _ => None,
     };
-    let words: Option<Vec<String>> = node.arguments.iter().map(text).collect();
-    let words = words.filter(|_| node.name == "record" && node.properties.is_empty() && node.children.is_empty());
+    let words: Option<Vec<String>> = node.arguments().map(text).collect();
+    let plain = node.properties().next().is_none() && node.children().next().is_none();
+    let words = words.filter(|_| node.name() == "record" && plain);
     let Some([name, kind, values @ ..]) = words.as_deref().filter(|words| words.len() > 2) else {
         return Err("a line is `record NAME TYPE VALUE …`, or `none` as value".to_owned());
     };
@@ -227,8 +227,13 @@ fn one(node: &Node) -> Result<(Question, Set), String> {
     }
     let values: Option<Vec<Rdata>> = texts.iter().map(|text| understood(kind, text)).collect();
     let values = values.ok_or_else(|| format!("a value is no {} record", kind.name()))?;
-    let end = node.arguments.last().map_or(node.span.end, |last| last.span.end);
-    Ok((Question { name, kind }, Set { texts, values, span: node.span.start..end }))
+    let end = node.arguments().last().map_or(node.span().end, |last| last.span().end);
+    Ok((Question { name, kind }, Set { texts, values, span: node.span().start..end }))
+}
+
+/// The first value of a node.
+fn form(node: Node<'_>) -> Option<Scalar<'_>> {
+    node.arguments().next().map(|value| value.scalar())
 }
 
 fn understood(kind: Asked, text: &str) -> Option<Rdata> {

@@ -7,6 +7,7 @@ use crate::emit::{self, Artefacts};
 use crate::lint;
 use crate::locate::Located;
 use crate::lock::{Lock, MOST_SETS, Question};
+use crate::read::cache::Cache;
 use crate::read::files::Sources;
 use crate::read::{self, Reading};
 use crate::resolve::{self, Outside, Resolved};
@@ -27,6 +28,8 @@ pub struct Wish<'a> {
     pub secrets: bool,
     /// Texts of files as an editor has them, by name from the folder.
     pub open: Option<&'a HashMap<String, String>>,
+    /// Trees of files that were parsed before.
+    pub cache: Option<&'a Cache>,
     /// What `(age)` secrets are opened with, where secrets are opened.
     pub identities: Option<&'a Identities>,
 }
@@ -34,7 +37,7 @@ pub struct Wish<'a> {
 impl<'a> Wish<'a> {
     /// A spec's folder, and nothing special.
     pub fn new(folder: &'a Folder, now: i64) -> Wish<'a> {
-        Wish { folder, now, secrets: false, open: None, identities: None }
+        Wish { folder, now, secrets: false, open: None, cache: None, identities: None }
     }
 }
 
@@ -64,7 +67,7 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
             return Compiled { report, ..Compiled::default() };
         }
     };
-    let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
+    let Reading { spec, mut located, whole } = read::read_with(&sources, wish.cache, &mut report);
     if !whole {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };

@@ -1,31 +1,43 @@
-//! Files → KDL → [`Spec`]: syntax and shape. Every file is scanned, parsed, walked along the grammar that the
-//! schema is, checked against the schema once more, and taken in.
+//! Files → KDL → [`Spec`]: syntax and shape. The files are read and parsed several at once ([`load`]), walked along the
+//! grammar that the schema is ([`walk`]), and taken into the spec's types ([`take`]); no other form lies between.
 
+pub mod cache;
+pub mod constraint;
 pub mod files;
 pub mod form;
 pub mod grammar;
+pub mod load;
+pub mod marks;
+pub mod parallel;
+pub mod people;
 pub mod scan;
 pub mod secrecy;
+pub mod take;
 pub mod text;
 pub mod token;
 pub mod tree;
 pub mod walk;
 
 use crate::code::Code;
-use crate::diagnostic::{Path, Report, Step};
+use crate::diagnostic::{Diagnostic, Path, Report};
 use crate::locate::{File, Located, Place};
-use files::{FileError, LARGEST_SPEC, LONGEST_CHAIN, MOST_FILES, Sources};
-use jsonschema::ValidationError;
-use jsonschema::error::ValidationErrorKind;
+use cache::Cache;
+use files::Sources;
+use grammar::{Kind, Written};
+use load::Loaded;
+use marks::{Bits, Mark, Marks};
 use schema::spec::{LANGUAGE, Spec};
-use serde::Deserialize;
-use serde_json::Value as Json;
-use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 use tree::{Node, Scalar};
-use walk::{Object, Walk};
+use walk::{Seen, Walk};
 
 /// The root file of a spec.
 pub const ROOT_FILE: &str = "mail.kdl";
+/// How many nodes at the top are walked in one go; not by processors, so that the same is found everywhere.
+const TOGETHER: usize = 128;
+/// How many of these wait for their findings to be taken in, so that a flood of findings is bounded.
+const AT_ONCE: usize = 32;
 
 /// A spec as read.
 #[derive(Debug, Default)]
@@ -41,48 +53,42 @@ pub struct Reading {
 
 /// Reads a spec: syntax and shape. Never stops at the first error.
 pub fn read(sources: &Sources, report: &mut Report) -> Reading {
-    let mut files = Files { sources, report, read: Vec::new(), known: HashMap::new(), octets: 0, whole: true };
-    let mut nodes = Vec::new();
-    files.take(ROOT_FILE, None, 1, &mut nodes);
-    let Files { read: mut files, whole, .. } = files;
-    if !version(&nodes, &mut files, report) {
-        files.iter_mut().for_each(sorted);
-        identities(&files, report);
-        return Reading { located: Located { files, ..Located::default() }, ..Reading::default() };
+    read_with(sources, None, report)
+}
+
+/// The same for who reads a spec again and again: files whose trees are in the cache are not parsed again.
+pub fn read_with(sources: &Sources, cache: Option<&Cache>, report: &mut Report) -> Reading {
+    let Loaded { files, order, people, whole } = load::load(sources, cache, report);
+    let mut located = Located { files, order, people, ..Located::default() };
+    if !version(&located, report) {
+        identities(&located.files, report);
+        return Reading { located, ..Reading::default() };
     }
-    let schema = grammar::schema();
-    let language = grammar::grammar(&schema);
-    let mut walk = Walk { language: &language, report, plain: Vec::new() };
-    let Object { json, spot } = walk.spec(&nodes);
-    for place in walk.plain {
-        if let Some(file) = files.get_mut(place.file) {
-            file.plain.push(place.span);
-        }
-    }
-    files.iter_mut().for_each(sorted);
-    identities(&files, report);
-    let json = Json::Object(json);
-    let tops = nodes.iter().map(|node| Place { file: node.file, span: node.span.clone() }).collect();
-    let located = Located { files, root: spot, tops };
-    let sound = validate(&schema, &json, report);
-    let spec = match Spec::deserialize(json) {
-        Ok(spec) => spec,
+    let language = grammar::language();
+    located.language = Some(Arc::clone(language));
+    let before = report.errors();
+    let (marks, guarded) = walked(&located, language, report);
+    Marks::apply(&mut located.marks, &marks);
+    located.guarded = guarded;
+    identities(&located.files, report);
+    match take::spec(&located, language) {
+        Ok(spec) => Reading { spec, located, whole },
         Err(error) => {
-            if sound {
+            if report.errors() == before {
                 // serde says the value that it does not take, which may be a secret.
                 report.find(Code::NotDecoded, Path::root(), unquoted(&error.to_string()));
             }
-            return Reading { located, ..Reading::default() };
+            Reading { located, ..Reading::default() }
         }
-    };
-    Reading { spec, located, whole }
+    }
 }
 
 /// An age identity opens every secret of the spec, so none may stand in it, not even in a comment.
 fn identities(files: &[File], report: &mut Report) {
-    for (at, file) in files.iter().enumerate() {
-        for span in sealed::identity::find(&file.text).into_iter().take(tree::MOST_FAULTS) {
-            let told = |found: &crate::diagnostic::Diagnostic| {
+    let found = parallel::map(files, |file| sealed::identity::find(&file.text));
+    for (at, found) in found.into_iter().enumerate() {
+        for span in found.into_iter().take(tree::MOST_FAULTS) {
+            let told = |found: &Diagnostic| {
                 let place = found.place.as_ref().filter(|_| found.code == Code::PlainSecret);
                 place.is_some_and(|place| {
                     place.file == at && place.span.start <= span.start && place.span.end >= span.end
@@ -98,8 +104,81 @@ fn identities(files: &[File], report: &mut Report) {
     }
 }
 
-fn sorted(file: &mut File) {
-    file.plain.sort_by_key(|span| span.start);
+/// A node at the top that stands beside others of its name, and needs to know nothing of them.
+fn is_alone(language: &Kind, node: Node<'_>) -> bool {
+    language.find(node.name(), Written::Child).is_some_and(|(_, field)| field.many)
+}
+
+/// Walks everything, several nodes at once; the findings come in the order of the nodes.
+fn walked(located: &Located, language: &Kind, report: &mut Report) -> (Vec<Mark>, Bits) {
+    let tops: Vec<Node<'_>> = located.tops().collect();
+    let chunks: Vec<&[Node<'_>]> = tops.chunks(TOGETHER).collect();
+    let alone = |nodes: &&[Node<'_>]| {
+        let mut report = Report::new();
+        let mut walk = Walk { located, language, report: &mut report, marks: Vec::new(), plain: None };
+        let mut guarded = Bits::default();
+        for (at, node) in nodes.iter().enumerate().filter(|(_, node)| is_alone(language, **node)) {
+            if walk.top(*node, language.guarded, &mut Seen::default()) {
+                guarded.put(at);
+            }
+        }
+        let marks = walk.marks;
+        (report, marks, guarded)
+    };
+    let (mut all, mut entered, mut seen) = (Vec::new(), Bits::default(), Seen::default());
+    let (mut guarded, mut count) = (language.guarded, 0);
+    for together in chunks.chunks(AT_ONCE) {
+        for (nodes, (found, mut marks, after)) in together.iter().zip(parallel::heavy(together, alone)) {
+            report.absorb(found);
+            all.append(&mut marks);
+            for (at, node) in nodes.iter().enumerate() {
+                if guarded {
+                    entered.put(count + at);
+                }
+                if is_alone(language, *node) {
+                    guarded = after.has(at);
+                    continue;
+                }
+                let mut walk = Walk { located, language, report, marks: Vec::new(), plain: None };
+                guarded = walk.top(*node, guarded, &mut seen);
+                all.append(&mut walk.marks);
+            }
+            count += nodes.len();
+        }
+    }
+    let mut walk = Walk { located, language, report, marks: Vec::new(), plain: None };
+    walk.lists(Place::default(), language, &seen);
+    (all, entered)
+}
+
+/// What of a file is known to be no secret and may be shown: sorted, none within another. Nothing else ever is. The
+/// nodes are walked a second time for it, since it is seldom asked for.
+pub fn plain(located: &Located, file: usize) -> Vec<Range<usize>> {
+    let Some(of) = located.files.get(file) else { return Vec::new() };
+    let mut spans: Vec<Range<usize>> = if of.table { people::header(&of.text) } else { load::shown(&of.tree) };
+    match &located.language {
+        Some(language) => {
+            let mut report = Report::new();
+            let plain = Some((file, std::mem::take(&mut spans)));
+            let mut walk = Walk { located, language, report: &mut report, marks: Vec::new(), plain };
+            let brings = |node: Node<'_>| of.table && node.name() == "domain";
+            for (at, node) in located.tops().enumerate() {
+                if node.file() == file || brings(node) {
+                    walk.top(node, located.guarded.has(at), &mut Seen::default());
+                }
+            }
+            spans = walk.plain.map(|(_, spans)| spans).unwrap_or_default();
+        }
+        // Of another language only its version is read.
+        None => {
+            let said = located.tops().find(|node| node.name() == "waybill").filter(|node| node.file() == file);
+            spans.extend(said.iter().map(Node::span));
+            spans.extend(said.and_then(|node| node.arguments().next()).map(|value| value.span()));
+        }
+    }
+    spans.sort_by_key(|span| (span.start, std::cmp::Reverse(span.end)));
+    spans.dedup();
+    spans
 }
 
 /// A message without what it quotes.
@@ -109,9 +188,9 @@ fn unquoted(text: &str) -> String {
 }
 
 /// Whether the spec is in a language that is known here.
-fn version(nodes: &[Node], files: &mut [File], report: &mut Report) -> bool {
-    let Some(node) = nodes.iter().find(|node| node.name == "waybill") else {
-        if !nodes.is_empty() {
+fn version(located: &Located, report: &mut Report) -> bool {
+    let Some(node) = located.tops().find(|node| node.name() == "waybill") else {
+        if !located.order.is_empty() {
             let start = Place { file: 0, span: 0..0 };
             report
                 .find_at(Code::NoLanguage, start, "the spec does not say which version of the language it is in")
@@ -119,12 +198,9 @@ fn version(nodes: &[Node], files: &mut [File], report: &mut Report) -> bool {
         }
         return true;
     };
-    match node.arguments.first().map(|value| &value.scalar) {
-        Some(Scalar::Whole(version)) if *version != i128::from(LANGUAGE) => {
-            let place = Place { file: node.file, span: node.arguments[0].span.clone() };
-            if let Some(file) = files.get_mut(node.file) {
-                file.plain.extend([node.span.clone(), place.span.clone()]);
-            }
+    match node.arguments().next().map(|value| (value.scalar(), value.span())) {
+        Some((Scalar::Whole(version), span)) if version != i128::from(LANGUAGE) => {
+            let place = Place { file: node.file(), span };
             let says = format!("this compiler knows version {LANGUAGE} of the language, not {version}");
             report.find_at(Code::OtherLanguage, place, says).help("use the `waybill` that the spec was written for");
             false
@@ -132,171 +208,6 @@ fn version(nodes: &[Node], files: &mut [File], report: &mut Report) -> bool {
         // Anything else is told by the walk.
         _ => true,
     }
-}
-
-struct Files<'a> {
-    sources: &'a Sources,
-    report: &'a mut Report,
-    read: Vec<File>,
-    known: HashMap<String, usize>,
-    octets: u64,
-    whole: bool,
-}
-
-impl Files<'_> {
-    /// Reads a file and what it includes; its nodes are appended.
-    fn take(&mut self, name: &str, from: Option<&Place>, depth: usize, nodes: &mut Vec<Node>) {
-        if self.known.contains_key(name) {
-            return;
-        }
-        let text = match self.sources.text(name) {
-            Ok(text) => text,
-            Err(error) => return self.unreadable(name, from, &error),
-        };
-        self.octets += text.len() as u64;
-        if self.octets > LARGEST_SPEC || self.read.len() >= MOST_FILES {
-            self.whole = false;
-            let says = format!("the spec has more than {MOST_FILES} files or {LARGEST_SPEC} octets");
-            self.report.find_at(Code::TooLarge, from.cloned().unwrap_or_default(), says);
-            return;
-        }
-        let at = self.read.len();
-        self.known.insert(name.to_owned(), at);
-        let scanned = scan::scan(&text);
-        let file = File::new(name.to_owned(), text);
-        let (parsed, faults) = match scanned.too_deep {
-            Some(span) => {
-                self.whole = false;
-                let says = format!("nested more than {} levels deep", scan::DEEPEST);
-                self.report.find_at(Code::TooDeep, Place { file: at, span }, says);
-                (Vec::new(), Vec::new())
-            }
-            None => tree::parse(&file.text, at),
-        };
-        self.read.push(file);
-        for fault in faults {
-            self.whole = false;
-            let code = if fault.old { Code::OldKdl } else { Code::BadSyntax };
-            self.report.find_at(code, Place { file: at, span: fault.span }, fault.says).help = fault.help;
-        }
-        for node in parsed {
-            if node.name == "include" {
-                self.include(&node, name, depth, nodes);
-            } else {
-                nodes.push(node);
-            }
-        }
-    }
-
-    fn unreadable(&mut self, name: &str, from: Option<&Place>, error: &FileError) {
-        self.whole = false;
-        let code = match error {
-            FileError::Outside => Code::OutsideSpec,
-            FileError::Large(_) => Code::TooLarge,
-            _ => Code::NotReadable,
-        };
-        let says = format!("{name} {error}");
-        match from {
-            Some(place) => drop(self.report.find_at(code, place.clone(), says)),
-            None => {
-                let place = Place { file: self.read.len(), span: 0..0 };
-                self.read.push(File::unread(name.to_owned()));
-                let found = self.report.find_at(code, place, says);
-                if matches!(error, FileError::Missing) {
-                    found.help("`waybill init` writes a first spec");
-                }
-            }
-        }
-    }
-
-    fn shows(&mut self, file: usize, span: &std::ops::Range<usize>) {
-        if let Some(file) = self.read.get_mut(file) {
-            file.plain.push(span.clone());
-        }
-    }
-
-    fn include(&mut self, node: &Node, name: &str, depth: usize, nodes: &mut Vec<Node>) {
-        self.shows(node.file, &node.span);
-        let plain = node.properties.is_empty() && node.children.is_empty() && !node.arguments.is_empty();
-        if !plain && !node.broken {
-            let place = Place { file: node.file, span: node.span.clone() };
-            self.report
-                .find_at(Code::NotGiven, place, "`include` needs the names of files")
-                .help("as in `include \"domains/*.kdl\"`");
-            return;
-        }
-        for value in &node.arguments {
-            let place = Place { file: node.file, span: value.span.clone() };
-            let Scalar::Text(pattern) = &value.scalar else {
-                self.report.find_at(Code::WrongKind, place, "`include` takes text").help("write it in quotes");
-                continue;
-            };
-            let shown = if secrecy::harmless(pattern) { pattern.as_str() } else { "…" };
-            if shown == pattern {
-                self.shows(node.file, &value.span);
-            }
-            if depth >= LONGEST_CHAIN {
-                self.whole = false;
-                let says = format!("includes nest more than {LONGEST_CHAIN} files deep");
-                self.report.find_at(Code::IncludeTooDeep, place, says);
-                continue;
-            }
-            match self.sources.matching(name, pattern) {
-                Ok(found) if found.is_empty() => {
-                    let says = format!("no file matches `{shown}`");
-                    self.report.find_at(Code::NothingMatched, place, says);
-                }
-                Ok(found) => found.iter().for_each(|one| self.take(one, Some(&place), depth + 1, nodes)),
-                Err(FileError::Missing) => {
-                    self.whole = false;
-                    self.report.find_at(Code::NothingIncluded, place, format!("`{shown}` does not exist"));
-                }
-                Err(error) => self.unreadable(shown, Some(&place), &error),
-            }
-        }
-    }
-}
-
-/// Holds the JSON form against the schema, for what the types do not say: patterns, bounds, lengths.
-fn validate(schema: &Json, json: &Json, report: &mut Report) -> bool {
-    let validator = match jsonschema::validator_for(schema) {
-        Ok(validator) => validator,
-        Err(error) => {
-            report.find(Code::NotDecoded, Path::root(), format!("the schema cannot be used: {error}"));
-            return false;
-        }
-    };
-    if validator.is_valid(json) {
-        return true;
-    }
-    for error in validator.iter_errors(json) {
-        unfit(&error, report);
-    }
-    false
-}
-
-fn unfit(error: &ValidationError<'_>, report: &mut Report) {
-    let (code, says) = match error.kind() {
-        // An optional field is "this or nothing"; what is wrong with this is of interest.
-        ValidationErrorKind::AnyOf { context } if context.first().is_some_and(|first| !first.is_empty()) => {
-            return context.iter().take(1).flatten().for_each(|inner| unfit(inner, report));
-        }
-        ValidationErrorKind::Pattern { pattern } => (Code::WrongForm, format!("does not have the form `{pattern}`")),
-        ValidationErrorKind::Minimum { limit } => (Code::OutOfBounds, format!("must be at least {limit}")),
-        ValidationErrorKind::Maximum { limit } => (Code::OutOfBounds, format!("must be at most {limit}")),
-        ValidationErrorKind::MinItems { limit } => (Code::NotGiven, format!("needs at least {limit} of them")),
-        // The value may be a secret, so it is masked.
-        _ => (Code::NotDecoded, error.masked().to_string()),
-    };
-    report.find(code, pointer(error.instance_path().as_str()), says);
-}
-
-fn pointer(text: &str) -> Path {
-    let steps = text.split('/').skip(1).map(|step| match step.parse() {
-        Ok(at) => Step::Item(at),
-        Err(_) => Step::Field(step.replace("~1", "/").replace("~0", "~")),
-    });
-    steps.collect()
 }
 
 #[cfg(test)]

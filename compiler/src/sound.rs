@@ -3,7 +3,7 @@
 
 use crate::code::{Code, Severity};
 use crate::diagnostic::{Diagnostic, Path, Report, Step};
-use crate::locate::{Located, Place, Spot};
+use crate::locate::{Located, Place};
 use schema::spec::Spec;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -16,22 +16,8 @@ pub struct Homes {
 impl Homes {
     /// From where everything was written.
     pub fn of(located: &Located) -> Homes {
-        let start = |place: &Place| (place.file, place.span.start);
-        let mut tops: BTreeMap<_, _> = located.tops.iter().map(|place| (start(place), None)).collect();
-        let mut put = |spot: &Spot, path: Path| {
-            // A node's own place may be that of its value, which comes behind its name.
-            let known = tops.range_mut(..=start(&spot.place)).next_back();
-            if let Some((_, home)) = known.filter(|((file, _), _)| *file == spot.place.file) {
-                *home = Some(path);
-            }
-        };
-        for (name, spot) in &located.root.fields {
-            let path = Path::root().field(name);
-            match spot.items.as_slice() {
-                [] => put(spot, path),
-                items => items.iter().enumerate().for_each(|(at, item)| put(item, path.item(at))),
-            }
-        }
+        let homes = located.homes().into_iter();
+        let tops = homes.map(|(place, home)| ((place.file, place.span.start), home)).collect();
         Homes { tops }
     }
 

@@ -2,17 +2,17 @@
 //! comments, order and layout stay.
 
 use crate::read::grammar::{Kind, Shape, Written};
-use crate::read::tree::{self, Node};
+use crate::read::tree::{self, Nodes};
 use std::ops::Range;
 
 /// A file with the spellings of today; `None` where it is no KDL.
 pub fn upgrade(text: &str, language: &Kind) -> Option<String> {
-    let (nodes, faults) = tree::parse(text, 0);
-    if !faults.is_empty() {
+    let tree = tree::parse(text);
+    if !tree.faults().is_empty() || tree.too_deep().is_some() {
         return None;
     }
     let mut edits = Vec::new();
-    renames(&nodes, language, &mut edits);
+    renames(tree.nodes(0), language, &mut edits);
     edits.sort_by_key(|(span, _)| span.start);
     let mut out = String::with_capacity(text.len());
     let mut at = 0;
@@ -26,29 +26,29 @@ pub fn upgrade(text: &str, language: &Kind) -> Option<String> {
 }
 
 /// What is written otherwise today, by place. Nesting is bounded by what was parsed.
-fn renames(nodes: &[Node], kind: &Kind, edits: &mut Vec<(Range<usize>, String)>) {
+fn renames(nodes: Nodes<'_>, kind: &Kind, edits: &mut Vec<(Range<usize>, String)>) {
     for node in nodes {
-        let older = kind.formerly(&node.name, Written::Child).map(|(field, _)| field);
+        let older = kind.formerly(node.name(), Written::Child).map(|(field, _)| field);
         if let Some(field) = older {
-            edits.push((node.span.clone(), field.name.to_string()));
+            edits.push((node.span(), field.name.to_string()));
         }
-        let inner = match older.or_else(|| kind.child(&node.name)).map(|field| &field.shape) {
+        let inner = match older.or_else(|| kind.child(node.name())).map(|field| &field.shape) {
             Some(Shape::Node(inner)) => inner,
             Some(_) => continue,
             None => {
                 let several = kind.sequence().map(|(_, several)| several).unwrap_or_default();
-                match several.iter().find(|(name, _)| *name == node.name) {
+                match several.iter().find(|(name, _)| *name == node.name()) {
                     Some((_, Shape::Node(inner))) => inner,
                     _ => continue,
                 }
             }
         };
-        for property in &node.properties {
-            if let Some((field, _)) = inner.formerly(&property.name, Written::Property) {
-                edits.push((property.span.clone(), field.name.to_string()));
+        for property in node.properties() {
+            if let Some((field, _)) = inner.formerly(property.name(), Written::Property) {
+                edits.push((property.span(), field.name.to_string()));
             }
         }
-        renames(&node.children, inner, edits);
+        renames(node.children(), inner, edits);
     }
 }
 

@@ -33,19 +33,22 @@ struct Piece {
 }
 
 impl Excerpt {
-    /// The whole of a file.
-    pub fn of(file: &File) -> Excerpt {
+    /// The whole of a file, of which `plain` may be shown: sorted, none within another.
+    pub fn of(file: &File, plain: &[Range<usize>]) -> Excerpt {
+        if file.table {
+            return Excerpt::of_table(file, plain);
+        }
         let mut excerpt = Excerpt { text: String::with_capacity(file.text.len()), lines: vec![0], pieces: Vec::new() };
         let mut annotation = false;
         // All of it may be shown: it need not be KDL.
         let whole = 0..file.text.len();
-        let tokens = if is_plain(file, &whole) { None } else { Some(Tokens::new(&file.text)) };
+        let tokens = if is_plain(plain, &whole) { None } else { Some(Tokens::new(&file.text)) };
         if tokens.is_none() {
             excerpt.keep(&file.text, 0);
         }
         for token in tokens.into_iter().flatten() {
             let written = &file.text[token.span.clone()];
-            let kept = kept(&token, annotation, written) || is_plain(file, &token.span);
+            let kept = kept(&token, annotation, written) || is_plain(plain, &token.span);
             if kept {
                 excerpt.keep(written, token.span.start);
             } else {
@@ -53,9 +56,37 @@ impl Excerpt {
             }
             annotation = token.kind == Kind::AnnotationOpen || (annotation && token.kind == Kind::Space);
         }
-        let ends = excerpt.text.bytes().enumerate().filter(|(_, octet)| *octet == b'\n').map(|(at, _)| at + 1);
-        excerpt.lines.extend(ends);
+        excerpt.lines();
         excerpt
+    }
+
+    /// A file of people: what may not be shown is a `…` a cell.
+    fn of_table(file: &File, plain: &[Range<usize>]) -> Excerpt {
+        let mut excerpt = Excerpt { text: String::with_capacity(file.text.len()), lines: vec![0], pieces: Vec::new() };
+        let mut at = 0;
+        for span in plain.iter().chain(std::iter::once(&(file.text.len()..file.text.len()))) {
+            let Some(between) = file.text.get(at..span.start) else { continue };
+            for cell in between.split_inclusive([',', '\n', '\r']) {
+                let inside = cell.trim_end_matches([',', '\n', '\r']);
+                if inside.is_empty() {
+                    excerpt.keep(cell, at);
+                } else {
+                    excerpt.piece(at, false);
+                    excerpt.text.push_str(HIDDEN);
+                    excerpt.keep(&cell[inside.len()..], at + inside.len());
+                }
+                at += cell.len();
+            }
+            excerpt.keep(file.text.get(span.clone()).unwrap_or_default(), span.start);
+            at = span.end;
+        }
+        excerpt.lines();
+        excerpt
+    }
+
+    fn lines(&mut self) {
+        let ends = self.text.bytes().enumerate().filter(|(_, octet)| *octet == b'\n').map(|(at, _)| at + 1);
+        self.lines.extend(ends);
     }
 
     /// Where a span of the file is shown.
@@ -127,9 +158,9 @@ fn kept(token: &Token, annotation: bool, written: &str) -> bool {
 }
 
 /// Whether the walk has found it harmless.
-fn is_plain(file: &File, span: &Range<usize>) -> bool {
-    let at = file.plain.partition_point(|plain| plain.start <= span.start);
-    at.checked_sub(1).is_some_and(|at| file.plain[at].end >= span.end)
+fn is_plain(plain: &[Range<usize>], span: &Range<usize>) -> bool {
+    let at = plain.partition_point(|plain| plain.start <= span.start);
+    at.checked_sub(1).is_some_and(|at| plain[at].end >= span.end)
 }
 
 #[cfg(test)]
@@ -139,17 +170,17 @@ mod tests {
     #[test]
     fn what_is_not_known_is_hidden_and_spans_are_found_again() {
         let text = "a \"x\" (env)\"y\" (q)z // c\r\nb \"\"\"\n  s\n  \"\"\" \\ // k\n\u{202e}é q";
-        let mut file = File::new("mail.kdl".into(), text.into());
-        file.plain = vec![0..1, 2..5];
-        let excerpt = Excerpt::of(&file);
+        let file = File::new("mail.kdl".into(), std::sync::Arc::new(crate::read::tree::parse(text)));
+        let mut plain = vec![0..1, 2..5];
+        let excerpt = Excerpt::of(&file, &plain);
         assert_eq!(excerpt.text, "a \"x\" (env)… (…)… //…\n… …\n…\n… \\…\n… …");
         assert_eq!(excerpt.lines.len(), file.lines());
         let shown = |span: Range<usize>| &excerpt.text[excerpt.span(&span)];
         assert_eq!(shown(2..5), "\"x\"");
         assert_eq!(shown(11..14), "…");
         assert_eq!(shown(12..13), "…");
-        file.plain.push(text.find('\u{202e}').unwrap_or(0)..text.len());
-        let end = Excerpt::of(&file).text;
+        plain.push(text.find('\u{202e}').unwrap_or(0)..text.len());
+        let end = Excerpt::of(&file, &plain).text;
         assert!(end.ends_with("\\u{202e}é q"), "{end}");
     }
 }

@@ -52,7 +52,7 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
         render(handler, Shown::new(shown), out);
         return;
     };
-    let excerpt = file.excerpt();
+    let Some(excerpt) = located.excerpt(place.file) else { return };
     let at = excerpt.span(&place.span);
     let primary = (at.start, file.line_column(place.span.start).1 - 1);
     let mut labels = vec![LabeledSpan::new_primary_with_span(None, at)];
@@ -65,7 +65,7 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
             elsewhere.push(format!("{}: {}", located.at(&also), printable(label)));
         }
     }
-    let lines = Lines { name: printable(&file.name), excerpt: Arc::clone(excerpt), primary };
+    let lines = Lines { name: printable(&file.name), excerpt: Arc::clone(&excerpt), primary };
     let report = Shown::new(shown.with_labels(labels)).with_source_code(lines);
     render(handler, report, out);
     for line in elsewhere {

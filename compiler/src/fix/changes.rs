@@ -1,6 +1,7 @@
 //! What edits change, as a unified diff whose lines show no more than a finding's excerpt would.
 
 use super::{Changed, Mended};
+use crate::diagnostic::excerpt::Excerpt;
 use crate::diagnostic::printable;
 use crate::locate::{File, Located};
 use crate::read::token::Tokens;
@@ -37,23 +38,26 @@ pub fn diff(mended: &Mended) -> String {
 
 /// A file's lines as they may be shown; `known` are words that are no secret.
 fn shown(located: &Located, file: &Changed, known: &HashSet<&str>) -> Vec<String> {
-    let Some(found) = located.files.iter().find(|one| one.name == file.name) else { return Vec::new() };
+    let Some(at) = located.files.iter().position(|one| one.name == file.name) else { return Vec::new() };
+    let Some(found) = located.files.get(at) else { return Vec::new() };
     let lines = |text: &str| text.lines().map(str::to_owned).collect();
     if known.is_empty() {
-        return lines(&found.excerpt().text);
+        return located.excerpt(at).map_or(Vec::new(), |excerpt| lines(&excerpt.text));
     }
-    let mut again = File::new(found.name.clone(), found.text.clone());
-    again.plain.clone_from(&found.plain);
+    let mut plain = located.plain(at).to_vec();
     let words = Tokens::new(&found.text).map(|token| token.span);
-    again.plain.extend(words.filter(|span| found.text.get(span.clone()).is_some_and(|word| known.contains(word))));
-    again.plain.sort_by_key(|span| span.start);
-    lines(&again.excerpt().text)
+    plain.extend(words.filter(|span| found.text.get(span.clone()).is_some_and(|word| known.contains(word))));
+    plain.sort_by_key(|span| span.start);
+    lines(&Excerpt::of(found, &plain).text)
 }
 
 /// The words of a file that hold no secret.
 fn plain<'a>(located: &'a Located, file: &Changed) -> HashSet<&'a str> {
-    let found = located.files.iter().find(|one| one.name == file.name);
-    found.into_iter().flat_map(|file| file.plain.iter().filter_map(|span| file.text.get(span.clone()))).collect()
+    let found = located.files.iter().enumerate().find(|(_, one)| one.name == file.name);
+    let words = |(at, file): (usize, &'a File)| {
+        located.plain(at).iter().filter_map(move |span| file.text.get(span.clone())).collect::<Vec<_>>()
+    };
+    found.into_iter().flat_map(words).collect()
 }
 
 fn hunks(file: &Changed, (old, new): (&[String], &[String]), out: &mut String) {

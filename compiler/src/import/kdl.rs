@@ -110,8 +110,10 @@ mod tests {
         writer.node("b", &all_quoted(["1", "2"]));
         writer.close();
         let text = crate::format::format(&writer.finish()).expect("KDL");
-        let (nodes, faults) = tree::parse(&text, 0);
-        assert!(faults.is_empty() && nodes.len() == 1, "{text}");
-        assert!(matches!(&nodes[0].arguments[0].scalar, Scalar::Text(it) if it == hostile), "{text}");
+        let tree = tree::parse(text.as_str());
+        let mut nodes = tree.nodes(0);
+        let first = nodes.next().and_then(|node| node.arguments().next()).map(|value| value.scalar());
+        assert!(tree.faults().is_empty() && nodes.next().is_none(), "{text}");
+        assert_eq!(first, Some(Scalar::Text(hostile)), "{text}");
     }
 }

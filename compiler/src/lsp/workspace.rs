@@ -128,7 +128,7 @@ impl Workspace {
         let compiled = self.compiled(path)?;
         let name = path.strip_prefix(&folder).ok()?.to_str()?;
         let file = compiled.located.files.iter().find(|file| file.name == name)?;
-        Some(Lines::new(file.text.clone(), self.encoding))
+        Some(Lines::new(file.text.to_string(), self.encoding))
     }
 
     /// What compiling the spec of a file last gave.
@@ -191,6 +191,7 @@ impl Workspace {
 }
 
 fn compiling(wanted: &Receiver<Job>, done: &Sender<Done>, now: fn() -> i64) {
+    let cache = crate::read::cache::Cache::new();
     while let Ok(job) = wanted.recv() {
         // Of each spec only the newest text is of interest.
         let mut jobs = vec![job];
@@ -199,7 +200,11 @@ fn compiling(wanted: &Receiver<Job>, done: &Sender<Done>, now: fn() -> i64) {
             jobs.push(newer);
         }
         for job in jobs {
-            let compiled = Arc::new(compile(&Wish { open: Some(&job.open), ..Wish::new(&job.folder, now()) }));
+            let compiled = Arc::new(compile(&Wish {
+                open: Some(&job.open),
+                cache: Some(&cache),
+                ..Wish::new(&job.folder, now())
+            }));
             if done.send(Done { folder: job.folder, compiled }).is_err() {
                 return;
             }
@@ -228,7 +233,7 @@ fn finding(
 ) -> lsp_types::Diagnostic {
     let mut location = |place: &crate::locate::Place| {
         let file = located.file(place)?;
-        let lines = lines.entry(place.file).or_insert_with(|| Lines::new(file.text.clone(), encoding));
+        let lines = lines.entry(place.file).or_insert_with(|| Lines::new(file.text.to_string(), encoding));
         Some(Location::new(uri(&folder.join(&file.name))?, lines.range(&place.span)))
     };
     let at = location(&machine::place(found, located)).map(|location| location.range).unwrap_or_default();

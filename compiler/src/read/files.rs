@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// The largest file of a spec, in octets.
 pub const LARGEST_FILE: u64 = 64 << 20;
 /// The largest spec, in octets.
 pub const LARGEST_SPEC: u64 = 256 << 20;
 /// The most files of a spec.
-pub const MOST_FILES: usize = 10_000;
+pub const MOST_FILES: usize = 50_000;
 /// The longest chain of includes.
 pub const LONGEST_CHAIN: usize = 16;
 /// The largest key or certificate file, in octets.
@@ -49,6 +50,8 @@ impl From<std::io::Error> for FileError {
 #[derive(Clone, Debug)]
 pub struct Sources {
     root: PathBuf,
+    /// The folder, opened.
+    handle: Option<Arc<fs::File>>,
     /// Texts that an editor has changed and not written yet, by name from the root.
     open: HashMap<String, String>,
 }
@@ -60,7 +63,11 @@ impl Sources {
     /// [`FileError`] where it is no folder that can be read.
     pub fn open(folder: &Path) -> Result<Sources, FileError> {
         let root = folder.canonicalize()?;
-        if root.is_dir() { Ok(Sources { root, open: HashMap::new() }) } else { Err(FileError::Missing) }
+        if !root.is_dir() {
+            return Err(FileError::Missing);
+        }
+        let handle = fs::File::open(&root).ok().map(Arc::new);
+        Ok(Sources { root, handle, open: HashMap::new() })
     }
 
     /// The same spec with texts that an editor has, in place of those on the disk.
@@ -78,13 +85,13 @@ impl Sources {
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn text(&self, name: &str) -> Result<String, FileError> {
+    pub fn text(&self, name: &str) -> Result<Arc<str>, FileError> {
         if let Some(text) = self.open.get(name).filter(|text| text.len() as u64 <= LARGEST_FILE) {
-            return Ok(text.clone());
+            return Ok(text.as_str().into());
         }
         let octets = self.octets(name, LARGEST_FILE)?;
         let text = String::from_utf8(octets).map_err(|error| FileError::Encoding(error.utf8_error().valid_up_to()))?;
-        Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+        Ok(text.strip_prefix('\u{feff}').map(Arc::from).unwrap_or_else(|| text.into()))
     }
 
     /// The octets of a key or certificate, by its name from the root.
@@ -112,18 +119,43 @@ impl Sources {
     }
 
     fn octets(&self, name: &str, most: u64) -> Result<Vec<u8>, FileError> {
-        let path = self.inside(name)?;
+        let mut file = self.opened(name)?;
+        let facts = file.metadata()?;
         // A pipe or device would block or never end.
-        if !fs::metadata(&path)?.is_file() {
+        if !facts.is_file() {
             return Err(FileError::System(std::io::Error::other("is not a file")));
         }
-        let mut octets = Vec::new();
-        fs::File::open(&path)?.take(most + 1).read_to_end(&mut octets)?;
+        if facts.len() > most {
+            return Err(FileError::Large(most));
+        }
+        let mut octets = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or(0) + 1);
+        // It may be growing.
+        (&mut file).take(most + 1).read_to_end(&mut octets)?;
         if octets.len() as u64 > most { Err(FileError::Large(most)) } else { Ok(octets) }
     }
 
+    /// A file inside the folder, opened without waiting.
+    fn opened(&self, name: &str) -> Result<fs::File, FileError> {
+        use std::os::unix::fs::OpenOptionsExt;
+        if !is_plain(name) {
+            return Err(FileError::Outside);
+        }
+        // One call where the kernel can look after the folder's bounds itself.
+        #[cfg(target_os = "linux")]
+        if let Some(root) = &self.handle {
+            use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            if let Ok(file) = openat2(root, name, flags, Mode::empty(), ResolveFlags::BENEATH) {
+                return Ok(file.into());
+            }
+        }
+        let path = self.inside(name)?;
+        let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+        Ok(fs::OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?)
+    }
+
     fn inside(&self, name: &str) -> Result<PathBuf, FileError> {
-        if name.contains('\0') || Path::new(name).components().any(|part| !matches!(part, Component::Normal(_))) {
+        if !is_plain(name) {
             return Err(FileError::Outside);
         }
         let path = self.root.join(name).canonicalize()?;
@@ -135,16 +167,7 @@ impl Sources {
     /// # Errors
     /// [`FileError`]; a pattern that matches nothing is no error, a plain name without file is.
     pub fn matching(&self, from: &str, pattern: &str) -> Result<Vec<String>, FileError> {
-        let mut parts: Vec<&str> = from.rsplit_once('/').map_or(Vec::new(), |(folder, _)| folder.split('/').collect());
-        for part in pattern.split('/') {
-            match part {
-                "." => {}
-                // `..` inside the folder is fine: `include "../shared/x.kdl"`.
-                ".." => drop(parts.pop().ok_or(FileError::Outside)?),
-                "" => return Err(FileError::Outside),
-                part => parts.push(part),
-            }
-        }
+        let parts = parts(from, pattern)?;
         if !pattern.contains(['*', '?']) {
             let name = parts.join("/");
             self.inside(&name)?;
@@ -163,6 +186,16 @@ impl Sources {
         Ok(found)
     }
 
+    /// The name, from the root, of what the file `from` calls `name`.
+    ///
+    /// # Errors
+    /// [`FileError`], also where nothing is there.
+    pub fn beside(&self, from: &str, name: &str) -> Result<String, FileError> {
+        let name = parts(from, name)?.join("/");
+        self.inside(&name)?;
+        Ok(name)
+    }
+
     fn step(&self, folder: &str, part: &str, last: bool, next: &mut Vec<String>) -> Result<(), FileError> {
         let join = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         if !part.contains(['*', '?']) {
@@ -178,11 +211,17 @@ impl Sources {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            let fits = !name.starts_with('.') && matches(part, name);
-            if fits && entry.path().is_dir() != last {
+            if name.starts_with('.') || !matches(part, name) {
+                continue;
+            }
+            let kind = entry.file_type()?;
+            // Only a link can lead elsewhere.
+            if kind.is_symlink() && entry.path().is_dir() != last {
                 let name = join(name);
                 self.inside(&name)?;
                 next.push(name);
+            } else if !kind.is_symlink() && kind.is_dir() != last {
+                next.push(join(name));
             }
             if next.len() > MOST_FILES {
                 return Err(FileError::System(std::io::Error::other("the pattern matches too many files")));
@@ -204,8 +243,35 @@ pub fn fits(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// The parts of a path that a file names, from the root.
+fn parts<'a>(from: &'a str, path: &'a str) -> Result<Vec<&'a str>, FileError> {
+    let mut parts: Vec<&str> = from.rsplit_once('/').map_or(Vec::new(), |(folder, _)| folder.split('/').collect());
+    for part in path.split('/') {
+        match part {
+            "." => {}
+            // `..` inside the folder is fine: `include "../shared/x.kdl"`.
+            ".." => drop(parts.pop().ok_or(FileError::Outside)?),
+            "" => return Err(FileError::Outside),
+            part => parts.push(part),
+        }
+    }
+    Ok(parts)
+}
+
+/// Whether a name goes only down.
+fn is_plain(name: &str) -> bool {
+    let down = |part| matches!(part, Component::Normal(_));
+    !name.is_empty() && !name.contains('\0') && Path::new(name).components().all(down)
+}
+
 /// Whether a name fits a pattern with `*` and `?`. Linear but for the last `*`, which alone is gone back to.
 fn matches(pattern: &str, name: &str) -> bool {
+    // As nearly all are.
+    if let Some(end) = pattern.strip_prefix('*')
+        && !end.contains(['*', '?'])
+    {
+        return name.ends_with(end);
+    }
     let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

@@ -1,9 +1,10 @@
 //! The language's grammar, taken from the schema of [`schema::spec::Spec`]: which node holds what, and where.
 
+use super::constraint::Constraint;
 use schema::spec::Spec;
 use serde_json::{Map, Value as Json};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where a field of a node is written; the schema's keyword `x-kdl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,10 @@ pub struct Field {
     pub example: Option<String>,
     /// What it means, and what holds where it is left out: the docstring.
     pub says: String,
+    /// What else the schema says of each value.
+    pub item: Option<Arc<Constraint>>,
+    /// What else the schema says of all values together.
+    pub list: Option<Arc<Constraint>>,
     /// What each word of a [`Shape::Choice`], or each node of a [`Shape::OneOf`], means, in their order.
     pub meanings: Vec<String>,
 }
@@ -75,6 +80,16 @@ pub struct Kind {
     pub fields: Vec<Field>,
     /// Where in [`Kind::fields`] a child or property of a name is.
     pub named: HashMap<Arc<str>, usize>,
+    /// Which fields are arguments, in the order that they are written in.
+    pub arguments: Vec<usize>,
+    /// Its nodes hold a secret beside their other values, so that it may have got among those.
+    pub guarded: bool,
+    /// Some of its fields had another spelling.
+    pub aged: bool,
+    /// Which field is a sequence.
+    sequence: Option<usize>,
+    /// The [`key`] of each field.
+    keys: Vec<u64>,
 }
 
 impl Kind {
@@ -102,6 +117,30 @@ impl Kind {
             _ => None,
         }
     }
+    /// The field of a name, today's or an older one, that is written so, and its number.
+    pub fn find(&self, name: &str, written: Written) -> Option<(usize, &Field)> {
+        let wanted = key(name);
+        let like = self.keys.iter().enumerate().filter(|(_, key)| **key == wanted);
+        let mut fields = like.filter_map(|(at, _)| Some((at, self.fields.get(at)?)));
+        let today = fields.find(|(_, field)| &*field.name == name && field.written == written);
+        if !self.aged {
+            return today;
+        }
+        let (older, _) = match self.formerly(name, written) {
+            Some(older) => older,
+            None => return today,
+        };
+        self.named.get(&older.name).map(|at| (*at, older))
+    }
+    /// The children that stand in one sequence, with the number of their field.
+    pub fn sequence_at(&self) -> Option<(usize, &Field, &[(String, Shape)])> {
+        let at = self.sequence?;
+        let field = self.fields.get(at)?;
+        match &field.shape {
+            Shape::OneOf(several) => Some((at, field, several)),
+            _ => None,
+        }
+    }
     /// The names of children, sequences included.
     pub fn children(&self) -> impl Iterator<Item = &str> {
         let own = self.fields.iter().filter(|field| field.written == Written::Child).map(|field| &*field.name);
@@ -111,6 +150,18 @@ impl Kind {
     pub fn properties(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().filter(|field| field.written == Written::Property).map(|field| &*field.name)
     }
+}
+
+/// A name's length and first seven octets: most names differ in these, and they are compared at once.
+fn key(name: &str) -> u64 {
+    let octets = name.bytes().take(7).fold(0, |key, octet| key << 8 | u64::from(octet));
+    octets << 8 | (name.len() as u64 & 0xff)
+}
+
+/// The grammar of the language, made once.
+pub fn language() -> &'static Arc<Kind> {
+    static LANGUAGE: OnceLock<Arc<Kind>> = OnceLock::new();
+    LANGUAGE.get_or_init(|| grammar(&schema()))
 }
 
 /// The schema of a spec, as `waybill schema spec` prints it.
@@ -144,7 +195,13 @@ impl Maker<'_> {
         fields.sort_by_key(|field| required.iter().position(|name| *name == &*field.name).unwrap_or(usize::MAX));
         let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
         let says = schema["description"].as_str().unwrap_or_default().to_owned();
-        Arc::new(Kind { name: name.to_owned(), says, fields, named })
+        let argument = |at: &usize| matches!(fields[*at].written, Written::Argument | Written::Arguments);
+        let arguments = (0..fields.len()).filter(argument).collect();
+        let sequence = fields.iter().position(|field| field.written == Written::Sequence);
+        let keys = fields.iter().map(|field| key(&field.name)).collect();
+        let aged = fields.iter().any(|field| !field.formerly.is_empty());
+        let guarded = super::secrecy::guarded(&fields);
+        Arc::new(Kind { name: name.to_owned(), says, fields, named, arguments, guarded, aged, sequence, keys })
     }
 
     fn field(&mut self, name: &str, schema: &Json, required: bool) -> Field {
@@ -157,6 +214,7 @@ impl Maker<'_> {
             _ => Written::Child,
         };
         let inner = if many { &schema["items"] } else { schema };
+        let item = Constraint::of_value(self.referred_to(inner));
         Field {
             name: name.into(),
             written,
@@ -173,17 +231,23 @@ impl Maker<'_> {
             // Of several values, the first stands for each.
             example: example(&inner["examples"][0]).or_else(|| example(&schema["examples"][0][0])),
             says: schema["description"].as_str().unwrap_or_default().to_owned(),
+            item,
+            list: many.then(|| Constraint::of_list(schema)).flatten(),
             meanings: self.meanings(inner),
         }
     }
 
     /// What the words or nodes of a choice mean.
     fn meanings(&self, schema: &Json) -> Vec<String> {
+        let several = self.referred_to(schema)["oneOf"].as_array().into_iter().flatten();
+        several.map(|one| one["description"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// What a schema is where it refers to one, or is "this or nothing".
+    fn referred_to<'s>(&'s self, schema: &'s Json) -> &'s Json {
         let schema = schema["anyOf"].as_array().and_then(|either| either.first()).unwrap_or(schema);
         let named = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/"));
-        let schema = named.and_then(|name| self.kinds.get(name)).unwrap_or(schema);
-        let several = schema["oneOf"].as_array().into_iter().flatten();
-        several.map(|one| one["description"].as_str().unwrap_or_default().to_owned()).collect()
+        named.and_then(|name| self.kinds.get(name)).unwrap_or(schema)
     }
 
     fn shape(&mut self, name: &str, schema: &Json) -> Shape {

@@ -2,7 +2,7 @@
 //! what the walk along the grammar has found to be harmless: names that the language knows or that are one slip away
 //! from them, and values of fields that hold no secret. So a secret is hidden wherever it was written by mistake.
 
-use super::grammar::{Kind, Shape, Written};
+use super::grammar::{Field, Shape, Written};
 
 /// The longest text that is repeated, in octets. Names and addresses are shorter; keys and hashes are not.
 const LONGEST: usize = 64;
@@ -16,10 +16,10 @@ fn sounds_secret(name: &str) -> bool {
 }
 
 /// Whether nodes of a kind hold a secret beside their other values, so that it may have got among those.
-pub fn guarded(kind: &Kind) -> bool {
+pub fn guarded(fields: &[Field]) -> bool {
     let beside = |written| matches!(written, Written::Property | Written::Argument | Written::Arguments);
-    kind.fields.iter().any(|field| beside(field.written) && matches!(field.shape, Shape::Annotated(_)))
-        || kind.fields.iter().any(|field| is_recipient(&field.shape))
+    fields.iter().any(|field| beside(field.written) && matches!(field.shape, Shape::Annotated(_)))
+        || fields.iter().any(|field| is_recipient(&field.shape))
 }
 
 /// Whether it is about the public half of a key, where the private one is written by mistake.

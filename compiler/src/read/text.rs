@@ -2,6 +2,7 @@
 
 use super::token::{is_newline, is_space};
 use super::tree::Scalar;
+use std::borrow::Cow;
 
 /// Words that KDL 1 took as values and KDL 2 wants with a `#`.
 const KEYWORDS: [&str; 6] = ["true", "false", "null", "inf", "-inf", "nan"];
@@ -24,19 +25,25 @@ fn wrong(says: &str) -> Wrong {
 ///
 /// # Errors
 /// [`Wrong`] where an escape is not known or a string of several lines is not indented alike.
-pub fn quoted(written: &str) -> Result<String, Wrong> {
+pub fn quoted(written: &str) -> Result<Cow<'_, str>, Wrong> {
+    // Nearly all strings.
+    if let Some(line) = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+        && memchr::memchr2(b'\\', b'"', line.as_bytes()).is_none()
+    {
+        return Ok(Cow::Borrowed(line));
+    }
     let hashes = written.len() - written.trim_start_matches('#').len();
     let inner = written.get(hashes..written.len() - hashes).unwrap_or_default();
     if let Some(lines) = inner.strip_prefix("\"\"\"").and_then(|rest| rest.strip_suffix("\"\"\"")) {
         let flat = if hashes == 0 { unspaced(lines) } else { lines.to_owned() };
         let text = dedented(&flat)?;
-        return if hashes == 0 { unescaped(&text) } else { Ok(text) };
+        return if hashes == 0 { unescaped(&text).map(Cow::Owned) } else { Ok(Cow::Owned(text)) };
     }
     let line = inner.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
-    if hashes > 0 {
-        return Ok(line.to_owned());
+    if hashes > 0 || !line.contains('\\') {
+        return Ok(Cow::Borrowed(line));
     }
-    if line.contains('\\') { unescaped(&unspaced(line)) } else { Ok(line.to_owned()) }
+    unescaped(&unspaced(line)).map(Cow::Owned)
 }
 
 /// `\` before white space takes the white space; this comes before dedenting (KDL 2.0 §3.12.1).
@@ -134,7 +141,11 @@ fn numeric(word: &str) -> bool {
 ///
 /// # Errors
 /// [`Wrong`] for a number, a keyword, and what could be mistaken for them.
-pub fn name(word: &str) -> Result<String, Wrong> {
+pub fn name(word: &str) -> Result<&str, Wrong> {
+    // Nearly all names.
+    if !word.starts_with(|c: char| matches!(c, '#' | '+' | '-' | '.' | '0'..='9' | 't' | 'f' | 'n' | 'i')) {
+        return Ok(word);
+    }
     // The word is not repeated: it may be a secret that stands where a name should.
     let quote = |says: &str| Wrong { says: says.to_owned(), help: Some("write it in quotes".to_owned()), old: false };
     if word.starts_with('#') || KEYWORDS.contains(&word) {
@@ -145,14 +156,14 @@ pub fn name(word: &str) -> Result<String, Wrong> {
     if numeric(word) || dotted {
         return Err(quote("a word that begins with a digit must be in quotes"));
     }
-    Ok(word.to_owned())
+    Ok(word)
 }
 
 /// A word as a value.
 ///
 /// # Errors
 /// [`Wrong`] for a keyword that is not known or lacks its `#`, and for what is no number.
-pub fn value(word: &str) -> Result<Scalar, Wrong> {
+pub fn value(word: &str) -> Result<Scalar<'_>, Wrong> {
     match word {
         "#true" => return Ok(Scalar::Truth(true)),
         "#false" => return Ok(Scalar::Truth(false)),
@@ -179,7 +190,7 @@ pub fn value(word: &str) -> Result<Scalar, Wrong> {
     name(word).map(Scalar::Text)
 }
 
-fn number(word: &str) -> Option<Scalar> {
+fn number(word: &str) -> Option<Scalar<'static>> {
     let (negative, digits) = match word.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, word.strip_prefix('+').unwrap_or(word)),
@@ -246,8 +257,8 @@ mod tests {
             ("#true", Some(Scalar::Truth(true))),
             ("true", None),
             (".5", None),
-            ("-", Some(Scalar::Text("-".into()))),
-            ("ed25519", Some(Scalar::Text("ed25519".into()))),
+            ("-", Some(Scalar::Text("-"))),
+            ("ed25519", Some(Scalar::Text("ed25519"))),
         ] {
             assert_eq!(value(word).ok(), want, "{word}");
         }

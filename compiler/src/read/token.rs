@@ -66,11 +66,9 @@ impl<'a> Tokens<'a> {
 impl Iterator for Tokens<'_> {
     type Item = Token;
     fn next(&mut self) -> Option<Token> {
-        let rest = &self.text[self.at..];
-        let first = rest.chars().next()?;
-        let (kind, length) = token(rest, first);
-        let span = self.at..self.at + length;
-        self.at = span.end;
+        let (kind, end) = cut(self.text, self.at)?;
+        let span = self.at..end;
+        self.at = end;
         Some(Token { kind, span })
     }
 }
@@ -85,36 +83,129 @@ pub fn is_space(c: char) -> bool {
     c == '\u{feff}' || (c.is_whitespace() && !is_newline(c))
 }
 
-fn is_word(c: char) -> bool {
-    !is_space(c) && !is_newline(c) && !"\\/(){};[]\"#=".contains(c)
+/// Octets of ASCII that words are made of.
+const WORD: [bool; 256] = table(b"\t\n\r\x0b\x0c \\/(){};[]\"#=");
+/// Octets that need no look inside a string in quotes; those of line ends beyond ASCII begin with C2 and E2.
+const PLAIN: [bool; 256] = table(b"\"\\\n\r\x0b\x0c\xc2\xe2");
+/// Octets that are no line end and begin none.
+const INLINE: [bool; 256] = table(b"\n\r\x0b\x0c\xc2\xe2");
+
+const fn table(not: &[u8]) -> [bool; 256] {
+    let mut table = [true; 256];
+    let mut at = 0;
+    while at < not.len() {
+        table[not[at] as usize] = false;
+        at += 1;
+    }
+    table
 }
 
-fn token(rest: &str, first: char) -> (Kind, usize) {
-    let line = || rest.find(is_newline).unwrap_or(rest.len());
+fn char_at(text: &str, at: usize) -> Option<char> {
+    text.get(at..)?.chars().next()
+}
+
+/// The token that begins at `at`: its kind and its end; `None` at the text's end.
+#[inline]
+pub fn cut(text: &str, at: usize) -> Option<(Kind, usize)> {
+    let first = *text.as_bytes().get(at)?;
+    Some(match first {
+        b' ' | b'\t' => (Kind::Space, spaces(text, at)),
+        b'\n' | 0xb | 0xc => (Kind::Newline, at + 1),
+        b'"' => quoted(text, at),
+        b'{' => (Kind::Open, at + 1),
+        b'}' => (Kind::Close, at + 1),
+        b';' => (Kind::Semicolon, at + 1),
+        b'=' => (Kind::Equals, at + 1),
+        b'(' => (Kind::AnnotationOpen, at + 1),
+        b')' => (Kind::AnnotationClose, at + 1),
+        octet if octet < 0x80 && WORD[usize::from(octet)] => (Kind::Word, word(text, at)),
+        _ => rare(text, at, first),
+    })
+}
+
+fn rare(text: &str, at: usize, first: u8) -> (Kind, usize) {
+    let rest = &text[at..];
     match first {
-        '\r' if rest.starts_with("\r\n") => (Kind::Newline, 2),
-        c if is_newline(c) => (Kind::Newline, c.len_utf8()),
-        c if is_space(c) => (Kind::Space, rest.find(|c| !is_space(c)).unwrap_or(rest.len())),
-        '{' => (Kind::Open, 1),
-        '}' => (Kind::Close, 1),
-        ';' => (Kind::Semicolon, 1),
-        '=' => (Kind::Equals, 1),
-        '(' => (Kind::AnnotationOpen, 1),
-        ')' => (Kind::AnnotationClose, 1),
-        '/' if rest.starts_with("//") => (Kind::LineComment, line()),
-        '/' if rest.starts_with("/-") => (Kind::SlashDash, 2),
-        '/' if rest.starts_with("/*") => block_comment(rest),
-        '\\' => continuation(rest),
-        '"' => quoted(rest),
-        '#' => hash(rest),
-        c if is_word(c) => (Kind::Word, rest.find(|c| !is_word(c)).unwrap_or(rest.len())),
-        c => (Kind::Stray, c.len_utf8()),
+        b'\r' => (Kind::Newline, at + if rest.starts_with("\r\n") { 2 } else { 1 }),
+        b'/' if rest.starts_with("//") => (Kind::LineComment, line(text, at)),
+        b'/' if rest.starts_with("/-") => (Kind::SlashDash, at + 2),
+        b'/' if rest.starts_with("/*") => block_comment(text, at),
+        b'\\' => continuation(text, at),
+        b'#' => hash(text, at),
+        _ => match rest.chars().next() {
+            Some(c) if c.is_ascii() => (Kind::Stray, at + 1),
+            Some(c) if is_newline(c) => (Kind::Newline, at + c.len_utf8()),
+            Some(c) if is_space(c) => (Kind::Space, spaces(text, at)),
+            _ => (Kind::Word, word(text, at)),
+        },
     }
 }
 
-fn block_comment(rest: &str) -> (Kind, usize) {
-    let octets = rest.as_bytes();
-    let (mut depth, mut at) = (0_usize, 0);
+/// Where a run of characters ends: of ASCII by the table, of others by what `fits`.
+#[inline]
+fn run(text: &str, mut at: usize, ascii: &[bool; 256], fits: impl Fn(char) -> bool) -> usize {
+    let octets = text.as_bytes();
+    while let Some(octet) = octets.get(at) {
+        if *octet < 0x80 {
+            if !ascii[usize::from(*octet)] {
+                return at;
+            }
+            at += 1;
+            continue;
+        }
+        match char_at(text, at) {
+            Some(c) if fits(c) => at += c.len_utf8(),
+            _ => return at,
+        }
+    }
+    at
+}
+
+#[inline]
+fn word(text: &str, at: usize) -> usize {
+    run(text, at, &WORD, |c| !is_space(c) && !is_newline(c))
+}
+
+fn spaces(text: &str, mut at: usize) -> usize {
+    let octets = text.as_bytes();
+    loop {
+        match octets.get(at) {
+            Some(b' ' | b'\t') => at += 1,
+            Some(0x80..) => match char_at(text, at) {
+                Some(c) if is_space(c) => at += c.len_utf8(),
+                _ => return at,
+            },
+            _ => return at,
+        }
+    }
+}
+
+/// White space of all sorts, line ends too.
+fn blank(text: &str, at: usize) -> usize {
+    text.get(at..).map_or(at, |rest| at + rest.find(|c| !is_space(c) && !is_newline(c)).unwrap_or(rest.len()))
+}
+
+/// Where the line ends.
+fn line(text: &str, mut at: usize) -> usize {
+    let octets = text.as_bytes();
+    while let Some(octet) = octets.get(at) {
+        if INLINE[usize::from(*octet)] {
+            at += 1;
+            continue;
+        }
+        match char_at(text, at) {
+            Some(c) if is_newline(c) => return at,
+            Some(c) => at += c.len_utf8(),
+            // Within a character.
+            None => at += 1,
+        }
+    }
+    at
+}
+
+fn block_comment(text: &str, from: usize) -> (Kind, usize) {
+    let octets = text.as_bytes();
+    let (mut depth, mut at) = (0_usize, from);
     while at + 1 < octets.len() {
         match &octets[at..at + 2] {
             b"/*" => (depth, at) = (depth + 1, at + 2),
@@ -127,58 +218,59 @@ fn block_comment(rest: &str) -> (Kind, usize) {
             _ => at += 1,
         }
     }
-    (Kind::Unended, rest.len())
+    (Kind::Unended, text.len())
 }
 
-fn continuation(rest: &str) -> (Kind, usize) {
-    let mut at = 1;
+fn continuation(text: &str, from: usize) -> (Kind, usize) {
+    let mut at = from + 1;
     loop {
-        let tail = &rest[at..];
+        let tail = &text[at..];
         match tail.chars().next() {
             None => return (Kind::Continuation, at),
             Some('\r') if tail.starts_with("\r\n") => return (Kind::Continuation, at + 2),
             Some(c) if is_newline(c) => return (Kind::Continuation, at + c.len_utf8()),
             Some(c) if is_space(c) => at += c.len_utf8(),
-            Some('/') if tail.starts_with("//") => at += tail.find(is_newline).unwrap_or(tail.len()),
-            Some('/') if tail.starts_with("/*") => at += block_comment(tail).1,
-            Some(_) => return (Kind::Stray, 1),
+            Some('/') if tail.starts_with("//") => at = line(text, at),
+            Some('/') if tail.starts_with("/*") => at = block_comment(text, at).1,
+            Some(_) => return (Kind::Stray, from + 1),
         }
     }
 }
 
-fn quoted(rest: &str) -> (Kind, usize) {
-    let (fence, lines) = if rest.starts_with("\"\"\"") { ("\"\"\"", true) } else { ("\"", false) };
-    let mut at = fence.len();
-    while let Some(c) = rest[at..].chars().next() {
-        if rest[at..].starts_with(fence) {
-            return (Kind::Quoted, at + fence.len());
-        }
-        if c == '\\' {
-            at += 1;
-            let escaped = &rest[at..];
+#[inline]
+fn quoted(text: &str, from: usize) -> (Kind, usize) {
+    let octets = text.as_bytes();
+    let lines = octets[from..].starts_with(b"\"\"\"");
+    let mut at = from + if lines { 3 } else { 1 };
+    while let Some(octet) = octets.get(at) {
+        match *octet {
+            octet if PLAIN[usize::from(octet)] => at += 1,
+            b'"' if !lines => return (Kind::Quoted, at + 1),
+            b'"' if octets[at..].starts_with(b"\"\"\"") => return (Kind::Quoted, at + 3),
+            b'"' => at += 1,
             // `\` before white space takes all of it, line ends too.
-            at += match escaped.chars().next() {
-                Some(c) if is_space(c) || is_newline(c) => {
-                    escaped.find(|c| !is_space(c) && !is_newline(c)).unwrap_or(escaped.len())
-                }
-                Some(c) => c.len_utf8(),
-                None => 0,
-            };
-        } else if !lines && is_newline(c) {
-            return (Kind::Unended, at);
-        } else {
-            at += c.len_utf8();
+            b'\\' => {
+                at += 1;
+                let after = blank(text, at);
+                at = if after > at { after } else { at + char_at(text, at).map_or(0, char::len_utf8) };
+            }
+            _ => match char_at(text, at) {
+                Some(c) if !lines && is_newline(c) => return (Kind::Unended, at),
+                c => at += c.map_or(1, char::len_utf8),
+            },
         }
     }
-    (Kind::Unended, rest.len())
+    (Kind::Unended, text.len())
 }
 
-fn hash(rest: &str) -> (Kind, usize) {
+fn hash(text: &str, from: usize) -> (Kind, usize) {
+    let rest = &text[from..];
     let hashes = rest.len() - rest.trim_start_matches('#').len();
-    let body = &rest[hashes..];
+    let start = from + hashes;
+    let body = &text[start..];
     if !body.starts_with('"') {
-        let word = body.find(|c| !is_word(c)).unwrap_or(body.len());
-        return if hashes == 1 && word > 0 { (Kind::Word, 1 + word) } else { (Kind::Stray, hashes) };
+        let end = word(text, start);
+        return if hashes == 1 && end > start { (Kind::Word, end) } else { (Kind::Stray, start) };
     }
     let lines = body.starts_with("\"\"\"");
     let fence = if lines { "\"\"\"" } else { "\"" };
@@ -187,13 +279,13 @@ fn hash(rest: &str) -> (Kind, usize) {
     // Looked at once, up to the first of both ends: a search for each would make a long line quadratic.
     for (at, c) in inner.char_indices() {
         if c == '"' && inner[at..].starts_with(&close) {
-            return (Kind::Quoted, hashes + fence.len() + at + close.len());
+            return (Kind::Quoted, start + fence.len() + at + close.len());
         }
         if !lines && is_newline(c) {
-            return (Kind::Unended, hashes + fence.len() + at);
+            return (Kind::Unended, start + fence.len() + at);
         }
     }
-    (Kind::Unended, rest.len())
+    (Kind::Unended, text.len())
 }
 
 #[cfg(test)]

@@ -1,64 +1,47 @@
-//! A KDL file as nodes with spans. Our own parser over [`super::token`], since `kdl` takes seconds for a megabyte
+//! A KDL file as a tree with spans. Our own parser over [`super::token`], since `kdl` takes seconds for a megabyte
 //! and does not say where a property's value begins; tests hold it against `kdl`.
 //!
 //! A fault does not end the parse: it goes on with the next node, so that all faults of a file are told at once.
+//!
+//! ## How it is walked
+//!
+//! [`parse`] makes a [`Tree`] of a text: a few flat arrays, 36 octets a node and 40 a value, text left in the file
+//! where no escape changes it. [`Node`], [`Property`] and [`Value`] are handles into it, as cheap to copy as a slice:
+//!
+//! ```
+//! use compiler::read::tree::{Scalar, parse};
+//! let tree = parse("domain \"example.org\" like=\"a.example\" { account \"ada\"; }");
+//! for node in tree.nodes(0) {
+//!     let first = node.arguments().next().map(|value| value.scalar());
+//!     assert_eq!((node.name(), first), ("domain", Some(Scalar::Text("example.org"))));
+//!     assert_eq!(node.property("like").map(|like| like.value().span()), Some(26..37));
+//!     assert_eq!(node.children().map(|child| child.name()).collect::<Vec<_>>(), ["account"]);
+//! }
+//! ```
+//!
+//! Which node is at an octet: go down those whose [`Node::extent`] holds it. The number that [`Tree::nodes`] takes is
+//! handed on to every [`Node::file`], so that nodes of many files can stand in one list.
 
-use super::scan::DEEPEST;
-use super::text::{self, Wrong};
-use super::token::{Kind, Token, Tokens};
+mod build;
+mod parse;
+
+pub use build::Builder;
+pub use parse::parse;
+
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// How many faults of one file are told.
 pub const MOST_FAULTS: usize = 20;
-
-/// A node.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Node {
-    /// Its name.
-    pub name: String,
-    /// Where the name is.
-    pub span: Range<usize>,
-    /// Which file, as [`crate::locate::Located::files`] counts.
-    pub file: usize,
-    /// Its type annotation.
-    pub annotation: Option<String>,
-    /// Its arguments, in order.
-    pub arguments: Vec<Value>,
-    /// Its properties, in order, also those written twice.
-    pub properties: Vec<Property>,
-    /// Its children, in order.
-    pub children: Vec<Node>,
-    /// A fault lies within it; its parts may be missing.
-    pub broken: bool,
-}
-
-/// A property.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Property {
-    /// Its name.
-    pub name: String,
-    /// Where the name is.
-    pub span: Range<usize>,
-    /// Its value.
-    pub value: Value,
-}
-
-/// A value.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Value {
-    /// Its type annotation.
-    pub annotation: Option<String>,
-    /// What it is.
-    pub scalar: Scalar,
-    /// Where it is, its annotation included.
-    pub span: Range<usize>,
-}
+/// The longest text that is parsed, in octets; spans are of 32 bits, one of which tells where a text lies.
+pub const LONGEST: usize = 1 << 31;
 
 /// What a value is.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Scalar {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scalar<'a> {
     /// A string.
-    Text(String),
+    Text(&'a str),
     /// A whole number.
     Whole(i128),
     /// Another number.
@@ -82,359 +65,329 @@ pub struct Fault {
     pub old: bool,
 }
 
-/// Parses a file's text: its nodes, and its faults in order, at most [`MOST_FAULTS`].
-/// Nesting below [`DEEPEST`] levels is not entered; [`super::scan::scan`] tells it.
-pub fn parse(text: &str, file: usize) -> (Vec<Node>, Vec<Fault>) {
-    let tokens: Vec<Token> = Tokens::new(text).collect();
-    let mut parser = Parser { text, file, tokens, at: 0, faults: Vec::new(), told: 0 };
-    parser.forbidden();
-    let nodes = parser.nodes(0);
-    let mut faults = parser.faults;
-    faults.sort_by_key(|fault| fault.span.start);
-    (nodes, faults)
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
 }
 
-struct Parser<'a> {
-    text: &'a str,
-    file: usize,
-    tokens: Vec<Token>,
-    at: usize,
+/// Where a text lies: in the file, or, with the highest bit set, in [`Tree::own`].
+#[derive(Clone, Copy)]
+struct Slice {
+    start: u32,
+    length: u32,
+}
+
+const OWN: u32 = 1 << 31;
+/// The length of a name that an argument has.
+const NONE: u32 = u32::MAX;
+const EMPTY: Slice = Slice { start: 0, length: 0 };
+const NAMELESS: Slice = Slice { start: 0, length: NONE };
+
+struct RawNode {
+    name: Slice,
+    span: Span,
+    /// Where the whole node ends.
+    until: u32,
+    /// Which of [`Tree::annotations`], from 1.
+    annotation: u32,
+    /// Its first entry.
+    entry: u32,
+    entries: u32,
+    /// The node behind its last descendant.
+    next: u32,
+    broken: bool,
+}
+
+#[derive(Clone, Copy)]
+enum RawScalar {
+    Text(Slice),
+    /// Which of [`Tree::numbers`].
+    Number(u32),
+    Truth(bool),
+    Null,
+}
+
+struct RawEntry {
+    /// [`NAMELESS`] for an argument.
+    name: Slice,
+    name_span: Span,
+    span: Span,
+    annotation: u32,
+    scalar: RawScalar,
+}
+
+/// The nodes of a file, in the order written, with its text.
+pub struct Tree {
+    text: Arc<str>,
+    nodes: Vec<RawNode>,
+    entries: Vec<RawEntry>,
+    annotations: Vec<Slice>,
+    numbers: Vec<Scalar<'static>>,
+    /// Texts that are not written as they are.
+    own: String,
     faults: Vec<Fault>,
-    told: usize,
+    too_deep: Option<Range<usize>>,
 }
 
-/// A name or value cut out, before it is known which.
-enum Part {
-    Entry(Option<(String, Range<usize>)>, Value),
-    /// Something was wrong, and has been told.
-    Broken,
+impl fmt::Debug for Tree {
+    /// Without its text, which may hold a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tree({} nodes)", self.nodes.len())
+    }
 }
 
-impl Parser<'_> {
-    fn kind(&self) -> Option<Kind> {
-        self.tokens.get(self.at).map(|token| token.kind)
+impl Tree {
+    /// The file's text.
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
     }
 
-    fn span(&self) -> Range<usize> {
-        let end = self.text.len();
-        self.tokens.get(self.at).map_or(end..end, |token| token.span.clone())
+    /// The nodes at the top. `file` is what [`Node::file`] says.
+    pub fn nodes(&self, file: usize) -> Nodes<'_> {
+        Nodes { tree: self, file, at: 0, end: self.count() }
     }
 
-    fn fault(&mut self, span: Range<usize>, says: &str, help: Option<&str>) {
-        let says = says.to_owned();
-        self.wrong(span, Wrong { says, help: help.map(str::to_owned), old: false });
+    /// The node with an [`Node::id`], which must be of this tree.
+    pub fn node(&self, file: usize, id: u32) -> Option<Node<'_>> {
+        (id < self.count()).then_some(Node { tree: self, file, at: id })
     }
 
-    fn wrong(&mut self, span: Range<usize>, wrong: Wrong) {
-        self.told += 1;
-        if self.faults.len() < MOST_FAULTS {
-            self.faults.push(Fault { span, says: wrong.says, help: wrong.help, old: wrong.old });
+    /// What is wrong with the text, in order, at most [`MOST_FAULTS`].
+    pub fn faults(&self) -> &[Fault] {
+        &self.faults
+    }
+
+    /// Where nesting goes deeper than [`super::scan::DEEPEST`]; nothing below is in the tree.
+    pub fn too_deep(&self) -> Option<&Range<usize>> {
+        self.too_deep.as_ref()
+    }
+
+    /// How many nodes and values there are, at all levels.
+    pub fn size(&self) -> (usize, usize) {
+        (self.nodes.len(), self.entries.len())
+    }
+
+    fn count(&self) -> u32 {
+        small(self.nodes.len())
+    }
+
+    fn empty(text: Arc<str>) -> Tree {
+        Tree {
+            text,
+            nodes: Vec::new(),
+            entries: Vec::new(),
+            annotations: Vec::new(),
+            numbers: Vec::new(),
+            own: String::new(),
+            faults: Vec::new(),
+            too_deep: None,
         }
     }
 
-    /// Characters that may stand nowhere (KDL 2.0 §3.19): they hide what a text says from who reviews it.
-    fn forbidden(&mut self) {
-        let hidden = |c: char| {
-            matches!(c, '\u{0}'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{200e}' | '\u{200f}')
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    fn slice(&self, slice: Slice) -> &str {
+        let (from, start) = match slice.start & OWN {
+            0 => (&*self.text, slice.start),
+            _ => (self.own.as_str(), slice.start & !OWN),
         };
-        // A byte order mark may stand first, and nowhere else.
-        let wrong = |(at, c): &(usize, char)| hidden(*c) && (*at > 0 || *c != '\u{feff}');
-        let found: Vec<_> = self.text.char_indices().filter(wrong).take(MOST_FAULTS).collect();
-        for (at, c) in found {
-            let says = format!("the character U+{:04X} must not stand in a KDL file", c as u32);
-            let help = "in a string, write it as `\\u{…}`";
-            self.fault(at..at + c.len_utf8(), &says, Some(help));
-        }
+        let start = start as usize;
+        from.get(start..start + slice.length as usize).unwrap_or_default()
     }
 
-    /// Skips what separates the parts of a node; whether there was any.
-    fn space(&mut self) -> bool {
-        let from = self.at;
-        while matches!(self.kind(), Some(Kind::Space | Kind::BlockComment | Kind::Continuation)) {
+    fn annotation(&self, which: u32) -> Option<&str> {
+        let at = which.checked_sub(1)?;
+        self.annotations.get(at as usize).map(|slice| self.slice(*slice))
+    }
+}
+
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+impl Span {
+    fn of(span: &Range<usize>) -> Span {
+        Span { start: small(span.start), end: small(span.end) }
+    }
+
+    fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A node of a [`Tree`].
+#[derive(Clone, Copy)]
+pub struct Node<'a> {
+    tree: &'a Tree,
+    file: usize,
+    at: u32,
+}
+
+impl<'a> Node<'a> {
+    fn raw(&self) -> &'a RawNode {
+        &self.tree.nodes[self.at as usize]
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.tree.slice(self.raw().name)
+    }
+
+    /// Where the name is.
+    pub fn span(&self) -> Range<usize> {
+        self.raw().span.range()
+    }
+
+    /// Where the whole node is, from its name to its last value or `}`.
+    pub fn extent(&self) -> Range<usize> {
+        self.raw().span.start as usize..self.raw().until as usize
+    }
+
+    /// Which file, as [`crate::locate::Located::files`] counts.
+    pub fn file(&self) -> usize {
+        self.file
+    }
+
+    /// Which node of its tree, in the order written.
+    pub fn id(&self) -> u32 {
+        self.at
+    }
+
+    /// Its type annotation.
+    pub fn annotation(&self) -> Option<&'a str> {
+        self.tree.annotation(self.raw().annotation)
+    }
+
+    /// A fault lies within it; its parts may be missing.
+    pub fn is_broken(&self) -> bool {
+        self.raw().broken
+    }
+
+    fn entries(&self) -> Arguments<'a> {
+        let raw = self.raw();
+        Arguments { tree: self.tree, at: raw.entry, end: raw.entry + raw.entries, named: None }
+    }
+
+    /// Its arguments, in order.
+    pub fn arguments(&self) -> Arguments<'a> {
+        Arguments { named: Some(false), ..self.entries() }
+    }
+
+    /// Its properties, in order, also those written twice.
+    pub fn properties(&self) -> impl Iterator<Item = Property<'a>> + use<'a> {
+        Arguments { named: Some(true), ..self.entries() }.map(Property)
+    }
+
+    /// The first property of that name.
+    pub fn property(&self, name: &str) -> Option<Property<'a>> {
+        self.properties().find(|property| property.name() == name)
+    }
+
+    /// Whether it has neither arguments nor properties nor children.
+    pub fn is_bare(&self) -> bool {
+        self.raw().entries == 0 && self.children().next().is_none()
+    }
+
+    /// Its children, in order.
+    pub fn children(&self) -> Nodes<'a> {
+        Nodes { tree: self.tree, file: self.file, at: self.at + 1, end: self.raw().next }
+    }
+}
+
+/// Values of a node.
+#[derive(Clone)]
+pub struct Arguments<'a> {
+    tree: &'a Tree,
+    at: u32,
+    end: u32,
+    /// Only those with a name, or without.
+    named: Option<bool>,
+}
+
+impl<'a> Iterator for Arguments<'a> {
+    type Item = Value<'a>;
+    fn next(&mut self) -> Option<Value<'a>> {
+        while self.at < self.end {
+            let value = Value { tree: self.tree, at: self.at };
             self.at += 1;
-        }
-        self.at > from
-    }
-
-    /// Skips what separates nodes, and what may stand after a `/-`.
-    fn lines(&mut self) {
-        while self.space() || matches!(self.kind(), Some(Kind::Newline | Kind::LineComment)) {
-            if matches!(self.kind(), Some(Kind::Newline | Kind::LineComment)) {
-                self.at += 1;
+            if self.named.is_none_or(|named| named == (value.raw().name.length != NONE)) {
+                return Some(value);
             }
         }
+        None
     }
+}
 
-    fn nodes(&mut self, depth: usize) -> Vec<Node> {
-        let mut nodes = Vec::new();
-        loop {
-            self.lines();
-            match self.kind() {
-                None => return nodes,
-                Some(Kind::Close) if depth > 0 => return nodes,
-                Some(Kind::Semicolon) => self.at += 1,
-                Some(Kind::SlashDash) => {
-                    self.at += 1;
-                    self.lines();
-                    self.node(depth);
-                }
-                Some(_) => nodes.extend(self.node(depth)),
-            }
-        }
-    }
+/// Nodes beside each other.
+#[derive(Clone)]
+pub struct Nodes<'a> {
+    tree: &'a Tree,
+    file: usize,
+    at: u32,
+    end: u32,
+}
 
-    /// One node with its terminator; `None` where it has no name.
-    fn node(&mut self, depth: usize) -> Option<Node> {
-        let told = self.told;
-        let annotation = self.annotation();
-        self.space();
-        let span = self.span();
-        let named = match self.kind() {
-            Some(Kind::Word) => text::name(&self.text[span.clone()]),
-            Some(Kind::Quoted) => text::quoted(&self.text[span.clone()]),
-            _ => {
-                let help = "a node begins with its name, as in `domain \"example.org\"`";
-                self.fault(span, "here must stand a node's name", Some(help));
-                self.recover(depth);
-                return None;
-            }
-        };
-        self.at += 1;
-        let name = named.unwrap_or_else(|wrong| {
-            self.wrong(span.clone(), wrong);
-            String::new()
-        });
-        let mut node = Node {
-            name,
-            span,
-            file: self.file,
-            annotation,
-            arguments: Vec::new(),
-            properties: Vec::new(),
-            children: Vec::new(),
-            broken: false,
-        };
-        if !self.parts(&mut node, depth) {
-            self.recover(depth);
+impl<'a> Iterator for Nodes<'a> {
+    type Item = Node<'a>;
+    fn next(&mut self) -> Option<Node<'a>> {
+        if self.at >= self.end {
+            return None;
         }
-        node.broken = self.told > told;
+        let node = Node { tree: self.tree, file: self.file, at: self.at };
+        self.at = node.raw().next;
         Some(node)
     }
+}
 
-    /// Entries and children up to the node's end; false where the rest of the line makes no sense.
-    fn parts(&mut self, node: &mut Node, depth: usize) -> bool {
-        // Once a block has been, written or commented out, only blocks may follow.
-        let (mut closed, mut blocks) = (false, false);
-        loop {
-            let apart = self.space();
-            let dashed = self.kind() == Some(Kind::SlashDash);
-            if dashed {
-                self.at += 1;
-                self.lines();
-            }
-            match self.kind() {
-                None | Some(Kind::Close | Kind::Newline | Kind::LineComment | Kind::Semicolon) => {
-                    if dashed {
-                        self.fault(self.span(), "nothing follows the `/-`", None);
-                    }
-                    if self.kind() == Some(Kind::Semicolon) {
-                        self.at += 1;
-                    }
-                    return true;
-                }
-                Some(Kind::Open) => {
-                    let span = self.span();
-                    if closed && !dashed {
-                        self.fault(span, "a node has one block of children", None);
-                        return false;
-                    }
-                    let children = self.children(depth);
-                    blocks = true;
-                    if !dashed {
-                        node.children = children;
-                        closed = true;
-                    }
-                }
-                Some(_) if blocks => {
-                    let help = "begin the next node on its own line, or put a `;` before it";
-                    self.fault(self.span(), "after its children a node ends", Some(help));
-                    return false;
-                }
-                Some(_) => {
-                    if !apart {
-                        return self.stuck();
-                    }
-                    match self.entry() {
-                        Part::Broken => return false,
-                        _ if dashed => {}
-                        Part::Entry(Some((name, span)), value) => {
-                            node.properties.push(Property { name, span, value });
-                        }
-                        Part::Entry(None, value) => node.arguments.push(value),
-                    }
-                }
-            }
+/// A property of a node.
+#[derive(Clone, Copy)]
+pub struct Property<'a>(Value<'a>);
+
+impl<'a> Property<'a> {
+    /// Its name.
+    pub fn name(&self) -> &'a str {
+        self.0.tree.slice(self.0.raw().name)
+    }
+    /// Where the name is.
+    pub fn span(&self) -> Range<usize> {
+        self.0.raw().name_span.range()
+    }
+    /// Its value.
+    pub fn value(&self) -> Value<'a> {
+        self.0
+    }
+}
+
+/// A value: an argument, or a property's.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    tree: &'a Tree,
+    at: u32,
+}
+
+impl<'a> Value<'a> {
+    fn raw(&self) -> &'a RawEntry {
+        &self.tree.entries[self.at as usize]
+    }
+    /// Which value of its tree, in the order written.
+    pub fn id(&self) -> u32 {
+        self.at
+    }
+    /// Its type annotation.
+    pub fn annotation(&self) -> Option<&'a str> {
+        self.tree.annotation(self.raw().annotation)
+    }
+    /// What it is.
+    pub fn scalar(&self) -> Scalar<'a> {
+        match self.raw().scalar {
+            RawScalar::Text(slice) => Scalar::Text(self.tree.slice(slice)),
+            RawScalar::Number(at) => self.tree.numbers.get(at as usize).copied().unwrap_or(Scalar::Null),
+            RawScalar::Truth(truth) => Scalar::Truth(truth),
+            RawScalar::Null => Scalar::Null,
         }
     }
-
-    /// Two things without a space between.
-    fn stuck(&mut self) -> bool {
-        let span = self.span();
-        let before = self.tokens.get(self.at.wrapping_sub(1)).map(|token| &self.text[token.span.clone()]);
-        if before == Some("r") && self.kind() == Some(Kind::Quoted) {
-            let help = Some("write `#\"…\"#`".to_owned());
-            self.wrong(span, Wrong { says: "`r\"…\"` is KDL 1".to_owned(), help, old: true });
-        } else {
-            let says = match self.kind() {
-                Some(Kind::Equals) => "a `=` stands between a property's name and its value",
-                Some(Kind::Stray | Kind::AnnotationClose) => "this can stand nowhere here",
-                Some(Kind::Unended) => "this is not closed",
-                _ => "a space must stand between two values",
-            };
-            self.fault(span, says, Some("text with other than letters, digits and hyphens must be in quotes"));
-        }
-        false
-    }
-
-    fn children(&mut self, depth: usize) -> Vec<Node> {
-        let open = self.span();
-        self.at += 1;
-        if depth >= DEEPEST {
-            self.fault(open, "nested too deeply", None);
-            self.skip_block();
-            return Vec::new();
-        }
-        let nodes = self.nodes(depth + 1);
-        match self.kind() {
-            Some(Kind::Close) => self.at += 1,
-            _ => self.fault(open, "this `{` is never closed", None),
-        }
-        nodes
-    }
-
-    /// Skips to behind the `}` that belongs to a `{` just passed.
-    fn skip_block(&mut self) {
-        let mut open = 1_usize;
-        while let (Some(kind), true) = (self.kind(), open > 0) {
-            match kind {
-                Kind::Open => open += 1,
-                Kind::Close => open -= 1,
-                _ => {}
-            }
-            self.at += 1;
-        }
-    }
-
-    /// After a fault: on to the end of the line, over whole blocks.
-    fn recover(&mut self, depth: usize) {
-        loop {
-            match self.kind() {
-                None => return,
-                Some(Kind::Newline | Kind::Semicolon) => return,
-                Some(Kind::Close) if depth > 0 => return,
-                Some(Kind::Open) => {
-                    self.at += 1;
-                    self.skip_block();
-                }
-                Some(_) => self.at += 1,
-            }
-        }
-    }
-
-    /// `(type)`, where one stands here.
-    fn annotation(&mut self) -> Option<String> {
-        if self.kind() != Some(Kind::AnnotationOpen) {
-            return None;
-        }
-        let open = self.span();
-        self.at += 1;
-        self.space();
-        let span = self.span();
-        let found = match self.kind() {
-            Some(Kind::Word) => text::name(&self.text[span.clone()]),
-            Some(Kind::Quoted) => text::quoted(&self.text[span.clone()]),
-            _ => {
-                self.fault(open, "between `(` and `)` stands one word, as in `(env)`", None);
-                return None;
-            }
-        };
-        self.at += 1;
-        self.space();
-        if self.kind() == Some(Kind::AnnotationClose) {
-            self.at += 1;
-        } else {
-            self.fault(open, "this `(` is never closed", None);
-        }
-        match found {
-            Ok(found) => Some(found),
-            Err(wrong) => {
-                self.wrong(span, wrong);
-                None
-            }
-        }
-    }
-
-    fn entry(&mut self) -> Part {
-        let start = self.span();
-        if self.kind() == Some(Kind::AnnotationOpen) {
-            return self.value().map_or(Part::Broken, |value| Part::Entry(None, value));
-        }
-        if !matches!(self.kind(), Some(Kind::Word | Kind::Quoted)) {
-            self.stuck();
-            return Part::Broken;
-        }
-        let back = self.at;
-        self.at += 1;
-        self.space();
-        if self.kind() != Some(Kind::Equals) {
-            self.at = back;
-            return self.value().map_or(Part::Broken, |value| Part::Entry(None, value));
-        }
-        self.at += 1;
-        self.space();
-        let written = &self.text[start.clone()];
-        let quoted = written.starts_with(['"', '#']) && written.ends_with(['"', '#']) && written.contains('"');
-        let name = if quoted { text::quoted(written) } else { text::name(written) };
-        let value = self.value();
-        match (name, value) {
-            (Ok(name), Some(value)) => Part::Entry(Some((name, start)), value),
-            (Err(wrong), _) => {
-                self.wrong(start, wrong);
-                Part::Broken
-            }
-            (Ok(_), None) => Part::Broken,
-        }
-    }
-
-    fn value(&mut self) -> Option<Value> {
-        let start = self.span().start;
-        let annotated = self.kind() == Some(Kind::AnnotationOpen);
-        let told = self.told;
-        let annotation = self.annotation();
-        if annotated {
-            self.space();
-        }
-        if self.told > told {
-            return None;
-        }
-        let span = self.span();
-        let scalar = match self.kind() {
-            Some(Kind::Word) => text::value(&self.text[span.clone()]),
-            Some(Kind::Quoted) => text::quoted(&self.text[span.clone()]).map(Scalar::Text),
-            _ => {
-                self.fault(span, "here must stand a value", None);
-                return None;
-            }
-        };
-        self.at += 1;
-        match scalar {
-            Ok(scalar) => Some(Value { annotation, scalar, span: start..span.end }),
-            Err(wrong) => {
-                self.wrong(span, wrong);
-                None
-            }
-        }
+    /// Where it is, its annotation included.
+    pub fn span(&self) -> Range<usize> {
+        self.raw().span.range()
     }
 }
 
@@ -444,21 +397,21 @@ mod tests {
     use super::*;
 
     /// The tree without spans, to hold it against `kdl`'s.
-    fn ours(nodes: &[Node]) -> String {
-        let value = |v: &Value| format!("{:?}{:?}", v.annotation, v.scalar);
-        let one = |n: &Node| {
-            let arguments: Vec<_> = n.arguments.iter().map(value).collect();
-            let properties: Vec<_> = n.properties.iter().map(|p| format!("{:?}={}", p.name, value(&p.value))).collect();
-            format!("{:?}{:?}{arguments:?}{properties:?}{{{}}}", n.annotation, n.name, ours(&n.children))
+    fn ours(nodes: Nodes<'_>) -> String {
+        let value = |v: Value<'_>| format!("{:?}{:?}", v.annotation(), v.scalar());
+        let one = |n: Node<'_>| {
+            let arguments: Vec<_> = n.arguments().map(value).collect();
+            let properties: Vec<_> = n.properties().map(|p| format!("{:?}={}", p.name(), value(p.value()))).collect();
+            format!("{:?}{:?}{arguments:?}{properties:?}{{{}}}", n.annotation(), n.name(), ours(n.children()))
         };
-        nodes.iter().map(one).collect()
+        nodes.map(one).collect()
     }
 
     fn theirs(document: &kdl::KdlDocument) -> String {
         let ty = |ty: Option<&kdl::KdlIdentifier>| format!("{:?}", ty.map(|ty| ty.value().to_owned()));
         let value = |e: &kdl::KdlEntry| {
             let scalar = match e.value() {
-                kdl::KdlValue::String(text) => Scalar::Text(text.clone()),
+                kdl::KdlValue::String(text) => Scalar::Text(text),
                 kdl::KdlValue::Integer(number) => Scalar::Whole(*number),
                 kdl::KdlValue::Float(number) => Scalar::Float(*number),
                 kdl::KdlValue::Bool(truth) => Scalar::Truth(*truth),
@@ -492,9 +445,9 @@ mod tests {
             "a \"\\u{e9}\\s\\t\"",
             "- + -- a.b",
         ] {
-            let (nodes, faults) = parse(text, 0);
-            assert_eq!(faults, [], "{text}");
-            assert_eq!(ours(&nodes), theirs(&kdl::KdlDocument::parse_v2(text).unwrap()), "{text}");
+            let tree = parse(text);
+            assert_eq!(tree.faults(), [], "{text}");
+            assert_eq!(ours(tree.nodes(0)), theirs(&kdl::KdlDocument::parse_v2(text).unwrap()), "{text}");
         }
     }
 
@@ -512,15 +465,16 @@ mod tests {
             ("a \"\\q\"\nb", vec![2..6]),
             ("\"\" = 1\nb", vec![3..4]),
         ] {
-            let (nodes, faults) = parse(text, 0);
+            let tree = parse(text);
+            let faults = tree.faults();
             assert_eq!(faults.iter().map(|fault| fault.span.clone()).collect::<Vec<_>>()[..1], want[..1], "{text}");
             assert!(faults.len() >= want.len(), "{text}");
             assert_eq!(
-                nodes.iter().filter(|node| !node.broken).map(|node| &*node.name).collect::<Vec<_>>(),
+                tree.nodes(0).filter(|node| !node.is_broken()).map(|node| node.name()).collect::<Vec<_>>(),
                 ["b"],
                 "{text}"
             );
         }
-        assert_eq!(parse("a \u{202e}\nb", 0).1[0].span, 2..5);
+        assert_eq!(parse("a \u{202e}\nb").faults()[0].span, 2..5);
     }
 }

@@ -87,11 +87,11 @@ fn edited(file: &File, sources: &Sources, mut edits: Vec<(Range<usize>, String)>
     let failed = || io::Error::other(format!("{}: the value cannot be replaced where it stands", file.name));
     // A byte order mark is no part of the text that spans count in.
     let written = std::fs::read_to_string(sources.root().join(&file.name))?;
-    let mark = written.strip_suffix(file.text.as_str()).ok_or_else(|| {
+    let mark = written.strip_suffix(&*file.text).ok_or_else(|| {
         io::Error::other(format!("{} was changed by somebody else while it was read; run it again", file.name))
     })?;
     edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
-    let mut text = file.text.clone();
+    let mut text = file.text.to_string();
     for (span, sealed) in edits {
         let token = string_within(&file.text, &span).ok_or_else(failed)?;
         let new = rewritten(&file.text[token.clone()], &sealed).ok_or_else(failed)?;

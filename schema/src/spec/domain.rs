@@ -5,7 +5,7 @@ use super::authentication::{Dkim, Dmarc, MtaSts, Spf};
 use super::host::{Listen, Outbound, Tls};
 use super::mailbox::{Mailbox, Retention};
 use super::outbound::DomainRelay;
-use super::people::{Account, AccountDefaults, Alias, Group, List};
+use super::people::{Account, AccountDefaults, Accounts, Alias, Group, List};
 use crate::form::SpecFile;
 use crate::name::{Address, DomainName, HostName, LocalOrAddress};
 use crate::unit::{Period, Size};
@@ -51,6 +51,9 @@ pub struct Domain {
     /// People with a mailbox.
     #[serde(default)]
     pub account: Vec<Account>,
+    /// Files of people with a mailbox; they come behind those of `account`.
+    #[serde(default)]
+    pub accounts: Vec<Accounts>,
     /// Other addresses of people here or elsewhere.
     #[serde(default)]
     pub alias: Vec<Alias>,

@@ -97,6 +97,17 @@ pub struct AppPassword {
     pub password: Credential,
 }
 
+/// A file of people: `.csv` with a first line that names its columns, or `.jsonl` with a JSON object a line. The columns
+/// are those of `account`: `local`, `name`, `password`, `alias`, `quota`; several passwords or aliases are separated by
+/// spaces. At most 1,000,000 people come from files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Accounts {
+    /// The file, relative to this one and inside the spec's folder.
+    #[schemars(extend("x-kdl" = "property"), extend("examples" = ["people.csv"]))]
+    pub from: String,
+}
+
 /// Something a person can prove itself by.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
