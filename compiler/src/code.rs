@@ -282,4 +282,9 @@ codes! {
     W0824 AllowSoon Warning
     W0825 AllowNothing Warning
     W0826 AllowReason Error
+    // 080x: what a change does.
+    W0800 DmarcLeap Error
+    W0801 SelectorReused Error
+    W0802 ExchangersMoved Error
+    W0803 PolicyWithdrawn Error
 }

@@ -13,6 +13,7 @@
 //! - [`lint`] proves what parts together must do; what DNS outside the spec said, it has from [`lock`].
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
+//! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
 //! - [`lint`] proves what no part can see by itself; [`sound`] keeps it from echoing errors told already;
@@ -25,11 +26,13 @@
 pub mod allowance;
 pub mod code;
 pub mod diagnostic;
+pub mod diff;
 pub mod emit;
 pub mod explain;
 pub mod fix;
 pub mod format;
 pub mod import;
+pub mod graph;
 pub mod init;
 pub mod lint;
 pub mod locate;
@@ -42,5 +45,6 @@ pub mod resolve;
 pub mod secrets;
 pub mod upgrade;
 pub mod sound;
+pub mod revision;
 pub mod write;
 pub mod zone;
