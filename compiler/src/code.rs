@@ -102,6 +102,8 @@ codes! {
     W0162 OtherRecipients Warning
     W0163 NoRecipient Warning
     W0164 RecipientTwice Warning
+    W0170 UnknownEnvironment Error
+    W0171 NothingWithout Error
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error

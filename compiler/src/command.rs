@@ -100,12 +100,15 @@ impl Outcome {
 pub struct Spec {
     /// The spec's folder.
     pub dir: PathBuf,
+    /// Which of the spec's environments; the spec as it stands unless said.
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
 }
 
 impl Spec {
     /// As [`compiler::pipeline::compile`] wants it.
     pub fn wish(&self) -> Wish<'_> {
-        Wish::new(&self.dir, now())
+        Wish { environment: self.env.as_deref(), ..Wish::new(&self.dir, now()) }
     }
 }
 

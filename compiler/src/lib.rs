@@ -9,6 +9,7 @@
 //! - [`read`] turns files into a tree ([`read::tree`]), and the tree into [`schema::spec::Spec`] along the grammar
 //!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
+//! - [`environment`] lays an overlay over a spec, and shows what came of it.
 //! - [`emit`] makes records and the runtime configuration.
 //! - [`lint`] proves what parts together must do; what DNS outside the spec said, it has from [`lock`].
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
@@ -28,6 +29,7 @@ pub mod code;
 pub mod diagnostic;
 pub mod diff;
 pub mod emit;
+pub mod environment;
 pub mod explain;
 pub mod fix;
 pub mod format;

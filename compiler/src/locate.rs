@@ -2,6 +2,7 @@
 
 use crate::diagnostic::excerpt::Excerpt;
 use crate::diagnostic::{Path, Step, printable};
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -111,6 +112,39 @@ impl Spot {
     }
 }
 
+/// Which parts of a merged spec were written as other parts, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// As what the whole was written; `None`: as its parent says.
+    pub to: Option<Path>,
+    /// What inside it was written yet elsewhere.
+    pub inner: HashMap<Step, Moves>,
+}
+
+impl Moves {
+    /// Something that was written as another part.
+    pub fn to(path: Path) -> Moves {
+        Moves { to: Some(path), inner: HashMap::new() }
+    }
+
+    /// As what a path was written; `None` where nothing was moved.
+    pub fn follow(&self, path: &Path) -> Option<Path> {
+        if self.to.is_none() && self.inner.is_empty() {
+            return None;
+        }
+        let mut written = self.to.clone().unwrap_or_default();
+        let mut at = Some(self);
+        for step in path.steps() {
+            at = at.and_then(|moves| moves.inner.get(step));
+            written = match at.and_then(|moves| moves.to.as_ref()) {
+                Some(to) => to.clone(),
+                None => written.then(step.clone()),
+            };
+        }
+        Some(written)
+    }
+}
+
 /// The files of a spec and where everything in it was written.
 #[derive(Debug, Default)]
 pub struct Located {
@@ -120,13 +154,16 @@ pub struct Located {
     pub root: Spot,
     /// Where each node at the top of a file begins, also those that were not understood.
     pub tops: Vec<Place>,
+    /// What an overlay put elsewhere than where it was written.
+    pub moves: Moves,
 }
 
 impl Located {
     /// Where a path's value was written; where it was not written, its nearest parent.
     pub fn place(&self, path: &Path) -> Place {
+        let moved = self.moves.follow(path);
         let mut spot = &self.root;
-        for step in path.steps() {
+        for step in moved.as_ref().unwrap_or(path).steps() {
             let next = match step {
                 Step::Field(name) => spot.field(name),
                 Step::Item(at) => spot.items.get(*at),
@@ -140,8 +177,9 @@ impl Located {
     }
     /// Where a path's very value was written.
     pub fn exact(&self, path: &Path) -> Option<Place> {
+        let moved = self.moves.follow(path);
         let mut spot = &self.root;
-        for step in path.steps() {
+        for step in moved.as_ref().unwrap_or(path).steps() {
             spot = match step {
                 Step::Field(name) => spot.field(name)?,
                 Step::Item(at) => spot.items.get(*at)?,
@@ -183,11 +221,8 @@ mod tests {
         domain.fields.push(("name".into(), spot(7)));
         let mut domains = spot(5);
         domains.items.push(domain);
-        let located = Located {
-            files: Vec::new(),
-            root: Spot { fields: vec![("domain".into(), domains)], ..spot(0) },
-            tops: Vec::new(),
-        };
+        let located =
+            Located { root: Spot { fields: vec![("domain".into(), domains)], ..spot(0) }, ..Located::default() };
         let path = Path::root().field("domain").item(0);
         assert_eq!(located.place(&path.field("name")).span.start, 7);
         assert_eq!(located.place(&path.field("dkim").field("key")).span.start, 5);

@@ -63,7 +63,7 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
     identities(&files, report);
     let json = Json::Object(json);
     let tops = nodes.iter().map(|node| Place { file: node.file, span: node.span.clone() }).collect();
-    let located = Located { files, root: spot, tops };
+    let located = Located { files, root: spot, tops, ..Located::default() };
     let sound = validate(&schema, &json, report);
     let spec = match Spec::deserialize(json) {
         Ok(spec) => spec,

@@ -10,6 +10,7 @@ mod dns;
 mod domain;
 mod expect;
 mod filter;
+mod environment;
 mod host;
 mod inbound;
 mod login;
@@ -29,6 +30,7 @@ pub use dns::*;
 pub use domain::*;
 pub use expect::*;
 pub use filter::*;
+pub use environment::*;
 pub use host::*;
 pub use inbound::*;
 pub use login::*;
@@ -147,6 +149,8 @@ pub struct Spec {
     pub allow: Vec<Allow>,
     /// How bad kinds of findings are.
     pub level: Vec<Level>,
+    /// What is otherwise where `--env` says so.
+    pub environment: Vec<Environment>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

@@ -23,6 +23,9 @@ pub struct Check {
     secrets: bool,
     #[command(flatten)]
     identity: Identity,
+    /// Checks the spec as it stands and in each of its environments.
+    #[arg(long, conflicts_with = "env")]
+    all_env: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -36,7 +39,11 @@ impl Check {
         // Named for all commands in the environment, it is read only where it is needed.
         let identities = if self.secrets { self.identity.load()? } else { Identities::default() };
         let wish = Wish { secrets: self.secrets, identities: Some(&identities), ..self.spec.wish() };
-        let Compiled { report, located, .. } = compile(&wish);
+        let Compiled { mut report, located, spec, .. } = compile(&wish);
+        for environment in spec.environment.iter().filter(|_| self.all_env) {
+            let compiled = compile(&Wish { environment: Some(&environment.name), ..wish.clone() });
+            report.join(compiled.report, &compiled.located, &format!("in environment `{}`: ", environment.name));
+        }
         tell(&report, &located, self.format)?;
         let denied = self.deny.is_some() && report.warnings() > 0;
         Ok(Outcome::of(!report.has_errors() && !denied))

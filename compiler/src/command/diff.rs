@@ -24,6 +24,9 @@ pub struct Diff {
     /// The spec's folder, for --git.
     #[arg(long, value_name = "PATH", requires = "git", default_value = ".")]
     dir: PathBuf,
+    /// Which environment of both; the specs as they stand unless said.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -107,6 +110,6 @@ impl Diff {
     }
 
     fn compile(&self, folder: &Path) -> Compiled {
-        compile(&Wish::new(folder, now()))
+        compile(&Wish { environment: self.env.as_deref(), ..Wish::new(folder, now()) })
     }
 }
