@@ -21,9 +21,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Codes whose cause no page of one spec can hold: a mistake of the compiler itself, and steps from one spec to another,
-/// whose pages `diff.rs` tests.
-const ELSEWHERE: [&str; 5] = ["W0123", "W0800", "W0801", "W0802", "W0803"];
+/// Codes whose cause no page of one spec can hold: a mistake of the compiler itself, what is only too much, which
+/// `hostile.rs` tests, and steps from one spec to another, whose pages `diff.rs` tests.
+const ELSEWHERE: [&str; 7] = ["W0123", "W0172", "W0173", "W0800", "W0801", "W0802", "W0803"];
 /// When the pages are: 2026-11-24.
 const NOW: i64 = 1_795_478_400;
 

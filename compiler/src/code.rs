@@ -104,6 +104,8 @@ codes! {
     W0164 RecipientTwice Warning
     W0170 UnknownEnvironment Error
     W0171 NothingWithout Error
+    W0172 LikeTooLong Error
+    W0173 TakesTooMuch Error
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error

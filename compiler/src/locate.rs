@@ -154,6 +154,8 @@ pub struct Located {
     pub root: Spot,
     /// Where each node at the top of a file begins, also those that were not understood.
     pub tops: Vec<Place>,
+    /// What stands before the files' names for programs that look from another folder: `mail/`.
+    pub base: String,
     /// What an overlay put elsewhere than where it was written.
     pub moves: Moves,
 }
