@@ -112,7 +112,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// A step's condition, as far as these workflows go.
 fn holds(condition: &str, event: &Event, failed: bool) -> bool {
-    let inner = condition.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).unwrap_or(condition).trim();
+    let inner =
+        condition.trim().strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}")).unwrap_or(condition).trim();
     let always = inner.contains("always()");
     let own = !event.fork;
     let words = inner
@@ -161,7 +162,9 @@ fn job(workflow: &Json, repository: &Repository, event: &Event) -> (Vec<String>,
     let job = &workflow["jobs"]["check"];
     for step in job["steps"].as_array().unwrap() {
         let condition = step["if"].as_str().unwrap_or("true");
-        let Some(script) = step["run"].as_str().filter(|_| holds(condition, event, !failed.is_empty())) else { continue };
+        let Some(script) = step["run"].as_str().filter(|_| holds(condition, event, !failed.is_empty())) else {
+            continue;
+        };
         // What a pull request says is never pasted into a script.
         assert!(!script.contains("${{"), "{script}");
         let environment = environment(&[&workflow["env"], &step["env"]], repository);
@@ -188,7 +191,8 @@ const OWN: Event = Event { pull_request: true, fork: false };
 fn a_pull_request_that_is_fine_is_green_and_told() {
     for path in ACTIONS {
         let workflow = workflow(path);
-        let change = |mail: &Path| edit(mail, PEOPLE, "alias \"security\"", "alias \"info\" \"joan\"\n    alias \"security\"");
+        let change =
+            |mail: &Path| edit(mail, PEOPLE, "alias \"security\"", "alias \"info\" \"joan\"\n    alias \"security\"");
         for fork in [false, true] {
             let repository = Repository::new(change);
             let (failed, text) = job(&workflow, &repository, &Event { pull_request: true, fork });
@@ -209,7 +213,12 @@ fn a_pull_request_that_would_break_mail_is_red() {
         ("Check", |mail| edit(mail, PEOPLE, "alias \"security\" \"grace\"", "alias \"security\" \"graze\"")),
         ("Layout", |mail| edit(mail, PEOPLE, "    alias \"security\"", "  alias \"security\"")),
         ("What changes", |mail| {
-            edit(mail, PEOPLE, "public=\"w5xaVZ6ea/p/7Yb9livyqm9O1VaxMAUicbQUZUNtt9g=\"", "public=\"KknUq+oLWzDxp/xL9AZsmFwk5WMltz1UcBI5HTrlyBY=\"");
+            edit(
+                mail,
+                PEOPLE,
+                "public=\"w5xaVZ6ea/p/7Yb9livyqm9O1VaxMAUicbQUZUNtt9g=\"",
+                "public=\"KknUq+oLWzDxp/xL9AZsmFwk5WMltz1UcBI5HTrlyBY=\"",
+            );
         }),
         ("Check", |mail| edit(mail, "mail.kdl", "waybill 1", "waybill 1\ninclude \"../../secrets.kdl\"")),
     ];

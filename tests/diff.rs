@@ -247,13 +247,13 @@ fn revisions_are_compared() {
 
 #[test]
 fn a_wrong_side_is_told() {
-    let (good, bad) = (spec(&base()), spec("waybill 1\nnonsense\n"));
+    let (good, bad) = (spec(&base()), spec("waybill 1\nnonsense {\n"));
     for (old, new, which) in [(&good, &bad, "new"), (&bad, &good, "old")] {
         let output = diff(old.path(), new.path(), &[]);
         let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1));
         assert!(errors.starts_with(&format!("the {which} spec has errors:")), "{errors}");
-        assert!(errors.contains("error[W0112]"), "{errors}");
+        assert!(errors.contains("error[W0104]"), "{errors}");
     }
 }
 
@@ -279,4 +279,28 @@ fn a_picture_is_well_formed_and_small() {
     }
     let text = said(&waybill(&["graph", big.path().to_str().unwrap()]));
     assert!(text.contains("and 2,997 more"), "{text}");
+}
+
+#[test]
+fn a_long_step_may_be_allowed_for_a_while() {
+    let domain = |policy: &str| {
+        base().replace("domain \"example.org\" {", &format!("domain \"example.org\" {{\n    dmarc \"{policy}\""))
+    };
+    let old = spec(&domain("none"));
+    let year = 2026 + now_years();
+    for (allow, code) in [
+        (String::new(), 1),
+        (format!("allow W0800 reason=\"nobody else sends\" until=\"{year}-01-01\"\n"), 2),
+        ("allow W0800 reason=\"nobody else sends\" until=\"2020-01-01\"\n".to_owned(), 1),
+    ] {
+        let new = spec(&(domain("reject") + &allow));
+        let output = diff(old.path(), new.path(), &[]);
+        assert_eq!(output.status.code(), Some(code), "{allow}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// How many New Years after 2026 the next one but none is: an allowance ends within a year of today.
+fn now_years() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    (since.as_secs() - 1_767_225_600) / 31_556_952 + 1
 }

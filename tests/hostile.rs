@@ -17,7 +17,8 @@ const MEMORY: u64 = 2 << 30;
 /// The longest that it may take; the server grants as much, and a test's machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const HEAD: &str = "waybill 1\nhost \"mail.example.org\" { address \"192.0.2.25\"; }\nstore \"local\" { rocksdb \"data\"; }\n";
+const HEAD: &str =
+    "waybill 1\nhost \"mail.example.org\" { address \"192.0.2.25\"; }\nstore \"local\" { rocksdb \"data\"; }\n";
 
 fn spec(text: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -87,7 +88,8 @@ fn includes_in_circles_and_out_of_the_folder() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("x.kdl"), "planted\n").unwrap();
     let real = outside.path().canonicalize().unwrap();
-    for pattern in ["../x.kdl", "/etc/passwd", "link.kdl", "folder/x.kdl", "folder/*.kdl", "a/../../x.kdl", "zero.kdl"] {
+    for pattern in ["../x.kdl", "/etc/passwd", "link.kdl", "folder/x.kdl", "folder/*.kdl", "a/../../x.kdl", "zero.kdl"]
+    {
         let folder = spec(&format!("{HEAD}include \"{pattern}\"\n"));
         symlink(real.join("x.kdl"), folder.path().join("link.kdl")).unwrap();
         symlink(&real, folder.path().join("folder")).unwrap();
@@ -143,7 +145,11 @@ fn chains_of_like_and_heavy_defaults() {
     let defaults = format!("{HEAD}defaults {{\n    domain {{\n    dns {{\n{records}    }}\n    }}\n}}\n{}", many(""));
     refused(&spec(&defaults), "W0173", "mail.kdl:");
     let like = many(" like=\"m.example\"");
-    refused(&spec(&format!("{HEAD}domain \"m.example\" {{\n    dns {{\n{records}    }}\n}}\n{like}")), "W0173", "mail.kdl:");
+    refused(
+        &spec(&format!("{HEAD}domain \"m.example\" {{\n    dns {{\n{records}    }}\n}}\n{like}")),
+        "W0173",
+        "mail.kdl:",
+    );
 }
 
 #[test]
@@ -158,7 +164,11 @@ fn many_people_and_deep_groups() {
         let _ = writeln!(text, "    group \"g{n}\" {{ member \"g{}\"; }}", n + 1);
         text
     });
-    let deep = |last: &str| format!("{HEAD}domain \"example.org\" {{\n{groups}    group \"g20000\" {{ member \"{last}\"; }}\n    account \"ada\"\n}}\n");
+    let deep = |last: &str| {
+        format!(
+            "{HEAD}domain \"example.org\" {{\n{groups}    group \"g20000\" {{ member \"{last}\"; }}\n    account \"ada\"\n}}\n"
+        )
+    };
     taken(&spec(&deep("ada")));
     refused(&spec(&deep("g0")), "W0303", "mail.kdl:");
 }

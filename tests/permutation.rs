@@ -83,7 +83,13 @@ fn meaning(files: &Files) -> Result<String, Vec<String>> {
         None => {
             let found = compiled.report.diagnostics().iter();
             let mut found: Vec<String> = found
-                .map(|one| format!("{} {}", one.code.id(), compiled.located.at(&machine::place(one, &compiled.located)).len().min(1)))
+                .map(|one| {
+                    format!(
+                        "{} {}",
+                        one.code.id(),
+                        compiled.located.at(&machine::place(one, &compiled.located)).len().min(1)
+                    )
+                })
                 .collect();
             found.sort();
             Err(found)
@@ -175,7 +181,11 @@ fn relaid(text: &str, random: &mut Random, comments: &mut usize) -> String {
         }
         let indent = ["", " ", "\t", "      "][random.below(4)];
         let line = line.trim_start();
-        let line = if plain && random.below(3) == 0 { line.replace(" {", "   {").replace("; }", " ;  }") } else { line.to_owned() };
+        let line = if plain && random.below(3) == 0 {
+            line.replace(" {", "   {").replace("; }", " ;  }")
+        } else {
+            line.to_owned()
+        };
         out += &format!("{indent}{line}");
         match random.below(6) {
             0 if plain => out += &format!("  {}", comment()),

@@ -44,6 +44,11 @@ impl Code {
         Code::ALL.iter().copied().find(|code| code.id() == id)
     }
 
+    /// Whether it is found only where two specs are compared.
+    pub fn needs_two(self) -> bool {
+        matches!(self, Code::DmarcLeap | Code::SelectorReused | Code::ExchangersMoved | Code::PolicyWithdrawn)
+    }
+
     /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
     pub fn needs_secrets(self) -> bool {
         matches!(self, Code::SecretAway | Code::SecretOpen | Code::TlsPair | Code::DkimPair)
@@ -287,8 +292,8 @@ codes! {
     W0825 AllowNothing Warning
     W0826 AllowReason Error
     // 080x: what a change does.
-    W0800 DmarcLeap Error
-    W0801 SelectorReused Error
-    W0802 ExchangersMoved Error
-    W0803 PolicyWithdrawn Error
+    W0800 DmarcLeap Error (allowable)
+    W0801 SelectorReused Error (allowable)
+    W0802 ExchangersMoved Error (allowable)
+    W0803 PolicyWithdrawn Error (allowable)
 }

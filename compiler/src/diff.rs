@@ -144,8 +144,9 @@ impl<'a> Side<'a> {
     }
 }
 
-/// Holds two specs against each other. `state` says how much mail there is.
-pub fn diff(old: &Side<'_>, new: &Side<'_>, state: Option<&Counts>) -> Diff {
+/// Holds two specs against each other. `state` says how much mail there is; `now`, in seconds since 1970, is for
+/// allowances.
+pub fn diff(old: &Side<'_>, new: &Side<'_>, state: Option<&Counts>, now: i64) -> Diff {
     let mut found = Found { old, new, state, differences: Vec::new() };
     people::people(&mut found);
     domains::routes(&mut found);
@@ -157,6 +158,7 @@ pub fn diff(old: &Side<'_>, new: &Side<'_>, state: Option<&Counts>) -> Diff {
     let mut differences = found.differences;
     let mut report = Report::new();
     staged::staged(old, new, &mut report);
+    crate::allowance::bear(&new.compiled.spec, &new.compiled.located, now, &mut report);
     report.sort(&new.compiled.located);
     differences.sort_by(|a, b| (a.part, &a.subject, b.class, &a.says).cmp(&(b.part, &b.subject, a.class, &b.says)));
     Diff { differences, report }

@@ -1,6 +1,6 @@
 //! `waybill diff`
 
-use super::{Format as Told, Outcome, now, tell};
+use super::{Outcome, now};
 use clap::{Args, ValueEnum};
 use compiler::diagnostic::render;
 use compiler::diff::{self, Counts, Side, show};
@@ -80,17 +80,20 @@ impl Diff {
     fn folders(&self, old: &Path, new: &Path, state: Option<&Counts>) -> io::Result<Outcome> {
         let (old, new) = (self.compile(old), self.compile(new));
         let sides = (Side::of(&old), Side::of(&new).filter(|_| !new.report.has_errors()));
+        let mut err = io::stderr().lock();
         let (Some(before), Some(after)) = sides else {
-            let mut err = io::stderr().lock();
             for (which, side) in [("old", &old), ("new", &new)] {
                 if side.report.has_errors() {
                     writeln!(err, "the {which} spec has errors:")?;
-                    tell(&side.report, &side.located, Told::Human)?;
+                    write!(err, "{}", render::human(&side.report, &side.located, super::coloured()))?;
                 }
             }
             return Ok(Outcome::Failed);
         };
-        let diff = diff::diff(&before, &after, state);
+        if old.report.has_errors() {
+            writeln!(err, "the old spec has errors, and is compared as far as it can be understood")?;
+        }
+        let diff = diff::diff(&before, &after, state, now());
         let mut out = io::stdout().lock();
         match self.format {
             Format::Human => write!(out, "{}", show::human(&diff))?,
@@ -100,7 +103,6 @@ impl Diff {
             Format::Markdown => write!(out, "{}", show::markdown(&diff, &new.located))?,
         }
         out.flush()?;
-        let mut err = io::stderr().lock();
         write!(err, "{}", render::human(&diff.report, &new.located, super::coloured()))?;
         if diff.report.has_errors() {
             writeln!(err, "this change must not be made in one step; `waybill explain CODE` says more")?;

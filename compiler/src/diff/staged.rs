@@ -49,7 +49,7 @@ fn dmarc(a: &Domain, b: &Domain, report: &mut Report) {
                 dmarc_word(was),
                 dmarc_word(now)
             );
-            let help = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow \"W0800\" reason=\"…\" until=\"YYYY-MM-DD\"` in mail.kdl";
+            let help = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow W0800 reason=\"…\" until=\"YYYY-MM-DD\"`";
             report.find(Code::DmarcLeap, or(new.at.as_ref(), b).clone(), says).help(help);
             return;
         }

@@ -76,8 +76,15 @@ pub fn spf(text: &str, domain: &DomainName) -> Option<(Spf, Vec<&'static str>)> 
 
 /// A DMARC record as `dmarc`, and what is not the same.
 pub fn dmarc(text: &str) -> Option<(Dmarc, Vec<String>)> {
-    let mut dmarc =
-        Dmarc { policy: None, report: None, subdomain: None, nonexistent: None, testing: None, strict: None, psd: None };
+    let mut dmarc = Dmarc {
+        policy: None,
+        report: None,
+        subdomain: None,
+        nonexistent: None,
+        testing: None,
+        strict: None,
+        psd: None,
+    };
     let mut notes = Vec::new();
     let (mut adkim, mut aspf) = (false, false);
     for (at, tag) in text.split(';').map(str::trim).filter(|tag| !tag.is_empty()).enumerate() {

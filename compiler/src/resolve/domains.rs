@@ -155,7 +155,9 @@ impl<'a> Layers<'a> {
                     if !far {
                         let says = format!("`{}` is like others over more than {LONGEST_LIKE} steps", domain.name);
                         let path = Path::root().field("domain").item(start).field("like");
-                        report.find(Code::LikeTooLong, path, says).help("let all of them be like one, or use `defaults`");
+                        report
+                            .find(Code::LikeTooLong, path, says)
+                            .help("let all of them be like one, or use `defaults`");
                     }
                     far = true;
                     break;
@@ -208,9 +210,10 @@ impl<'a> Layers<'a> {
             size(d.dns.as_ref(), d.dkim.as_ref(), d.spf.as_ref()) + d.host.len() + d.tls_report.len()
         };
         let own: Vec<usize> = self.spec.domain.iter().map(own).collect();
-        let common = self.spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref()).map_or(0, |d| {
-            size(d.dns.as_ref(), d.dkim.as_ref(), d.spf.as_ref()) + d.host.len() + d.tls_report.len()
-        });
+        let common =
+            self.spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref()).map_or(0, |d| {
+                size(d.dns.as_ref(), d.dkim.as_ref(), d.spf.as_ref()) + d.host.len() + d.tls_report.len()
+            });
         let mut sum = 0_usize;
         self.chains.iter().position(|chain| {
             let taken: usize = chain.iter().skip(1).filter_map(|at| own.get(*at)).sum();

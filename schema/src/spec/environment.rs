@@ -1,6 +1,10 @@
 //! Overlays: what is otherwise in a trial, at a branch office, on a laptop.
 
-use super::{Admin, Allow, ApiKey, Defaults, Directory, Dns, Domain, Expect, Hook, Host, Inbound, Level, Limits, Log, Login, Metrics, Milter, OAuth, OutboundPolicy, Policy, Queue, Reports, Resolver, Role, Route, Secrets, Sieve, Spam, State, Storage, Store, Submission, Tracing, Trust, Webhook};
+use super::{
+    Admin, Allow, ApiKey, Defaults, Directory, Dns, Domain, Expect, Hook, Host, Inbound, Level, Limits, Log, Login,
+    Metrics, Milter, OAuth, OutboundPolicy, Policy, Queue, Reports, Resolver, Role, Route, Secrets, Sieve, Spam, State,
+    Storage, Store, Submission, Tracing, Trust, Webhook,
+};
 use crate::name::{Address, DomainName, HostName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
