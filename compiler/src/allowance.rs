@@ -48,6 +48,16 @@ pub fn weigh(spec: &Spec, located: &Located, moment: Moment, report: &mut Report
     report.take(own, |_| true);
 }
 
+/// Judges findings of a comparison by what the new spec says of them; what is wrong with that, a check tells.
+pub fn bear(spec: &Spec, located: &Located, now: i64, report: &mut Report) {
+    let mut rules = Rules::of(spec, Moment { now, secrets: false });
+    let homes = Homes::of(located);
+    report.weigh(|found| match homes.about(found) {
+        Some(about) if rules.knows(found.code) => rules.judge(found, &Seen { about, file: file(found, located) }),
+        _ => Verdict::As(found.severity),
+    });
+}
+
 /// An error that keeps other findings from being made.
 fn is_fault(found: &Diagnostic) -> bool {
     found.code.severity() == Severity::Error && !found.code.allowable()
@@ -248,6 +258,7 @@ impl Rules {
             let (id, until) = (code.id(), &one.allowed.until);
             match one {
                 Borne { used: 0, .. } if !whole || (code.needs_secrets() && !self.secrets) => {}
+                Borne { used: 0, expired: false, .. } if code.needs_two() => {}
                 Borne { used: 0, .. } => {
                     let says = format!("nothing is found that `allow {id}` would bear here");
                     report.find(Code::AllowNothing, one.at.clone(), says).help("take it out, if it is mended");

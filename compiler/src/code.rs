@@ -44,6 +44,11 @@ impl Code {
         Code::ALL.iter().copied().find(|code| code.id() == id)
     }
 
+    /// Whether it is found only where two specs are compared.
+    pub fn needs_two(self) -> bool {
+        matches!(self, Code::DmarcLeap | Code::SelectorReused | Code::ExchangersMoved | Code::PolicyWithdrawn)
+    }
+
     /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
     pub fn needs_secrets(self) -> bool {
         matches!(self, Code::SecretAway | Code::SecretOpen | Code::TlsPair | Code::DkimPair)
@@ -102,6 +107,10 @@ codes! {
     W0162 OtherRecipients Warning
     W0163 NoRecipient Warning
     W0164 RecipientTwice Warning
+    W0170 UnknownEnvironment Error
+    W0171 NothingWithout Error
+    W0172 LikeTooLong Error
+    W0173 TakesTooMuch Error
     // 02xx: names and references.
     W0201 NamedTwice Error
     W0202 UnknownHost Error
@@ -130,6 +139,10 @@ codes! {
     W0312 NoPeople Warning
     W0313 WeakHash Warning
     W0314 OwnerLoops Error
+    W0315 TooManyPeople Error
+    W0316 PeopleColumn Error
+    W0317 PeopleRecord Error
+    W0318 PeopleSort Error
     W0320 ListRefuses Warning
     W0321 TakesNoMail Warning
     W0322 PeopleTwice Warning
@@ -137,10 +150,6 @@ codes! {
     W0324 NoAbuse Warning
     W0325 KeeperOutside Warning
     W0326 CatchAllOutside Warning
-    W0315 TooManyPeople Error
-    W0316 PeopleColumn Error
-    W0317 PeopleRecord Error
-    W0318 PeopleSort Error
     // 04xx: hosts, listeners, TLS.
     W0401 PortTaken Error
     W0402 NoAddress Warning
@@ -279,6 +288,10 @@ codes! {
     W0725 OpenRelay Error
     W0726 TlsForced Warning
     // 08xx: what the spec says of findings.
+    W0800 DmarcLeap Error (allowable)
+    W0801 SelectorReused Error (allowable)
+    W0802 ExchangersMoved Error (allowable)
+    W0803 PolicyWithdrawn Error (allowable)
     W0820 LevelCode Error
     W0821 NotAllowable Error
     W0822 AllowDate Error

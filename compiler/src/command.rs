@@ -2,9 +2,11 @@
 
 mod build;
 mod check;
+mod diff;
 mod explain;
 mod fix;
 mod fmt;
+mod graph;
 mod import;
 mod init;
 mod lock;
@@ -33,6 +35,10 @@ pub enum Command {
     Build(build::Build),
     /// Mends what can be mended without changing anything else; comments and layout stay.
     Fix(fix::Fix),
+    /// Says what a change of a spec means, and how the running server takes it.
+    Diff(diff::Diff),
+    /// Draws domains, hosts, stores and the ways of mail as SVG.
+    Graph(graph::Graph),
     /// Lays a spec's files out in the one canonical way; comments stay.
     Fmt(fmt::Fmt),
     /// Prints the JSON Schema of a spec, or of runtime.json.
@@ -59,6 +65,8 @@ impl Command {
             Command::Check(command) => command.run(),
             Command::Build(command) => command.run(),
             Command::Fix(command) => command.run(),
+            Command::Diff(command) => command.run(),
+            Command::Graph(command) => command.run(),
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Lock(command) => command.run(),
@@ -92,12 +100,15 @@ impl Outcome {
 pub struct Spec {
     /// The spec's folder.
     pub dir: PathBuf,
+    /// Which of the spec's environments; the spec as it stands unless said.
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
 }
 
 impl Spec {
     /// As [`compiler::pipeline::compile`] wants it.
     pub fn wish(&self) -> Wish<'_> {
-        Wish::new(&self.dir, now())
+        Wish { environment: self.env.as_deref(), ..Wish::new(&self.dir, now()) }
     }
 }
 

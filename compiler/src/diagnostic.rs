@@ -5,7 +5,7 @@
 
 use crate::code::{Code, Severity};
 use crate::locate::{Located, Place};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 pub mod cause;
@@ -53,7 +53,9 @@ impl Path {
     pub fn steps(&self) -> &[Step] {
         &self.0
     }
-    fn then(&self, step: Step) -> Path {
+    /// One step further.
+    #[must_use]
+    pub fn then(&self, step: Step) -> Path {
         let mut steps = Vec::with_capacity(self.0.len() + 1);
         steps.extend_from_slice(&self.0);
         steps.push(step);
@@ -256,6 +258,22 @@ impl Report {
             }
             *self.spilled.entry(code).or_default() += count;
         }
+    }
+
+    /// Takes in what another run of the same files found beside, its places bound; `words` go before each.
+    pub fn join(&mut self, mut other: Report, located: &Located, words: &str) {
+        let known: HashSet<(Code, Place, String)> =
+            self.found.iter().map(|one| (one.code, machine::place(one, located), one.says.clone())).collect();
+        other.found.retain_mut(|found| {
+            let place = machine::place(found, located);
+            let new = !known.contains(&(found.code, place.clone(), found.says.clone()));
+            let also = found.also.drain(..).map(|(path, label)| (located.place(&path), label));
+            found.also_places.extend(also);
+            found.place = Some(place);
+            found.says.insert_str(0, words);
+            new
+        });
+        self.take(other, |_| true);
     }
 
     /// Takes over those of another report's findings that are to be believed.

@@ -9,10 +9,12 @@
 //! - [`read`] turns files into a tree ([`read::tree`]), and the tree into [`schema::spec::Spec`] along the grammar
 //!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
+//! - [`environment`] lays an overlay over a spec, and shows what came of it.
 //! - [`emit`] makes records and the runtime configuration.
 //! - [`lint`] proves what parts together must do; what DNS outside the spec said, it has from [`lock`].
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
+//! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is.
 //! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
 //! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
 //! - [`lint`] proves what no part can see by itself; [`sound`] keeps it from echoing errors told already;
@@ -25,10 +27,13 @@
 pub mod allowance;
 pub mod code;
 pub mod diagnostic;
+pub mod diff;
 pub mod emit;
+pub mod environment;
 pub mod explain;
 pub mod fix;
 pub mod format;
+pub mod graph;
 pub mod import;
 pub mod init;
 pub mod lint;
@@ -39,6 +44,7 @@ pub mod pipeline;
 pub mod read;
 pub mod reference;
 pub mod resolve;
+pub mod revision;
 pub mod secrets;
 pub mod sound;
 pub mod upgrade;

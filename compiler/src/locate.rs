@@ -108,6 +108,39 @@ impl File {
     }
 }
 
+/// Which parts of a merged spec were written as other parts, by path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Moves {
+    /// As what the whole was written; `None`: as its parent says.
+    pub to: Option<Path>,
+    /// What inside it was written yet elsewhere.
+    pub inner: HashMap<Step, Moves>,
+}
+
+impl Moves {
+    /// Something that was written as another part.
+    pub fn to(path: Path) -> Moves {
+        Moves { to: Some(path), inner: HashMap::new() }
+    }
+
+    /// As what a path was written; `None` where nothing was moved.
+    pub fn follow(&self, path: &Path) -> Option<Path> {
+        if self.to.is_none() && self.inner.is_empty() {
+            return None;
+        }
+        let mut written = self.to.clone().unwrap_or_default();
+        let mut at = Some(self);
+        for step in path.steps() {
+            at = at.and_then(|moves| moves.inner.get(step));
+            written = match at.and_then(|moves| moves.to.as_ref()) {
+                Some(to) => to.clone(),
+                None => written.then(step.clone()),
+            };
+        }
+        Some(written)
+    }
+}
+
 /// The files of a spec and where everything in it was written.
 #[derive(Debug, Default)]
 pub struct Located {
@@ -125,6 +158,10 @@ pub struct Located {
     pub(crate) language: Option<Arc<Kind>>,
     /// The nodes at the top that are taken, by the number of their field.
     pub(crate) tops: OnceLock<HashMap<usize, Vec<(u32, u32)>>>,
+    /// What stands before the files' names for programs that look from another folder: `mail/`.
+    pub base: String,
+    /// What an overlay put elsewhere than where it was written.
+    pub moves: Moves,
 }
 
 /// Something in a field: where it is, and what is inside.
@@ -226,6 +263,8 @@ impl Located {
     /// Where a path's value was written, or its nearest parent; and whether it is the value.
     fn find(&self, path: &Path) -> (Place, bool) {
         let Some(language) = &self.language else { return (Place::default(), path.steps().is_empty()) };
+        let moved = self.moves.follow(path);
+        let path = moved.as_ref().unwrap_or(path);
         let mut place = Place::default();
         let mut inside: Option<Inside<'_>> = None;
         let mut steps = path.steps().iter().peekable();

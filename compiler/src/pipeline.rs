@@ -4,6 +4,7 @@ use crate::allowance::{self, Moment};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::emit::{self, Artefacts};
+use crate::environment;
 use crate::lint;
 use crate::locate::Located;
 use crate::lock::{Lock, MOST_SETS, Question};
@@ -24,6 +25,8 @@ pub struct Wish<'a> {
     pub folder: &'a Folder,
     /// Seconds since 1970, for the dates of certificates and allowances.
     pub now: i64,
+    /// Which of the spec's environments; `None`: the spec as it stands.
+    pub environment: Option<&'a str>,
     /// Opens every secret, to hold it against its public part.
     pub secrets: bool,
     /// Texts of files as an editor has them, by name from the folder.
@@ -37,7 +40,7 @@ pub struct Wish<'a> {
 impl<'a> Wish<'a> {
     /// A spec's folder, and nothing special.
     pub fn new(folder: &'a Folder, now: i64) -> Wish<'a> {
-        Wish { folder, now, secrets: false, open: None, cache: None, identities: None }
+        Wish { folder, now, environment: None, secrets: false, open: None, cache: None, identities: None }
     }
 }
 
@@ -67,10 +70,13 @@ pub fn compile(wish: &Wish<'_>) -> Compiled {
             return Compiled { report, ..Compiled::default() };
         }
     };
-    let Reading { spec, mut located, whole } = read::read_with(&sources, wish.cache, &mut report);
+    let Reading { mut spec, mut located, whole } = read::read_with(&sources, wish.cache, &mut report);
     if !whole {
         report.sort(&located);
         return Compiled { report, located, ..Compiled::default() };
+    }
+    if let Some(name) = wish.environment {
+        spec = environment::overlaid(spec, name, &mut located, &mut report);
     }
     let lock = Lock::read(&sources, &mut located, &mut report);
     let outside = Outside { sources: &sources, now: wish.now, secrets: wish.secrets, identities: wish.identities };
@@ -125,7 +131,10 @@ pub fn lock<E>(
         let Compiled { report, located, .. } = compile(wish);
         return Ok(Locking { report, located, ..Locking::default() });
     };
-    let Reading { spec, mut located, whole } = read::read(&sources, &mut report);
+    let Reading { mut spec, mut located, whole } = read::read(&sources, &mut report);
+    if let Some(name) = wish.environment.filter(|_| whole) {
+        spec = environment::overlaid(spec, name, &mut located, &mut report);
+    }
     let old = Lock::read(&sources, &mut located, &mut Report::new());
     let outside = Outside { sources: &sources, now: wish.now, secrets: false, identities: None };
     let resolved = resolve::resolve(&spec, &outside, &mut report);

@@ -145,6 +145,7 @@ fn names(spec: &Spec, report: &mut Report) {
     twice("store", spec.store.iter().map(|store| &store.name), report);
     twice("dns", spec.dns.iter().map(|dns| &dns.name), report);
     twice("directory", spec.directory.iter().map(|directory| &directory.name), report);
+    twice("environment", spec.environment.iter().map(|environment| &environment.name), report);
     twice("domain", spec.domain.iter().map(|domain| &domain.name), report);
     for (at, dns) in spec.dns.iter().enumerate() {
         let kinds = [

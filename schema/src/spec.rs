@@ -8,6 +8,7 @@ mod authentication;
 mod directory;
 mod dns;
 mod domain;
+mod environment;
 mod expect;
 mod filter;
 mod host;
@@ -27,6 +28,7 @@ pub use authentication::*;
 pub use directory::*;
 pub use dns::*;
 pub use domain::*;
+pub use environment::*;
 pub use expect::*;
 pub use filter::*;
 pub use host::*;
@@ -147,6 +149,8 @@ pub struct Spec {
     pub allow: Vec<Allow>,
     /// How bad kinds of findings are.
     pub level: Vec<Level>,
+    /// What is otherwise where `--env` says so.
+    pub environment: Vec<Environment>,
 }
 
 fn ip_addresses(_: &mut SchemaGenerator) -> Schema {

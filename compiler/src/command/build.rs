@@ -2,9 +2,10 @@
 
 use super::{Format, Outcome, Spec, tell};
 use clap::Args;
-use compiler::pipeline::{Compiled, compile};
+use compiler::environment::show;
+use compiler::pipeline::compile;
 use compiler::write;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Writes runtime.json, records.json and the zones.
@@ -13,8 +14,12 @@ pub struct Build {
     #[command(flatten)]
     spec: Spec,
     /// Where to.
+    #[arg(long, required_unless_present = "show_merged")]
+    out: Option<PathBuf>,
+    /// Prints the spec as it is in the end: overlay, `like`, `defaults` and what is built in, with where each value comes
+    /// from.
     #[arg(long)]
-    out: PathBuf,
+    show_merged: bool,
     /// How findings are told.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -22,10 +27,17 @@ pub struct Build {
 
 impl Build {
     pub fn run(self) -> io::Result<Outcome> {
-        let Compiled { report, located, artefacts, .. } = compile(&self.spec.wish());
-        tell(&report, &located, self.format)?;
-        let Some(artefacts) = artefacts else { return Ok(Outcome::Failed) };
-        write::build(&self.out, &artefacts)?;
+        let mut compiled = compile(&self.spec.wish());
+        tell(&compiled.report, &compiled.located, self.format)?;
+        if self.show_merged
+            && let Some(merged) = show::merged(&compiled)
+        {
+            write!(io::stdout(), "{merged}")?;
+        }
+        let Some(artefacts) = compiled.artefacts.take() else { return Ok(Outcome::Failed) };
+        if let Some(out) = &self.out {
+            write::build(out, &artefacts)?;
+        }
         Ok(Outcome::Fine)
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use compiler::pipeline::{Compiled, Wish, compile};
 use sealed::identity::Identities;
 use std::io;
+use std::path::Path;
 
 /// Reads, resolves and checks a spec.
 #[derive(Args)]
@@ -23,6 +24,9 @@ pub struct Check {
     secrets: bool,
     #[command(flatten)]
     identity: Identity,
+    /// Checks the spec as it stands and in each of its environments.
+    #[arg(long, conflicts_with = "env")]
+    all_env: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -36,9 +40,27 @@ impl Check {
         // Named for all commands in the environment, it is read only where it is needed.
         let identities = if self.secrets { self.identity.load()? } else { Identities::default() };
         let wish = Wish { secrets: self.secrets, identities: Some(&identities), ..self.spec.wish() };
-        let Compiled { report, located, .. } = compile(&wish);
+        let Compiled { mut report, mut located, spec, .. } = compile(&wish);
+        // Forges show findings at the files of a repository, in whose root their jobs run.
+        if matches!(self.format, Format::Github | Format::Sarif) {
+            located.base = base(&self.spec.dir);
+        }
+        for environment in spec.environment.iter().filter(|_| self.all_env) {
+            let compiled = compile(&Wish { environment: Some(&environment.name), ..wish.clone() });
+            report.join(compiled.report, &compiled.located, &format!("in environment `{}`: ", environment.name));
+        }
         tell(&report, &located, self.format)?;
         let denied = self.deny.is_some() && report.warnings() > 0;
         Ok(Outcome::of(!report.has_errors() && !denied))
     }
+}
+
+/// What leads from the working folder to the spec's: `mail/`; nothing where it is elsewhere.
+fn base(folder: &Path) -> String {
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    let inside = here.ok().zip(folder.canonicalize().ok()).and_then(|(here, folder)| {
+        let inside = folder.strip_prefix(here).ok()?;
+        inside.to_str().filter(|inside| !inside.is_empty()).map(|inside| format!("{inside}/"))
+    });
+    inside.unwrap_or_default()
 }

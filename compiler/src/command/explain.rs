@@ -21,6 +21,9 @@ pub struct Explain {
     /// The record's type.
     #[arg(value_name = "TYPE")]
     kind: Option<String>,
+    /// Which of the spec's environments; the spec as it stands unless said.
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
 }
 
 /// The name of a record; `*` stands for all below (RFC 4592).
@@ -47,7 +50,8 @@ impl Explain {
         let Some(kind) = Kind::named(&kind) else {
             return Err(io::Error::other(format!("`{kind}` is no type of record that is known here")));
         };
-        let Compiled { report, located, artefacts, .. } = compile(&Wish::new(&self.what, now()));
+        let Compiled { report, located, artefacts, .. } =
+            compile(&Wish { environment: self.env.as_deref(), ..Wish::new(&self.what, now()) });
         let Some(artefacts) = artefacts else {
             tell(&report, &located, Format::Human)?;
             return Ok(Outcome::Failed);

@@ -26,7 +26,7 @@ fn spot(place: &Place, located: &Located) -> Option<Spot> {
     let file = located.file(place)?;
     let (line, column) = file.line_column(place.span.start);
     let (end_line, end_column) = file.line_column(place.span.end);
-    Some(Spot { file: file.name.clone(), line, column, end_line, end_column })
+    Some(Spot { file: format!("{}{}", located.base, file.name), line, column, end_line, end_column })
 }
 
 /// The place of a finding.

@@ -51,6 +51,8 @@ pub struct Field {
     pub many: bool,
     /// It must be there.
     pub required: bool,
+    /// It may be nothing in the JSON form, which differs from being false or empty.
+    pub optional: bool,
     /// What it holds, each time.
     pub shape: Shape,
     /// What the server of this version does not serve yet.
@@ -220,6 +222,7 @@ impl Maker<'_> {
             written,
             many,
             required,
+            optional: schema["anyOf"].is_array() || schema["type"].is_array(),
             shape: self.shape("", inner),
             unserved: schema["x-unserved"].as_str().map(str::to_owned),
             formerly: schema["x-formerly"]

@@ -13,6 +13,10 @@ use schema::spec::{self, DmarcPolicy, MtaStsMode, Spec};
 use schema::unit::{Period, Size};
 use std::collections::{HashMap, HashSet};
 
+/// The longest chain of `like`.
+const LONGEST_LIKE: usize = 64;
+/// The most records, keys, terms and addresses that all domains together may take from each other and from `defaults`.
+const MOST_TAKEN: usize = 2_000_000;
 /// A year, the most that MTA-STS takes (RFC 8461 §3.2).
 const YEAR: u64 = 31_557_600;
 
@@ -124,6 +128,7 @@ impl<'a> Layers<'a> {
             by_name.entry(&domain.name).or_insert(n);
         }
         let mut chains = Vec::with_capacity(spec.domain.len());
+        let mut far = false;
         for (start, domain) in spec.domain.iter().enumerate() {
             let mut chain = vec![start];
             let mut seen = HashSet::from([start]);
@@ -143,6 +148,18 @@ impl<'a> Layers<'a> {
                         let says = format!("`{}` is like itself in the end", domain.name);
                         report.find(Code::LikeCircle, path, says).help("one of the circle must say what holds");
                     }
+                    break;
+                }
+                if chain.len() > LONGEST_LIKE {
+                    // One is enough: whoever is like it is too far away as well.
+                    if !far {
+                        let says = format!("`{}` is like others over more than {LONGEST_LIKE} steps", domain.name);
+                        let path = Path::root().field("domain").item(start).field("like");
+                        report
+                            .find(Code::LikeTooLong, path, says)
+                            .help("let all of them be like one, or use `defaults`");
+                    }
+                    far = true;
                     break;
                 }
                 chain.push(next);
@@ -183,6 +200,28 @@ impl<'a> Layers<'a> {
         layers.chain(defaults.map(|value| (value, at()))).collect()
     }
 
+    /// The first domain with which all together take more from each other and from `defaults` than [`MOST_TAKEN`].
+    fn too_much(&self) -> Option<usize> {
+        let size = |dns: Option<&spec::DomainDns>, dkim: Option<&spec::Dkim>, spf: Option<&spec::Spf>| {
+            let dns = dns.map_or(0, |dns| dns.omit.len() + dns.record.iter().map(|one| one.value.len()).sum::<usize>());
+            dns + dkim.map_or(0, |dkim| dkim.key.len()) + spf.map_or(0, |spf| spf.terms.len())
+        };
+        let own = |d: &spec::Domain| {
+            size(d.dns.as_ref(), d.dkim.as_ref(), d.spf.as_ref()) + d.host.len() + d.tls_report.len()
+        };
+        let own: Vec<usize> = self.spec.domain.iter().map(own).collect();
+        let common =
+            self.spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref()).map_or(0, |d| {
+                size(d.dns.as_ref(), d.dkim.as_ref(), d.spf.as_ref()) + d.host.len() + d.tls_report.len()
+            });
+        let mut sum = 0_usize;
+        self.chains.iter().position(|chain| {
+            let taken: usize = chain.iter().skip(1).filter_map(|at| own.get(*at)).sum();
+            sum = sum.saturating_add(taken).saturating_add(common);
+            sum > MOST_TAKEN
+        })
+    }
+
     /// The domain of the spec, under another, in whose zone a name lies.
     pub(super) fn zone_below(&self, domain: &DomainName, name: &DomainName) -> Option<DomainName> {
         let mut at = Some(name.clone());
@@ -218,6 +257,14 @@ pub struct Around<'a> {
 
 /// Binds every domain, sorted by name.
 pub fn domains(around: &Around<'_>, report: &mut Report) -> Vec<Domain> {
+    if let Some(at) = around.layers.too_much() {
+        let says = format!(
+            "with this domain, all together take more than {MOST_TAKEN} records, keys and terms from each other and `defaults`"
+        );
+        let found = report.find(Code::TakesTooMuch, Path::root().field("domain").item(at), says);
+        found.help("write what belongs to few domains in them, and not where all take it from");
+        return Vec::new();
+    }
     let names: HashMap<&str, usize> =
         around.spec.host.iter().enumerate().rev().map(|(n, host)| (host.name.as_str(), n)).collect();
     let mut keys = HashMap::new();

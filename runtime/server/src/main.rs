@@ -31,6 +31,9 @@ struct Serve {
     /// The spec folder; the `waybill` beside this program builds it, now and whenever it changes.
     #[arg(long, value_name = "DIR")]
     spec: Option<PathBuf>,
+    /// Which of the spec's environments; the spec as it stands unless said.
+    #[arg(long, value_name = "NAME", requires = "spec")]
+    env: Option<String>,
     /// A runtime.json that `waybill build` wrote; taken again whenever it changes.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -97,7 +100,7 @@ fn options(serve: Serve) -> Result<Options, String> {
         (Some(folder), _) => {
             let beside = || std::env::current_exe().ok().map(|own| own.with_file_name("waybill"));
             let compiler = serve.compiler.or_else(beside).ok_or("say where the compiler is with --compiler")?;
-            Source::Spec { folder: absolute(folder)?, compiler: absolute(compiler)? }
+            Source::Spec { folder: absolute(folder)?, compiler: absolute(compiler)?, environment: serve.env }
         }
         (None, Some(file)) => Source::Artefact(absolute(file)?),
         (None, None) => return Err("say --spec DIR or --config FILE".into()),

@@ -46,6 +46,8 @@ pub enum Source {
         folder: PathBuf,
         /// The `waybill` to run.
         compiler: PathBuf,
+        /// Which of the spec's environments.
+        environment: Option<String>,
     },
     /// A `runtime.json`.
     Artefact(PathBuf),
@@ -87,16 +89,19 @@ impl Source {
             Source::Artefact(file) => {
                 tokio::fs::read(file).await.map_err(|error| Refused::new(format!("{}: {error}", file.display())))
             }
-            Source::Spec { folder, compiler } => build(folder, compiler).await,
+            Source::Spec { folder, compiler, environment } => build(folder, compiler, environment.as_deref()).await,
         }
     }
 }
 
-async fn build(folder: &Path, compiler: &Path) -> Result<Vec<u8>, Refused> {
+async fn build(folder: &Path, compiler: &Path, environment: Option<&str>) -> Result<Vec<u8>, Refused> {
     let failed = |what: &str, error: io::Error| Refused::new(format!("{what}: {error}"));
     let out = tempfile::tempdir().map_err(|error| failed("no temporary folder for the build", error))?;
     let mut command = Command::new(compiler);
     command.arg("build").arg(folder).arg("--out").arg(out.path()).arg("--format").arg("json");
+    if let Some(name) = environment {
+        command.arg("--env").arg(name);
+    }
     // The compiler reads people's pull requests: it gets no environment, little memory and little time.
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let what = format!("cannot run the compiler {}", compiler.display());
