@@ -29,15 +29,15 @@ pub fn overlaid(spec: Spec, name: &str, located: &mut Located, report: &mut Repo
         report.find(Code::UnknownEnvironment, Path::root(), says).help(help);
         return spec;
     };
-    let language = grammar::grammar(&grammar::schema());
+    let language = grammar::language();
     let Some(environment) = spec.environment.get(at) else { return spec };
     let path = Path::root().field("environment").item(at);
     let over = json_object(environment);
     let mut base = json_object(&spec);
     let mut moves = Moves::default();
-    let mut taking = Taking { language: &language, base: &mut base, moves: &mut moves, report };
+    let mut taking = Taking { language, base: &mut base, moves: &mut moves, report };
     taking.away(environment, &path);
-    let Some(own) = overlay_kind(&language) else { return spec };
+    let Some(own) = overlay_kind(language) else { return spec };
     object(&own, (&mut base, &mut moves, &Path::root()), (over, &path));
     match Spec::deserialize(Json::Object(base)) {
         Ok(merged) => {
@@ -62,8 +62,7 @@ fn json_object<T: serde::Serialize>(value: &T) -> Map<String, Json> {
 /// The kind of node that `environment` is, without what is its own.
 fn overlay_kind(language: &Kind) -> Option<Kind> {
     let grammar::Shape::Node(kind) = &language.child("environment")?.shape else { return None };
-    let fields = kind.fields.iter().filter(|field| !matches!(&*field.name, "name" | "without")).cloned().collect();
-    Some(Kind { fields, ..Kind::clone(kind) })
+    Some(kind.without(&["name", "without"]))
 }
 
 /// Takes away what an environment is without.

@@ -279,7 +279,7 @@ mod tests {
         assert!(text.contains("record \"a.example\" A \"192.0.2.1\" \"192.0.2.2\"\n"), "{text}");
         assert!(text.contains("record \"a.example\" MX none\n") && !text.contains("google"), "{text}");
         let mut again = Lock::default();
-        again.take(&text, 0).unwrap();
+        again.take(&text.as_str().into()).unwrap();
         assert_eq!(again.text(), text);
     }
 }

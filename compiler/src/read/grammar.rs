@@ -95,6 +95,26 @@ pub struct Kind {
 }
 
 impl Kind {
+    /// A kind with these fields.
+    fn of(name: &str, says: &str, fields: Vec<Field>) -> Kind {
+        let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
+        let argument = |at: &usize| matches!(fields[*at].written, Written::Argument | Written::Arguments);
+        let arguments = (0..fields.len()).filter(argument).collect();
+        let sequence = fields.iter().position(|field| field.written == Written::Sequence);
+        let keys = fields.iter().map(|field| key(&field.name)).collect();
+        let aged = fields.iter().any(|field| !field.formerly.is_empty());
+        let guarded = super::secrecy::guarded(&fields);
+        let (name, says) = (name.to_owned(), says.to_owned());
+        Kind { name, says, fields, named, arguments, guarded, aged, sequence, keys }
+    }
+
+    /// The same kind without some of its fields.
+    #[must_use]
+    pub fn without(&self, names: &[&str]) -> Kind {
+        let kept = self.fields.iter().filter(|field| !names.contains(&&*field.name)).cloned();
+        Kind::of(&self.name, &self.says, kept.collect())
+    }
+
     /// The child of that name.
     pub fn child(&self, name: &str) -> Option<&Field> {
         self.named.get(name).map(|at| &self.fields[*at]).filter(|field| field.written == Written::Child)
@@ -195,15 +215,8 @@ impl Maker<'_> {
             .collect();
         // Required arguments are written first, in the order of `required`, which is that of the type.
         fields.sort_by_key(|field| required.iter().position(|name| *name == &*field.name).unwrap_or(usize::MAX));
-        let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
-        let says = schema["description"].as_str().unwrap_or_default().to_owned();
-        let argument = |at: &usize| matches!(fields[*at].written, Written::Argument | Written::Arguments);
-        let arguments = (0..fields.len()).filter(argument).collect();
-        let sequence = fields.iter().position(|field| field.written == Written::Sequence);
-        let keys = fields.iter().map(|field| key(&field.name)).collect();
-        let aged = fields.iter().any(|field| !field.formerly.is_empty());
-        let guarded = super::secrecy::guarded(&fields);
-        Arc::new(Kind { name: name.to_owned(), says, fields, named, arguments, guarded, aged, sequence, keys })
+        let says = schema["description"].as_str().unwrap_or_default();
+        Arc::new(Kind::of(name, says, fields))
     }
 
     fn field(&mut self, name: &str, schema: &Json, required: bool) -> Field {
