@@ -74,7 +74,7 @@ fn misfit(error: &ValidationError<'_>) -> (Code, String) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::read::grammar::schema;
+    use crate::read::grammar::{Shape, grammar, schema};
 
     /// What says how a schema is to be read, or is held by the walk and by serde: shapes.
     const SHAPES: [&str; 19] = [
@@ -153,7 +153,7 @@ mod tests {
             }
         }
         let mut seen = std::collections::HashSet::new();
-        let mut open = vec![crate::read::grammar::grammar(&schema())];
+        let mut open = vec![grammar(&schema())];
         let (mut values, mut lists) = (0, 0);
         while let Some(kind) = open.pop() {
             if !seen.insert(Arc::as_ptr(&kind)) {
@@ -162,9 +162,15 @@ mod tests {
             for field in &kind.fields {
                 values += usize::from(field.item.is_some());
                 lists += usize::from(field.list.is_some());
-                if let crate::read::grammar::Shape::Node(inner) = &field.shape {
-                    open.push(Arc::clone(inner));
-                }
+                let several = match &field.shape {
+                    Shape::OneOf(several) => several.iter().map(|(_, shape)| shape).collect(),
+                    shape => vec![shape],
+                };
+                let kinds = several.into_iter().filter_map(|shape| match shape {
+                    Shape::Node(kind) => Some(Arc::clone(kind)),
+                    _ => None,
+                });
+                open.extend(kinds);
             }
         }
         assert_eq!((values, lists), (count(&schema(), &OF_VALUES), count(&schema(), &OF_LISTS)));

@@ -503,7 +503,7 @@ impl Walk<'_> {
         }
         let checked = form::check(format, text);
         // A form leaves no room for a secret; nor does what is but a name.
-        let named = matches!(&*slot.field.name, "name" | "selector");
+        let named = slot.field.written == Written::Argument && matches!(&*slot.field.name, "name" | "selector");
         let free = !slot.guarded || named || (checked.is_ok() && !secrecy::is_roomy(format));
         if checked.is_ok() && self.plain.is_none() {
             return true;
