@@ -6,7 +6,7 @@ use cargo_metadata::MetadataCommand;
 use compiler::format::format;
 use compiler::read::scan::scan;
 use compiler::read::token::{Kind, Tokens};
-use compiler::read::tree::{Node, Nodes, Tree, Value, parse};
+use compiler::read::tree::{Node, Nodes, Scalar, Tree, Value, parse};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -134,4 +134,115 @@ fn what_is_taken_is_laid_out() {
     wrong.sort_by_key(String::len);
     assert!(wrong.is_empty(), "{} of {taken}: {}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
     assert!(taken > 10_000, "{taken}");
+}
+
+/// The tree of the `kdl` crate, said as ours is; `None` where it refuses the text.
+fn theirs(text: &str) -> Option<String> {
+    let document = kdl::KdlDocument::parse_v2(text).ok()?;
+    Some(their_nodes(&document))
+}
+
+fn their_nodes(document: &kdl::KdlDocument) -> String {
+    let ty = |ty: Option<&kdl::KdlIdentifier>| ty.map(|ty| ty.value().to_owned());
+    let value = |entry: &kdl::KdlEntry| {
+        let scalar = match entry.value() {
+            kdl::KdlValue::String(text) => Scalar::Text(text),
+            kdl::KdlValue::Integer(number) => Scalar::Whole(*number),
+            kdl::KdlValue::Float(number) => Scalar::Float(*number),
+            kdl::KdlValue::Bool(truth) => Scalar::Truth(*truth),
+            kdl::KdlValue::Null => Scalar::Null,
+        };
+        format!("{:?}{scalar:?}", ty(entry.ty()))
+    };
+    let one = |node: &kdl::KdlNode| {
+        let arguments: Vec<_> = node.entries().iter().filter(|entry| entry.name().is_none()).map(value).collect();
+        let named = |entry: &kdl::KdlEntry| entry.name().map(|name| (name.value().to_owned(), value(entry)));
+        let properties: BTreeMap<_, _> = node.entries().iter().filter_map(named).collect();
+        let children = node.children().map(their_nodes).unwrap_or_default();
+        format!("{:?}{:?}{arguments:?}{properties:?}{{{children}}}\n", ty(node.ty()), node.name().value())
+    };
+    document.nodes().iter().map(one).collect()
+}
+
+/// Where the crate and the suite of KDL are at odds, or the crate and the text of KDL 2.0: what the text holds, and why
+/// we differ.
+fn is_known(text: &str) -> bool {
+    // The crate takes numbers that no i128 holds as floats, and we refuse them.
+    let long = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word.len() > 30);
+    // It takes a version marker as a comment alone.
+    long || text.contains("kdl-version")
+}
+
+/// One small thing wrong, or not, with a text.
+fn mutated(text: &str, below: &mut impl FnMut(usize) -> usize) -> String {
+    const PIECES: [&str; 26] = [
+        "{", "}", "\"", "(", ")", ";", "=", "/*", "*/", "/-", "//", "\\", "\n", "#", "#true", "-1", "0x", "\"\"\"",
+        "#\"", "\"#", " ", "\u{a0}", "\r\n", "\u{2028}", "é", "1.5e3",
+    ];
+    let ends: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let mut pick = || ends[below(ends.len())];
+    let (a, b) = (pick(), pick());
+    let (from, to) = (a.min(b), a.max(b));
+    match below(5) {
+        0 | 1 => format!("{}{}{}", &text[..from], PIECES[below(PIECES.len())], &text[from..]),
+        2 => {
+            let end = text[from..].chars().next().map_or(from, |c| from + c.len_utf8());
+            format!("{}{}", &text[..from], &text[end..])
+        }
+        3 => format!(
+            "{}{}",
+            &text[..from],
+            &text[to.min(from + 12).max(from)..].trim_start_matches(|c: char| !c.is_ascii())
+        ),
+        _ => {
+            let end = text.ceil_char_boundary((from + 8).min(text.len()));
+            format!("{}{}{}", &text[..to], &text[from..end], &text[to..])
+        }
+    }
+}
+
+/// KDL's own cases and our examples, each changed a little: taken and refused as the `kdl` crate does, with the same
+/// values. And no octets at all make the reader panic.
+#[test]
+fn what_is_changed_a_little_is_read_as_the_crate_reads_it() {
+    let mut texts = Vec::new();
+    let mut folders = vec![folder().join("input"), harness::root().join("examples")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "kdl") {
+                texts.extend(fs::read_to_string(&path).ok().filter(|text| text.len() < 4000));
+            }
+        }
+    }
+    texts.sort();
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut below = move |most: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % most as u64).unwrap()
+    };
+    let (mut taken, mut refused, mut wrong) = (0, 0, Vec::new());
+    for round in 0..if harness::long() { 500_000 } else { 10_000 } {
+        let mut text = texts[round % texts.len()].clone();
+        for _ in 0..=below(2) {
+            text = mutated(&text, &mut below);
+        }
+        let ours = read(&text).map(|tree| said(tree.nodes(0)));
+        match &ours {
+            Some(_) => taken += 1,
+            None => refused += 1,
+        }
+        if ours != theirs(&text) && !is_known(&text) {
+            wrong.push(format!("{text:?}\n  ours {ours:?}\n  theirs {:?}", theirs(&text)));
+        }
+        let octets: Vec<u8> = text.bytes().map(|octet| if below(40) == 0 { below(256) as u8 } else { octet }).collect();
+        drop(parse(&*String::from_utf8_lossy(&octets)));
+    }
+    wrong.sort_by_key(String::len);
+    assert!(wrong.is_empty(), "{} of {taken}: {}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
+    assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
 }

@@ -142,7 +142,7 @@ impl Moves {
 }
 
 /// The files of a spec and where everything in it was written.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Located {
     /// The files in the order read; [`Place::file`] counts in them.
     pub files: Vec<File>,
@@ -162,6 +162,13 @@ pub struct Located {
     pub base: String,
     /// What an overlay put elsewhere than where it was written.
     pub moves: Moves,
+}
+
+impl fmt::Debug for Located {
+    /// Only which files there are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Located").field(&self.files).finish()
+    }
 }
 
 /// Something in a field: where it is, and what is inside.

@@ -59,7 +59,10 @@ fn main() {
     println!("read: {:?}", best(ROUNDS, || read::read(&sources, &mut Report::new())));
     let cache = Cache::new();
     read::read_with(&sources, Some(&cache), &mut Report::new());
-    println!("read, nothing changed: {:?}", best(ROUNDS, || read::read_with(&sources, Some(&cache), &mut Report::new())));
+    println!(
+        "read, nothing changed: {:?}",
+        best(ROUNDS, || read::read_with(&sources, Some(&cache), &mut Report::new()))
+    );
     println!("compile: {:?}", best(3, || compile(&Wish::new(folder, 1_795_478_400))));
     let compile = || compile(&Wish { cache: Some(&cache), ..Wish::new(folder, 1_795_478_400) });
     println!("compile, nothing changed: {:?}", best(3, compile));

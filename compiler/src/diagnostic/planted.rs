@@ -191,6 +191,39 @@ fn an_identity_is_refused_and_never_shown() {
     }
 }
 
+/// The same in files of people.
+#[test]
+fn no_output_holds_a_secret_of_a_file_of_people() {
+    let spec = |name: &str| format!("{SPEC}domain \"example.org\" {{ accounts from=\"{name}\"; }}\n");
+    let mut wrong = Vec::new();
+    for (name, text) in [
+        ("p.csv", "local,password\nada,§\n"),
+        ("p.csv", "local,passwort\nada,§\n"),
+        ("p.csv", "local,password\nada,\"§ x\"\n"),
+        ("p.csv", "local,password\nada,(§)x\n"),
+        ("p.csv", "local,password\nada,(hash)§ (scram)§\n"),
+        ("p.csv", "local,password\nada,\"§\nx\",§\nal an,\"a\"\"§\"\n"),
+        ("p.csv", "local,password,quota\na da,$6$§,5 x\n"),
+        ("p.csv", "local;password\nada;§\n"),
+        ("p.csv", "§,local\nx,a b\n"),
+        ("p.csv", "ada,§\n"),
+        ("p.jsonl", "{\"local\": \"a b\", \"password\": \"§\"}\n"),
+        ("p.jsonl", "{\"local\": \"ada\", \"password\": [\"§\", {\"x\": \"§\"}]}\n"),
+        ("p.jsonl", "{\"local\": \"ada\", \"pasword\": \"§\"}\n"),
+        ("p.jsonl", "{\"local\": \"ada\", \"§\": \"x\"}\n"),
+        ("p.jsonl", "\"§\"\n[\"§\"]\n{\"§\n"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("mail.kdl"), spec(name)).unwrap();
+        fs::write(folder.path().join(name), text.replace('§', SECRET)).unwrap();
+        let compiled = compile(&Wish::new(folder.path(), 1_795_478_400));
+        assert!(compiled.report.errors() > 0, "{text}");
+        let leaks = outputs(&compiled).into_iter().filter(|(_, out)| out.contains(SECRET));
+        wrong.extend(leaks.map(|(format, out)| format!("{format}: {text}\n{out}")));
+    }
+    assert!(wrong.is_empty(), "{} leaks\n{}", wrong.len(), wrong.join("\n"));
+}
+
 #[test]
 fn what_is_no_secret_stays_in_sight() {
     for (planted, want) in [
