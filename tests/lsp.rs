@@ -342,7 +342,8 @@ fn what_is_clear_is_mended_at_a_word() {
     editor.wait(FILE, |codes| codes.contains(&"W0112".to_owned()));
     let at = json!({ "line": 4, "character": 5 });
     let document = json!({ "uri": editor.uri(FILE) });
-    let asked = json!({ "textDocument": document, "range": { "start": at, "end": at }, "context": { "diagnostics": [] } });
+    let asked =
+        json!({ "textDocument": document, "range": { "start": at, "end": at }, "context": { "diagnostics": [] } });
     let actions = editor.ask("textDocument/codeAction", asked);
     assert_eq!(actions.as_array().unwrap().len(), 1, "{actions}");
     assert_eq!(edited(&wrong, &actions[0]["edit"]["changes"][editor.uri(FILE)]), DOMAIN);

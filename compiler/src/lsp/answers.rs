@@ -9,10 +9,11 @@ use crate::format;
 use crate::read::grammar::{Field, Kind, Shape};
 use crate::reference;
 use lsp_types::{
-    CodeAction, CodeActionKind, CodeActionOrCommand, CodeActionParams, CodeActionResponse, CompletionItem, CompletionItemKind, CompletionParams, CompletionTextEdit,
-    DocumentFormattingParams, DocumentSymbol, DocumentSymbolParams, Documentation, GotoDefinitionParams, Hover,
-    HoverContents, HoverParams, Location, MarkupContent, MarkupKind, PrepareRenameResponse, Range, ReferenceParams,
-    RenameParams, SymbolKind, TextDocumentPositionParams, TextEdit, Uri, WorkspaceEdit,
+    CodeAction, CodeActionKind, CodeActionOrCommand, CodeActionParams, CodeActionResponse, CompletionItem,
+    CompletionItemKind, CompletionParams, CompletionTextEdit, DocumentFormattingParams, DocumentSymbol,
+    DocumentSymbolParams, Documentation, GotoDefinitionParams, Hover, HoverContents, HoverParams, Location,
+    MarkupContent, MarkupKind, PrepareRenameResponse, Range, ReferenceParams, RenameParams, SymbolKind,
+    TextDocumentPositionParams, TextEdit, Uri, WorkspaceEdit,
 };
 use schema::name::{Address, DomainName, HostName, LocalPart};
 use schema::spec::Spec;
