@@ -51,7 +51,7 @@ impl Code {
 
     /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
     pub fn needs_secrets(self) -> bool {
-        matches!(self, Code::SecretAway | Code::SecretOpen | Code::TlsPair | Code::DkimPair)
+        matches!(self, Code::SecretAway | Code::SecretOpen | Code::TlsPair | Code::DkimPair | Code::NotOpened)
     }
 
     /// One line, the page's heading.
@@ -150,6 +150,7 @@ codes! {
     W0324 NoAbuse Warning
     W0325 KeeperOutside Warning
     W0326 CatchAllOutside Warning
+    W0327 TrapIdle Warning
     // 04xx: hosts, listeners, TLS.
     W0401 PortTaken Error
     W0402 NoAddress Warning
@@ -226,7 +227,7 @@ codes! {
     W0634 NotLocked Warning
     W0635 SpfNoRecord Error
     W0636 SpfSyntax Error
-    W0637 SpfVoid Error
+    W0637 SpfVoid Error (allowable)
     W0638 SpfVoidFamily Warning
     W0639 SpfPtr Warning
     W0640 SpfAllowsAll Error

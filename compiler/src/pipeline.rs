@@ -138,6 +138,7 @@ pub fn lock<E>(
     let old = Lock::read(&sources, &mut located, &mut Report::new());
     let outside = Outside { sources: &sources, now: wish.now, secrets: false, identities: None };
     let resolved = resolve::resolve(&spec, &outside, &mut report);
+    allowance::weigh(&spec, &located, Moment { now: wish.now, secrets: false }, &mut report);
     if !whole || report.has_errors() {
         report.sort(&located);
         return Ok(Locking { report, located, old, new: None });

@@ -27,6 +27,11 @@ impl Homes {
         home.as_ref().filter(|_| *file == place.file)
     }
 
+    /// Whether nodes of the spec stand in a file.
+    fn holds(&self, file: usize) -> bool {
+        self.tops.range((file, 0)..=(file, usize::MAX)).next().is_some()
+    }
+
     /// What a finding is about: its path, or the node at the top in which the reader found it.
     pub fn about(&self, found: &Diagnostic) -> Option<Path> {
         match &found.place {
@@ -74,6 +79,8 @@ impl Sound {
                     sound.broken.insert(top(&path));
                 }
                 _ if found.code == Code::NoLanguage => {}
+                // A script or a lock is no part of the spec's nodes.
+                _ if found.place.as_ref().is_some_and(|place| !homes.holds(place.file)) => {}
                 _ => sound.bounded = false,
             }
         }
@@ -130,6 +137,10 @@ impl Sound {
     pub fn believes(&self, found: &Diagnostic) -> bool {
         if self.all {
             return true;
+        }
+        // A part that is wrong may be what would have asked.
+        if found.code == Code::LockStale {
+            return false;
         }
         let broken = |path: &Path| {
             let top = top(path);

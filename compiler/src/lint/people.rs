@@ -31,6 +31,7 @@ pub fn people(around: &Around<'_>, report: &mut Report) {
     lint.no_mail(report);
     lint.keepers(report);
     lint.lists_in_lists(report);
+    lint.traps(report);
 }
 
 struct Lint<'a> {
@@ -185,6 +186,33 @@ impl Lint<'_> {
                 list.address
             );
             report.find(Code::KeeperOutside, people.written_at(&list.address), says).help("write a group of few");
+        }
+    }
+
+    /// Traps that catch nothing: whose mail somebody gets, or that no mail comes to.
+    fn traps(&self, report: &mut Report) {
+        let people = &self.around.resolved.people;
+        let traps = self.around.spec.spam.iter().flat_map(|spam| spam.trap.iter().enumerate());
+        for (n, trap) in traps {
+            let at = Path::root().field("spam").field("trap").item(n);
+            if !self.domains.contains(&trap.domain) {
+                let says = format!("the trap `{trap}` lies in no domain of the spec, so nobody writes to it here");
+                report.find(Code::TrapIdle, at, says).help("name an address of a domain here that nobody has");
+            } else if let Some(owner) = people.owner_of(trap) {
+                let says = format!("the trap `{trap}` is an address of `{owner}`, whose mail would teach the filter");
+                report
+                    .find(Code::TrapIdle, at, says)
+                    .also(people.written_at(&owner), "whose it is")
+                    .help("name an address that nobody has");
+            } else if let Some(catch_all) = people.catch_alls.get(&trap.domain) {
+                let domain = self.around.spec.domain.iter().position(|domain| domain.name == trap.domain);
+                let place = Path::root().field("domain").item(domain.unwrap_or_default()).field("catch-all");
+                let says = format!("the catch-all of `{}` takes the trap's mail for `{catch_all}`", trap.domain);
+                report
+                    .find(Code::TrapIdle, at, says)
+                    .also(place, "the catch-all")
+                    .help("take the catch-all out, or set the trap in a domain that has none");
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use x509_parser::prelude::Pem;
 
 /// Fields whose content is no secret.
-const PUBLIC: [&str; 3] = ["ca", "cert", "trust-anchor"];
+const PUBLIC: [&str; 4] = ["ca", "cert", "client-ca", "trust-anchor"];
 
 /// Opens every secret of the spec that the compiler can reach, and holds keys against their public parts.
 pub fn secrets(spec: &Spec, outside: &Outside<'_>, report: &mut Report) {
