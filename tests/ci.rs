@@ -239,7 +239,7 @@ fn findings_stand_at_the_repositorys_files() {
     let repository =
         Repository::new(|mail| edit(mail, PEOPLE, "alias \"security\" \"grace\"", "alias \"security\" \"graze\""));
     let (_, text) = job(&workflow, &repository, &OWN);
-    assert!(text.contains("::error file=mail/domains/example.com.kdl,line=21,"), "{text}");
+    assert!(text.contains("::error file=mail/domains/example.com.kdl,line=22,"), "{text}");
     let sarif: Json = serde_json::from_str(&repository.read("waybill.sarif")).unwrap();
     let location = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
     assert!(location["uri"].as_str().unwrap().starts_with("mail/"), "{location}");

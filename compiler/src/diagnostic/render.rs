@@ -23,7 +23,16 @@ pub fn human(report: &Report, located: &Located, colour: bool) -> String {
     (theme.characters.underline, theme.characters.underbar) = ('^', '^');
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_context_lines(0).with_links(false);
     let mut out = String::new();
-    for found in report.diagnostics().iter().take(MOST_PRINTED) {
+    // Where not all are printed, a flood of warnings leaves no error out.
+    let errors = report.diagnostics().iter().filter(|found| found.severity() == Severity::Error).count();
+    let mut warnings = MOST_PRINTED.saturating_sub(errors);
+    let fits = |found: &&Diagnostic| {
+        let warning = found.severity() == Severity::Warning;
+        let fits = !warning || warnings > 0;
+        warnings = warnings.saturating_sub(usize::from(warning));
+        fits
+    };
+    for found in report.diagnostics().iter().filter(fits).take(MOST_PRINTED) {
         one(&handler, found, located, &mut out);
     }
     let kept = report.diagnostics().len();
