@@ -8,21 +8,19 @@
 //!
 //! - [`read`] turns files into a tree ([`read::tree`]), and the tree into [`schema::spec::Spec`] along the grammar
 //!   that the schema is ([`read::grammar`]). A new field of the language needs no code there.
-//! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`environment`] lays an overlay over a spec, and shows what came of it.
+//! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
-//! - [`lint`] proves what parts together must do; what DNS outside the spec said, it has from [`lock`].
-//! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
+//! - [`lint`] proves what no part can see by itself; what DNS outside the spec said, it has from [`lock`]. [`sound`]
+//!   keeps it from echoing errors told already; [`allowance`] weighs all findings by what the spec says of them.
+//! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be, each with its
+//!   page in `docs/codes`; [`reference`] writes `docs/reference.md` from the schema.
+//! - [`fix`] mends what is clear; [`format`] lays files out, and [`upgrade`] brings them to the spellings of today.
+//! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is, [`explain`] says why a record is.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
-//! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is.
-//! - [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
-//! - [`format`] lays files out, and [`upgrade`] brings them to the spellings of today; [`init`] writes a first spec; [`explain`] says why.
-//! - [`lint`] proves what no part can see by itself; [`sound`] keeps it from echoing errors told already;
-//!   [`allowance`] weighs all findings by what the spec says of them.
-//! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be.
-//! - [`fix`] mends what is clear; [`format`] lays files out; [`init`] writes a first spec; [`explain`] says why.
+//! - [`init`] writes a first spec, [`import`] one from what runs today; [`lsp`] serves editors.
 //!
-//! [`pipeline`] puts the three steps in a row.
+//! [`pipeline`] puts the steps in a row.
 
 pub mod allowance;
 pub mod code;
