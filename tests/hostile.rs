@@ -103,6 +103,30 @@ fn includes_in_circles_and_out_of_the_folder() {
 }
 
 #[test]
+fn more_than_a_spec_may_hold() {
+    // One large file by many names.
+    let folder = spec(&format!("{HEAD}include \"l/*.kdl\"\n"));
+    fs::write(folder.path().join("big.kdl"), "\n".repeat(60 << 20)).unwrap();
+    fs::create_dir(folder.path().join("l")).unwrap();
+    for n in 0..1000 {
+        symlink("../big.kdl", folder.path().join(format!("l/{n}.kdl"))).unwrap();
+    }
+    refused(&folder, "W0102", "mail.kdl:4:9");
+    // As many nodes as fit into a file, in one and in several.
+    fs::write(folder.path().join("big.kdl"), "a\n".repeat(30 << 20)).unwrap();
+    refused(&folder, "W0104", "holds more than");
+    fs::write(folder.path().join("big.kdl"), "a 1\n".repeat(2_000_000)).unwrap();
+    refused(&folder, "W0102", "nodes and values");
+    // Patterns that match many names, many times.
+    let folder = spec(&format!("{HEAD}{}", "include \"l/*.kdl\" \"l/*?.kdl\"\n".repeat(3000)));
+    fs::create_dir(folder.path().join("l")).unwrap();
+    for n in 0..1000 {
+        fs::write(folder.path().join(format!("l/{n}.kdl")), "").unwrap();
+    }
+    refused(&folder, "W0102", "match more than");
+}
+
+#[test]
 fn pipes_and_devices() {
     let folder = spec(&format!("{HEAD}include \"pipe.kdl\"\n"));
     harness::run("mkfifo", &[folder.path().join("pipe.kdl").to_str().unwrap()]);
@@ -171,6 +195,48 @@ fn many_people_and_deep_groups() {
     };
     taken(&spec(&deep("ada")));
     refused(&spec(&deep("g0")), "W0303", "mail.kdl:");
+}
+
+#[test]
+fn people_by_the_million() {
+    let folder = spec(&format!("{HEAD}domain \"example.org\" {{ accounts from=\"people.csv\"; }}\n"));
+    let file = folder.path().join("people.csv");
+    // Ten million lines: of two octets each, and of more than a file may have.
+    let lines = if long() { 10_000_000 } else { 2_000_000 };
+    fs::write(&file, "local\n".to_owned() + &"a\n".repeat(lines)).unwrap();
+    refused(&folder, "W0315", "people.csv:1000002:1");
+    fs::write(&file, "local\n".to_owned() + &"abcdefg\n".repeat(10_000_000)).unwrap();
+    refused(&folder, "W0102", "mail.kdl:4:");
+    fs::write(&file, "local\n\"".to_owned() + &"a".repeat(32 << 20)).unwrap();
+    let (exit, said) = bounded(folder.path(), &["check"]);
+    assert!(exit == 1 && said.contains("people.csv:2:"), "{}", said.chars().take(800).collect::<String>());
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("x.csv"), "local\nplanted\n").unwrap();
+    for (name, target) in [("link.csv", outside.path().join("x.csv")), ("zero.csv", "/dev/zero".into())] {
+        let folder = spec(&format!("{HEAD}domain \"example.org\" {{ accounts from=\"{name}\"; }}\n"));
+        symlink(target, folder.path().join(name)).unwrap();
+        refused(&folder, "W0106", "mail.kdl:4:");
+    }
+}
+
+#[test]
+fn scripts_are_not_read_from_elsewhere() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("x.sieve"), "planted;").unwrap();
+    for name in ["../x.sieve", "link.sieve", "pipe.sieve", "zero.sieve"] {
+        let folder = spec(&format!("{HEAD}domain \"example.org\" {{ sieve \"{name}\"; account \"ada\"; }}\n"));
+        symlink(outside.path().join("x.sieve"), folder.path().join("link.sieve")).unwrap();
+        symlink("/dev/zero", folder.path().join("zero.sieve")).unwrap();
+        harness::run("mkfifo", &[folder.path().join("pipe.sieve").to_str().unwrap()]);
+        let (exit, said) = bounded(folder.path(), &["check"]);
+        assert!(exit == 1 && said.contains("mail.kdl:4:") && !said.contains("planted"), "{name}: {said}");
+    }
+    let deep = spec(&format!("{HEAD}domain \"example.org\" {{ sieve \"deep.sieve\"; account \"ada\"; }}\n"));
+    for piece in ["if true {", "allof(", "[", "/*", "\"", "text:\n", "if not "] {
+        fs::write(deep.path().join("deep.sieve"), piece.repeat(1 << 17)).unwrap();
+        let (exit, said) = bounded(deep.path(), &["check"]);
+        assert!(exit == 1 && said.contains("deep.sieve"), "{piece}: {}", said.chars().take(800).collect::<String>());
+    }
 }
 
 #[test]

@@ -138,6 +138,13 @@ fn a_zone_file_becomes_a_spec_that_says_the_same() {
     assert!(made.text("domains/example.org.kdl").contains("dns ttl=\"2h\""));
     assert!(made.said.contains("records that are not mail's, which stay in the zone as they are: A 1, CNAME 1, MX 1"));
     assert!(made.said.contains("lists.example.org has an MX record of its own"));
+    // What the compiler refuses of it is left out, and the rest is a spec.
+    assert!(
+        made.said.contains("2019._domainkey TXT v=DKIM1; k=rsa; p=cut-off, which is refused: W0649"),
+        "{}",
+        made.said
+    );
+    assert_eq!(made.set("2019._domainkey.example.org", "TXT"), Vec::<String>::new());
 }
 
 #[test]

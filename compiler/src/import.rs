@@ -22,6 +22,7 @@ mod people;
 mod policy;
 mod postfix;
 mod reconcile;
+mod refused;
 mod stalwart;
 mod table;
 mod zone;
@@ -42,6 +43,11 @@ use std::path::{Path, PathBuf};
 pub const LARGEST_INPUT: u64 = 64 << 20;
 /// Findings of the compiler that are told where a draft does not compile.
 const MOST_FINDINGS: usize = 10;
+/// How often a draft is made anew without what was refused of it.
+const MOST_ROUNDS: usize = 6;
+
+/// A spec that compiles, beside its place: the folder, its files, and what they compile to.
+type Staged = (tempfile::TempDir, Vec<String>, pipeline::Compiled);
 
 /// What is to be imported.
 #[derive(Clone, Debug, Default)]
@@ -151,20 +157,12 @@ pub fn import(wish: &Wish) -> Result<Imported, ImportError> {
         Some(folder) => keys::keys(folder, &mut facts)?,
         None => Vec::new(),
     };
-    let parent = wish.folder.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|error| ImportError::io(parent, error))?;
-    let staged = || tempfile::Builder::new().prefix(".waybill-import-").tempdir_in(parent);
-    let stage = staged().map_err(|error| ImportError::io(parent, error))?;
-    put(stage.path(), &facts, &copied)?;
-    let compiled = checked(stage.path(), wish.now)?;
+    let (_, _, compiled) = stage(wish, &mut facts, &copied)?;
     let zones = compiled.artefacts.map(|artefacts| artefacts.zones).unwrap_or_default();
     reconcile::reconcile(&zones, &mut facts);
+    let (staged, files, compiled) = stage(wish, &mut facts, &copied)?;
     facts.took("records kept as they were", facts.domains.values().map(|domain| domain.records.len()).sum());
-    drop(stage);
-    let stage = staged().map_err(|error| ImportError::io(parent, error))?;
-    let files = put(stage.path(), &facts, &copied)?;
-    let compiled = checked(stage.path(), wish.now)?;
-    settle_in(stage, &wish.folder)?;
+    settle_in(staged, &wish.folder)?;
     Ok(Imported {
         files,
         taken: facts.taken,
@@ -257,16 +255,29 @@ fn put(folder: &Path, facts: &Facts, copied: &[Copied]) -> Result<Vec<String>, I
     Ok(names)
 }
 
-/// Compiles what was written; an error there is one here.
-fn checked(folder: &Path, now: i64) -> Result<pipeline::Compiled, ImportError> {
-    let compiled = compile(&pipeline::Wish::new(folder, now));
-    if !compiled.report.has_errors() {
-        return Ok(compiled);
+/// Writes the spec beside its place and compiles it; what is refused of what was there is left out.
+fn stage(wish: &Wish, facts: &mut Facts, copied: &[Copied]) -> Result<Staged, ImportError> {
+    let parent = wish.folder.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|error| ImportError::io(parent, error))?;
+    for _ in 0..MOST_ROUNDS {
+        let folder = tempfile::Builder::new().prefix(".waybill-import-").tempdir_in(parent);
+        let folder = folder.map_err(|error| ImportError::io(parent, error))?;
+        let files = put(folder.path(), facts, copied)?;
+        let compiled = compile(&pipeline::Wish::new(folder.path(), wish.now));
+        if !compiled.report.has_errors() {
+            return Ok((folder, files, compiled));
+        }
+        if !refused::take_out(&compiled, facts) {
+            return Err(unsound(&compiled));
+        }
     }
-    let errors = compiled.report.diagnostics().iter().filter(|one| one.code.severity() == Severity::Error);
-    let lines: Vec<String> =
-        errors.take(MOST_FINDINGS).map(|one| format!("  {}: {}", one.code.id(), one.says)).collect();
-    Err(ImportError::Unsound(lines.join("\n")))
+    Err(ImportError::Unsound(format!("  after {MOST_ROUNDS} rounds of leaving out what is refused")))
+}
+
+fn unsound(compiled: &pipeline::Compiled) -> ImportError {
+    let errors = compiled.report.diagnostics().iter().filter(|one| one.severity == Severity::Error);
+    let lines = errors.take(MOST_FINDINGS).map(|one| format!("  {}: {}", one.code.id(), one.says));
+    ImportError::Unsound(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// Puts the whole in its place.

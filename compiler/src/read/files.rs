@@ -12,6 +12,10 @@ pub const LARGEST_FILE: u64 = 64 << 20;
 pub const LARGEST_SPEC: u64 = 256 << 20;
 /// The most files of a spec.
 pub const MOST_FILES: usize = 50_000;
+/// How many nodes and values a spec may hold, in all files.
+pub const MOST_PARTS: usize = 16 << 20;
+/// How many names the patterns of all includes may match, each time counted.
+pub const MOST_MATCHES: usize = 1_000_000;
 /// The longest chain of includes.
 pub const LONGEST_CHAIN: usize = 16;
 /// The largest key or certificate file, in octets.
@@ -35,6 +39,13 @@ pub enum FileError {
     /// The system says no.
     #[error("cannot be read: {0}")]
     System(std::io::Error),
+}
+
+impl FileError {
+    /// How many names were looked at for it, roughly.
+    pub fn cost(&self) -> usize {
+        if matches!(self, FileError::System(_)) { MOST_FILES } else { 1 }
+    }
 }
 
 impl From<std::io::Error> for FileError {
@@ -100,6 +111,11 @@ impl Sources {
     /// [`FileError`].
     pub fn secret(&self, name: &str) -> Result<Vec<u8>, FileError> {
         self.octets(name, LARGEST_SECRET)
+    }
+
+    /// How large a file is, in octets; nothing where it cannot be had.
+    pub fn size(&self, name: &str) -> u64 {
+        self.inside(name).and_then(|path| Ok(fs::metadata(path)?)).map_or(0, |facts| facts.len())
     }
 
     /// Whether users other than a file's owner and group may read it.

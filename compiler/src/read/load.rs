@@ -2,7 +2,9 @@
 
 use super::ROOT_FILE;
 use super::cache::Cache;
-use super::files::{FileError, LARGEST_SPEC, LONGEST_CHAIN, MOST_FILES, Sources};
+use super::files::{
+    FileError, LARGEST_FILE, LARGEST_SPEC, LONGEST_CHAIN, MOST_FILES, MOST_MATCHES, MOST_PARTS, Sources,
+};
 use super::people::{self, MOST_PEOPLE};
 use super::scan::DEEPEST;
 use super::tree::{self, Fault, Node, Scalar, Tree};
@@ -29,10 +31,11 @@ pub struct Loaded {
 
 /// Reads all files. What is wrong with them is told.
 pub fn load(sources: &Sources, cache: Option<&Cache>, report: &mut Report) -> Loaded {
-    let mut ready = Ready { sources, cache, files: HashMap::new(), matched: HashMap::new(), octets: 0 };
+    let mut ready =
+        Ready { sources, cache, files: HashMap::new(), matched: HashMap::new(), octets: 0, parts: 0, matches: 0 };
     ready.waves();
     let loaded = Loaded { whole: true, ..Loaded::default() };
-    let mut files = Files { ready, report, loaded, known: HashSet::new(), octets: 0, rows: 0 };
+    let mut files = Files { ready, report, loaded, known: HashSet::new(), octets: 0, parts: 0, full: false, rows: 0 };
     files.take(ROOT_FILE, None, 1);
     files.people();
     if let Some(cache) = cache {
@@ -59,6 +62,12 @@ fn is_include(node: &Node<'_>) -> bool {
     node.properties().next().is_none() && node.children().next().is_none() && node.arguments().next().is_some()
 }
 
+/// How many nodes and values a tree has.
+fn parts(tree: &Tree) -> usize {
+    let (nodes, values) = tree.size();
+    nodes + values
+}
+
 /// The folder that a file is in.
 fn folder(name: &str) -> &str {
     name.rsplit_once('/').map_or("", |(folder, _)| folder)
@@ -72,6 +81,10 @@ struct Ready<'a> {
     /// What a pattern in a folder matches.
     matched: HashMap<(String, String), Vec<String>>,
     octets: u64,
+    /// How many nodes and values there are.
+    parts: usize,
+    /// How many names all patterns matched, counted each time.
+    matches: usize,
 }
 
 impl Ready<'_> {
@@ -82,20 +95,51 @@ impl Ready<'_> {
             if wave.is_empty() || self.octets > LARGEST_SPEC || self.files.len() + wave.len() > MOST_FILES {
                 return;
             }
-            let read = parallel::map(&wave, |name| self.parsed(name));
+            // Many names may be links to one large file: what has no room is not read ahead.
+            let mut room = LARGEST_SPEC.saturating_sub(self.octets);
+            wave.retain(|name| {
+                let size = self.sources.size(name);
+                let fits = size <= room;
+                room = room.saturating_sub(size);
+                fits
+            });
             let mut next = Vec::new();
-            for (name, tree) in wave.into_iter().zip(read) {
-                if let Ok(tree) = &tree {
-                    self.octets += tree.text().len() as u64;
-                    self.included(&name, tree, &mut next);
+            for together in self.batches(wave) {
+                if self.parts > MOST_PARTS {
+                    return;
                 }
-                self.files.insert(name, tree);
+                let read = parallel::map(&together, |name| self.parsed(name));
+                for (name, tree) in together.into_iter().zip(read) {
+                    if let Ok(tree) = &tree {
+                        self.octets += tree.text().len() as u64;
+                        self.parts += parts(tree);
+                        self.included(&name, tree, &mut next);
+                    }
+                    self.files.insert(name, tree);
+                }
             }
             next.sort();
             next.dedup();
             next.retain(|name| !self.files.contains_key(name));
             wave = next;
         }
+    }
+
+    /// Files that are parsed together: not more text than a file may have, since the tree of a text may be larger.
+    fn batches(&self, names: Vec<String>) -> Vec<Vec<String>> {
+        let (mut batches, mut size): (Vec<Vec<String>>, u64) = (Vec::new(), 0);
+        for name in names {
+            let own = self.sources.size(&name);
+            size += own;
+            match batches.last_mut().filter(|_| size <= LARGEST_FILE) {
+                Some(batch) => batch.push(name),
+                None => {
+                    batches.push(vec![name]);
+                    size = own;
+                }
+            }
+        }
+        batches
     }
 
     fn parsed(&self, name: &str) -> Result<Arc<Tree>, FileError> {
@@ -113,9 +157,10 @@ impl Ready<'_> {
         for node in tree.nodes(0).filter(|node| node.name() == "include" && is_include(node)) {
             for value in node.arguments() {
                 if let Scalar::Text(pattern) = value.scalar()
+                    && self.matches <= MOST_MATCHES
                     && let Ok(found) = self.matching(name, pattern)
                 {
-                    next.extend(found);
+                    next.extend(found.into_iter().filter(|name| !self.files.contains_key(name)));
                 }
             }
         }
@@ -124,9 +169,14 @@ impl Ready<'_> {
     fn matching(&mut self, from: &str, pattern: &str) -> Result<Vec<String>, FileError> {
         let key = (folder(from).to_owned(), pattern.to_owned());
         if let Some(found) = self.matched.get(&key) {
+            self.matches += found.len() + 1;
             return Ok(found.clone());
         }
-        let found = self.sources.matching(from, pattern)?;
+        // To look through a folder costs something although nothing in it matches.
+        self.matches += if pattern.contains(['*', '?']) { 100 } else { 1 };
+        let found = self.sources.matching(from, pattern);
+        self.matches += found.as_ref().map_or_else(|error| error.cost(), Vec::len);
+        let found = found?;
         self.matched.insert(key, found.clone());
         Ok(found)
     }
@@ -142,6 +192,9 @@ struct Files<'a> {
     loaded: Loaded,
     known: HashSet<String>,
     octets: u64,
+    parts: usize,
+    /// There is no room for more, which was told.
+    full: bool,
     /// How many people were read from files of people.
     rows: usize,
 }
@@ -149,13 +202,14 @@ struct Files<'a> {
 impl Files<'_> {
     /// Takes in a file and what it includes.
     fn take(&mut self, name: &str, from: Option<&Place>, depth: usize) {
-        if self.known.contains(name) {
+        if self.full || self.known.contains(name) {
             return;
         }
         let tree = match self.ready.take(name) {
             Ok(tree) => tree,
             Err(error) => return self.unreadable(name, from, &error),
         };
+        self.parts += parts(&tree);
         if !self.has_room(tree.text().len(), from) {
             return;
         }
@@ -180,11 +234,13 @@ impl Files<'_> {
 
     fn has_room(&mut self, octets: usize, from: Option<&Place>) -> bool {
         self.octets += octets as u64;
-        if self.octets <= LARGEST_SPEC && self.loaded.files.len() < MOST_FILES {
+        if self.octets <= LARGEST_SPEC && self.loaded.files.len() < MOST_FILES && self.parts <= MOST_PARTS {
             return true;
         }
-        self.loaded.whole = false;
-        let says = format!("the spec has more than {MOST_FILES} files or {LARGEST_SPEC} octets");
+        (self.loaded.whole, self.full) = (false, true);
+        let says = format!(
+            "the spec has more than {MOST_FILES} files, {LARGEST_SPEC} octets, or {MOST_PARTS} nodes and values"
+        );
         self.report.find_at(Code::TooLarge, from.cloned().unwrap_or_default(), says);
         false
     }
@@ -239,6 +295,15 @@ impl Files<'_> {
                 let says = format!("includes nest more than {LONGEST_CHAIN} files deep");
                 self.report.find_at(Code::IncludeTooDeep, place, says);
                 continue;
+            }
+            if self.full {
+                return;
+            }
+            if self.ready.matches > MOST_MATCHES {
+                (self.loaded.whole, self.full) = (false, true);
+                let says = format!("the patterns of all includes match more than {MOST_MATCHES} names");
+                self.report.find_at(Code::TooLarge, place, says).help("include each file once");
+                return;
             }
             match self.ready.matching(name, pattern) {
                 Ok(found) if found.is_empty() => {

@@ -34,6 +34,8 @@ use std::sync::Arc;
 
 /// How many faults of one file are told.
 pub const MOST_FAULTS: usize = 20;
+/// How many nodes and values a file may hold.
+pub const MOST_PARTS: usize = 4 << 20;
 /// The longest text that is parsed, in octets; spans are of 32 bits, one of which tells where a text lies.
 pub const LONGEST: usize = 1 << 31;
 

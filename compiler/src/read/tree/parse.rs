@@ -1,6 +1,6 @@
 //! From a text's tokens to its tree: one pass, one token ahead, never deeper than [`DEEPEST`].
 
-use super::{EMPTY, Fault, LONGEST, MOST_FAULTS, NAMELESS, OWN, Scalar, Slice, Span, Tree, small};
+use super::{EMPTY, Fault, LONGEST, MOST_FAULTS, MOST_PARTS, NAMELESS, OWN, Scalar, Slice, Span, Tree, small};
 use super::{RawEntry, RawNode, RawScalar};
 use crate::read::scan::DEEPEST;
 use crate::read::text::{self, Wrong};
@@ -57,6 +57,9 @@ impl<'a> Parser<'a> {
     #[inline]
     fn read(&mut self) {
         self.start = self.end;
+        if self.tree.nodes.len() + self.tree.entries.len() >= MOST_PARTS {
+            return self.full();
+        }
         match token::cut(self.text, self.start) {
             Some((kind, end)) => (self.kind, self.end) = (Some(kind), end),
             None => self.kind = None,
@@ -85,6 +88,17 @@ impl<'a> Parser<'a> {
         }
         self.before = self.start..self.end;
         self.read();
+    }
+
+    /// The rest is not read.
+    #[cold]
+    fn full(&mut self) {
+        let says = format!("holds more than {MOST_PARTS} nodes and values; split it");
+        let (start, end) = (self.start, self.text.len());
+        if self.end < end || self.kind.is_some() {
+            self.wrong(start..start, Wrong { says, help: None, old: false });
+        }
+        (self.kind, self.start, self.end) = (None, end, end);
     }
 
     fn too_deep(&mut self) {
