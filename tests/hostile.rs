@@ -66,7 +66,10 @@ fn a_gigabyte_of_braces() {
     let deep = "a{".repeat(if long() { 31 << 20 } else { 4 << 20 });
     fs::write(folder.path().join("big.kdl"), deep).unwrap();
     refused(&folder, "W0103", "big.kdl:1:");
-    for piece in ["/*", "\"", "(a)", "/-", "a=1 ", "\\\n", "#\"", "\"\"\"\n", "}"] {
+    // Nothing but lines that go on is nothing at all.
+    fs::write(folder.path().join("big.kdl"), "\\\n".repeat(1 << 20)).unwrap();
+    taken(&folder);
+    for piece in ["/*", "\"", "(a)", "/-", "a=1 ", "#\"", "\"\"\"\n", "}"] {
         fs::write(folder.path().join("big.kdl"), piece.repeat(1 << 20)).unwrap();
         let (exit, said) = bounded(folder.path(), &["check"]);
         assert!(exit == 1 && said.contains("big.kdl:"), "{piece}: {}", said.chars().take(500).collect::<String>());

@@ -192,7 +192,7 @@ fn mutated(text: &str, below: &mut impl FnMut(usize) -> usize) -> String {
         3 => format!(
             "{}{}",
             &text[..from],
-            &text[to.min(from + 12).max(from)..].trim_start_matches(|c: char| !c.is_ascii())
+            &text[text.ceil_char_boundary(to.min(from + 12).max(from))..].trim_start_matches(|c: char| !c.is_ascii())
         ),
         _ => {
             let end = text.ceil_char_boundary((from + 8).min(text.len()));

@@ -155,7 +155,11 @@ impl Section<'_> {
         for (field, kind) in self.way.iter().zip(&self.kinds).rev() {
             if !std::mem::take(&mut own) {
                 let (head, children) = required(kind);
-                let inside: Vec<String> = children.into_iter().chain([text]).collect();
+                // What the line says itself is not said before it.
+                let name = |line: &str| line.split(' ').next().map(str::to_owned);
+                let own = name(&text);
+                let others = children.into_iter().filter(|line| name(line) != own);
+                let inside: Vec<String> = others.chain([text]).collect();
                 text = format!("{}{head} {{ {}; }}", field.name, inside.join("; "));
             }
         }

@@ -123,6 +123,10 @@ fn named(spec: &Spec) -> BTreeMap<String, Vec<Use>> {
             }
         }
     }
+    let common = spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref()?.sieve.as_ref());
+    if let Some(name) = common {
+        note(name.to_string(), Path::root().field("defaults").field("domain").field("sieve"), None);
+    }
     for (at, domain) in spec.domain.iter().enumerate() {
         let place = Path::root().field("domain").item(at);
         if let Some(name) = &domain.sieve {

@@ -6,7 +6,7 @@ use super::marks::Mark;
 use super::secrecy;
 use super::tree::{Node, Property, Scalar, Value};
 use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Report, meant, nearest};
+use crate::diagnostic::{MOST_FINDINGS, Diagnostic, Report, meant, nearest};
 use crate::locate::{Located, Place};
 use serde_json::Value as Json;
 use std::ops::Range;
@@ -214,6 +214,11 @@ impl Walk<'_> {
         if node.is_broken() && node.name().is_empty() {
             return;
         }
+        // What comes after so many is counted, and looking for the nearest word would cost a minute for a million.
+        if self.report.errors() > MOST_FINDINGS {
+            self.wrong(Code::UnknownNode, node.file(), &node.span(), String::new());
+            return;
+        }
         let within = if parent.is_empty() { "a spec".to_owned() } else { format!("`{parent}`") };
         let holds = |field: &&Field| match &field.shape {
             Shape::Node(inner) => inner.child(node.name()).is_some(),
@@ -351,6 +356,10 @@ impl Walk<'_> {
     fn property(&mut self, node: Node<'_>, property: Property<'_>, kind: &Kind, seen: &mut Seen) {
         let guarded = kind.guarded;
         let Some((at, field)) = kind.find(property.name(), Written::Property) else {
+            if self.report.errors() > MOST_FINDINGS {
+                self.wrong(Code::UnknownProperty, node.file(), &property.span(), String::new());
+                return;
+            }
             let help = if kind.child(property.name()).is_some() {
                 Some(format!("write it between braces: `{} … {{ {} … }}`", node.name(), property.name()))
             } else {

@@ -196,22 +196,12 @@ impl<'a> Holding<'a> {
 
     /// Files of the spec that nodes name.
     fn files(&mut self) {
-        let mut named: Vec<(&SpecFile, Path)> = Vec::new();
-        if let Some(sieve) = &self.spec.sieve {
-            for (name, files) in [("before", &sieve.before), ("after", &sieve.after)] {
-                let at = Path::root().field("sieve").field(name);
-                named.extend(files.iter().enumerate().map(|(n, file)| (file, at.item(n))));
-            }
-        }
-        let domains = self.spec.domain.iter().enumerate();
-        named.extend(domains.filter_map(|(d, domain)| Some((domain.sieve.as_ref()?, domain_at(d).field("sieve")))));
-        named.extend(self.accounts().filter_map(|(_, one, at)| Some((one.sieve.as_ref()?, at.field("sieve")))));
-        let common = self.spec.defaults.as_ref().and_then(|defaults| defaults.domain.as_ref()?.sieve.as_ref());
-        named.extend(common.map(|file| (file, Path::root().field("defaults").field("domain").field("sieve"))));
+        // Scripts are read by their lint, which tells what is not there.
         let expect = self.spec.expect.iter().enumerate();
-        named.extend(expect.filter_map(|(n, expect)| {
+        let named = expect.filter_map(|(n, expect)| {
             Some((expect.message.as_ref()?, Path::root().field("expect").item(n).field("message")))
-        }));
+        });
+        let named: Vec<(&SpecFile, Path)> = named.collect();
         for (file, at) in named {
             let why = match self.outside.sources.there(file.as_str()) {
                 Ok(()) => continue,

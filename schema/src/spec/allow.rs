@@ -12,14 +12,14 @@ pub struct Allow {
     #[schemars(extend("x-kdl" = "argument", "examples" = ["W0617"]))]
     pub code: String,
     /// Why it is borne; shown to who reviews it.
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["the registrar signs from March on"]))]
     pub reason: String,
     /// The last day, `2027-03-01`, in UTC, at most a year ahead. From the next day on the finding counts again.
     #[schemars(extend("x-kdl" = "property", "examples" = ["2027-03-01"]))]
     pub until: String,
-    /// Only what is found in files of this name from the spec's folder; `*` and `?` match within a folder's names.
+    /// Only what is found in files of this name from the spec's folder; `*` and `?` match within a folder's names. Left out: everywhere.
     #[serde(default)]
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["domains/*.kdl"]))]
     pub at: Option<String>,
 }
 
@@ -34,9 +34,9 @@ pub struct Level {
     /// How bad it is.
     #[schemars(extend("x-kdl" = "argument"))]
     pub level: Loudness,
-    /// Only what is found in files of this name from the spec's folder; `*` and `?` match within a folder's names.
+    /// Only what is found in files of this name from the spec's folder; `*` and `?` match within a folder's names. Left out: everywhere.
     #[serde(default)]
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["domains/*.kdl"]))]
     pub at: Option<String>,
 }
 

@@ -14,6 +14,7 @@ pub struct Dkim {
     /// Keys that no mail is signed with any more, published until mail under way has arrived; a week is usual.
     pub retiring: Vec<RetiringKey>,
     /// Selectors whose keys hold no longer, published as an empty `p=` (RFC 6376 §3.6.1).
+    #[schemars(extend("examples" = [["202511e"]]))]
     pub revoked: Vec<String>,
 }
 
@@ -22,13 +23,13 @@ pub struct Dkim {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RetiringKey {
     /// Its selector.
-    #[schemars(extend("x-kdl" = "argument"))]
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["202511e"]))]
     pub selector: String,
     /// `ed25519` (RFC 8463) or `rsa`.
     #[schemars(extend("x-kdl" = "argument"))]
     pub algorithm: DkimAlgorithm,
     /// The value of `p=`.
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]))]
     pub public: String,
 }
 

@@ -24,6 +24,6 @@ pub struct Recipient {
     ))]
     pub key: String,
     /// Whose it is, for people.
-    #[schemars(extend("x-kdl" = "property"))]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["ops"]))]
     pub name: Option<String>,
 }
