@@ -169,8 +169,15 @@ fn their_nodes(document: &kdl::KdlDocument) -> String {
 fn is_known(text: &str) -> bool {
     // The crate takes numbers that no i128 holds as floats, and we refuse them.
     let long = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word.len() > 30);
+    // It takes characters in comments that may stand nowhere (KDL 2.0 §3.19).
+    let hidden = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // It refuses a `;` that ends no node, which we pass over.
+    let ends_nothing = |(at, _): (usize, &str)| {
+        let before = text[..at].trim_end_matches([' ', '\t', '\u{a0}']);
+        before.is_empty() || before.ends_with(['\n', '\r', '\u{2028}', ';', '{', '/'])
+    };
     // It takes a version marker as a comment alone.
-    long || text.contains("kdl-version")
+    long || text.contains(hidden) || text.match_indices(';').any(ends_nothing) || text.contains("kdl-version")
 }
 
 /// One small thing wrong, or not, with a text.

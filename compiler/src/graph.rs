@@ -10,6 +10,9 @@ use crate::resolve::{Domain, Host, Resolved};
 use schema::config::Store;
 use std::collections::BTreeMap;
 
+/// Domains that are drawn as one, and the hosts that take their mail.
+type Alike<'a> = (Vec<&'a Domain>, Vec<(u16, usize)>);
+
 /// More domains than these with the same hosts share a box.
 const ALONE: usize = 4;
 /// How many of them are named.
@@ -96,7 +99,7 @@ impl Picture {
             groups.entry(domain.hosts.clone()).or_default().push(domain);
         }
         let people = people(resolved);
-        let mut boxes: Vec<(Vec<&Domain>, Vec<(u16, usize)>)> = Vec::new();
+        let mut boxes: Vec<Alike<'_>> = Vec::new();
         for (hosts, domains) in groups {
             if domains.len() <= ALONE {
                 boxes.extend(domains.into_iter().map(|domain| (vec![domain], hosts.clone())));

@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// How many findings are printed; the rest is counted.
 const MOST_PRINTED: usize = 200;
+/// Of a larger file, in octets, no line is shown, only where it is: hiding secrets takes many times its size.
+const LARGEST_SHOWN: usize = 32 << 20;
 /// Longer lines than this, in octets, are cut around the finding.
 const LONGEST_LINE: usize = 400;
 
@@ -57,7 +59,13 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
     if !help.is_empty() {
         shown = shown.with_help(help.join("; "));
     }
-    let Some(file) = located.file(&place).filter(|file| !file.unread) else {
+    let file = located.file(&place).filter(|file| !file.unread);
+    if file.is_some_and(|file| file.text.len() > LARGEST_SHOWN) {
+        shown.message = format!("{} ({})", shown.message, located.at(&place));
+        render(handler, Shown::new(shown), out);
+        return;
+    }
+    let Some(file) = file else {
         render(handler, Shown::new(shown), out);
         return;
     };

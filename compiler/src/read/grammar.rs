@@ -40,6 +40,9 @@ pub enum Shape {
     Node(Arc<Kind>),
 }
 
+/// A shape by its node's name.
+pub type Named = (String, Shape);
+
 /// A field of a node.
 #[derive(Clone, Debug)]
 pub struct Field {
@@ -155,7 +158,7 @@ impl Kind {
         self.named.get(&older.name).map(|at| (*at, older))
     }
     /// The children that stand in one sequence, with the number of their field.
-    pub fn sequence_at(&self) -> Option<(usize, &Field, &[(String, Shape)])> {
+    pub fn sequence_at(&self) -> Option<(usize, &Field, &[Named])> {
         let at = self.sequence?;
         let field = self.fields.get(at)?;
         match &field.shape {

@@ -6,7 +6,7 @@ use super::marks::Mark;
 use super::secrecy;
 use super::tree::{Node, Property, Scalar, Value};
 use crate::code::Code;
-use crate::diagnostic::{MOST_FINDINGS, Diagnostic, Report, meant, nearest};
+use crate::diagnostic::{Diagnostic, MOST_FINDINGS, Report, meant, nearest};
 use crate::locate::{Located, Place};
 use serde_json::Value as Json;
 use std::ops::Range;
@@ -586,7 +586,7 @@ impl Slot<'_> {
     fn name(&self) -> &str {
         match self.field.written {
             Written::Property => &self.field.name,
-            _ => &self.node.name(),
+            _ => self.node.name(),
         }
     }
 }
