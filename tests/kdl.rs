@@ -170,14 +170,34 @@ fn is_known(text: &str) -> bool {
     // The crate takes numbers that no i128 holds as floats, and we refuse them.
     let long = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word.len() > 30);
     // It takes characters in comments that may stand nowhere (KDL 2.0 §3.19).
-    let hidden = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    // It refuses a `;` that ends no node, which we pass over.
-    let ends_nothing = |(at, _): (usize, &str)| {
-        let before = text[..at].trim_end_matches([' ', '\t', '\u{a0}']);
-        before.is_empty() || before.ends_with(['\n', '\r', '\u{2028}', ';', '{', '/'])
-    };
+    let hidden = |c: char| matches!(c, '\0'..='\u{8}' | '\u{e}'..='\u{1f}' | '\u{7f}' | '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    // It refuses what the grammar has: a commented out node that ends in `;`, and `/-` before a block without a space.
+    // It takes what the grammar has not: one `/-` behind another.
+    let dashes = text.match_indices("/-").any(|(at, _)| {
+        let (before, behind) = (&text[..at], text[at + 2..].trim_start());
+        let node =
+            before.trim_end().is_empty() || before.trim_end_matches([' ', '\t']).ends_with(['\n', '\r', ';', '{']);
+        let stuck = before.chars().next_back().is_some_and(|c| !c.is_whitespace() && !matches!(c, '{' | ';'));
+        let behind = behind.trim_start_matches(['\\', '\n', ' ', '\u{a0}']);
+        (node && behind.contains(';')) || stuck || behind.starts_with("/-")
+    });
+    // It lets something follow a block on its line.
+    let after = text.match_indices('}').any(|(at, _)| {
+        let behind = text[at + 1..].trim_start_matches([' ', '\t', '\u{a0}']);
+        !behind.is_empty() && !behind.starts_with(['\n', '\r', '\u{2028}', ';', '}'])
+    });
+    // It goes on behind a keyword that is none, as in `#nullull`.
+    let keyword = ["#null", "#true", "#false", "#inf", "#nan"].iter().any(|word| {
+        text.match_indices(word).any(|(at, _)| text[at + word.len()..].starts_with(|c: char| c.is_alphanumeric()))
+    });
+    // A raw string of one line does not begin with two quotes (KDL 2.0, `single-line-raw-string-body`).
+    let raw = text
+        .match_indices("#\"\"\"")
+        .any(|(at, _)| !text[at + 4..].starts_with(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']));
+    // It takes the word `-inf`, which is none (`disallowed-keyword-identifiers`).
+    let inf = text.match_indices("-inf").any(|(at, _)| !text[..at].ends_with('#'));
     // It takes a version marker as a comment alone.
-    long || text.contains(hidden) || text.match_indices(';').any(ends_nothing) || text.contains("kdl-version")
+    after || keyword || inf || long || dashes || raw || text.contains(hidden) || text.contains("kdl-version")
 }
 
 /// One small thing wrong, or not, with a text.
@@ -232,7 +252,7 @@ fn what_is_changed_a_little_is_read_as_the_crate_reads_it() {
         random ^= random << 17;
         usize::try_from(random % most as u64).unwrap()
     };
-    let (mut taken, mut refused, mut wrong) = (0, 0, Vec::new());
+    let (mut taken, mut refused, mut known, mut wrong) = (0, 0, 0, Vec::new());
     for round in 0..if harness::long() { 500_000 } else { 10_000 } {
         let mut text = texts[round % texts.len()].clone();
         for _ in 0..=below(2) {
@@ -243,9 +263,12 @@ fn what_is_changed_a_little_is_read_as_the_crate_reads_it() {
             Some(_) => taken += 1,
             None => refused += 1,
         }
-        // The known differences do not cover all yet, so only the long run compares.
-        if harness::long() && ours != theirs(&text) && !is_known(&text) {
-            wrong.push(format!("{text:?}\n  ours {ours:?}\n  theirs {:?}", theirs(&text)));
+        let theirs = theirs(&text);
+        if ours != theirs {
+            match is_known(&text) {
+                true => known += 1,
+                false => wrong.push(format!("{text:?}\n  ours {ours:?}\n  theirs {theirs:?}")),
+            }
         }
         let octets: Vec<u8> = text.bytes().map(|octet| if below(40) == 0 { below(256) as u8 } else { octet }).collect();
         drop(parse(&*String::from_utf8_lossy(&octets)));
@@ -253,4 +276,6 @@ fn what_is_changed_a_little_is_read_as_the_crate_reads_it() {
     wrong.sort_by_key(String::len);
     assert!(wrong.is_empty(), "{} of {taken}: {}", wrong.len(), wrong[..wrong.len().min(12)].join("\n"));
     assert!(taken > 1000 && refused > 1000, "{taken} taken, {refused} refused");
+    // What is known to differ is rare, so that it hides nothing.
+    assert!(known * 20 < taken + refused, "{known} of {taken} and {refused}");
 }

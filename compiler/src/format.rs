@@ -297,7 +297,7 @@ mod tests {
     fn layout_is_canonical_and_comments_stay() {
         for (text, want) in [
             ("", ""),
-            ("a   1  2;b  k = 3 ;;c", "a 1 2\nb k=3\nc\n"),
+            ("a   1  2;b  k = 3 ;c", "a 1 2\nb k=3\nc\n"),
             (
                 "\n\n// top\n\n\n\na {\n\n b\t( file ) \"x\" // why\n\n\n  c /* d */ e\n\n}\n\n\n",
                 "// top\n\na {\n    b (file)\"x\" // why\n\n    c /* d */ e\n}\n",
@@ -312,7 +312,7 @@ mod tests {
             ("a\r\nb\r\n", "a\nb\n"),
             ("\u{feff}a", "a\n"),
             ("a { /* x */ }", "a { /* x */ }\n"),
-            ("a { b; /* x */; }", "a { b; /* x */ }\n"),
+            ("a { b; /* x */ }", "a { b; /* x */ }\n"),
             ("a { b; /- c }", "a { b; /-c; }\n"),
             ("a \\\n\n\nb", "a \\\n\n\nb\n"),
             ("a \\  // why\n  1", "a \\ // why\n    1\n"),
@@ -322,7 +322,11 @@ mod tests {
             assert_eq!(laid.as_deref(), Ok(want), "{text}");
             assert_eq!(format(want).as_deref(), Ok(want), "twice: {text}");
         }
-        assert_eq!(format("a {"), Err(Unlaid::NotKdl));
+        // A `;` ends a node (KDL 2.0, `node-terminator`), and these end none.
+        for text in ["a {", ";", "a;;b", "a { b; /* x */; }", "a\n;"] {
+            assert_eq!(format(text), Err(Unlaid::NotKdl), "{text}");
+            assert!(kdl::KdlDocument::parse_v2(text).is_err(), "{text}");
+        }
     }
 
     /// Quadratic, each of them would take minutes.

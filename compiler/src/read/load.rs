@@ -27,6 +27,8 @@ pub struct Loaded {
     pub people: HashMap<(usize, u32), usize>,
     /// Every file was read and parsed.
     pub whole: bool,
+    /// There was no room for all of it; what was read is of no use but for its places.
+    pub full: bool,
 }
 
 /// Reads all files. What is wrong with them is told.
@@ -41,6 +43,7 @@ pub fn load(sources: &Sources, cache: Option<&Cache>, report: &mut Report) -> Lo
     if let Some(cache) = cache {
         cache.tidy();
     }
+    files.loaded.full = files.full;
     files.loaded
 }
 
@@ -216,6 +219,13 @@ impl Files<'_> {
         let at = self.loaded.files.len();
         self.known.insert(name.to_owned());
         self.loaded.files.push(File::new(name.to_owned(), Arc::clone(&tree)));
+        if tree.is_cut() {
+            (self.loaded.whole, self.full) = (false, true);
+            let says = format!("{name} holds more than {} nodes and values", tree::MOST_PARTS);
+            let place = from.cloned().unwrap_or(Place { file: at, span: 0..0 });
+            self.report.find_at(Code::TooLarge, place, says).help("split it");
+            return;
+        }
         if let Some(span) = tree.too_deep() {
             self.loaded.whole = false;
             let says = format!("nested more than {DEEPEST} levels deep");

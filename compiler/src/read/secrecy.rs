@@ -102,7 +102,8 @@ fn url_with_password(text: &str) -> bool {
 pub fn pair_with_password(text: &str) -> bool {
     text.split(['?', '&', ';', '#', ' ', '\t', '\n'])
         .filter_map(|part| part.split_once('='))
-        .any(|(name, value)| sounds_secret(name) && !value.is_empty())
+        // Base64 ends in `=` too, and may hold any word by chance.
+        .any(|(name, value)| sounds_secret(name) && !value.trim_matches('=').is_empty())
 }
 
 #[cfg(test)]
@@ -126,6 +127,7 @@ mod tests {
             assert_eq!(plain_secret(text).is_some(), want, "{text}");
         }
         assert!(pair_with_password("host=db password=x") && !pair_with_password("host=db user=x"));
+        assert!(!pair_with_password("MFkwEwYHKoZpwdXCAQYIKtoken=="));
     }
 
     #[test]

@@ -203,7 +203,10 @@ fn number(word: &str) -> Option<Scalar<'static>> {
     };
     let plain = digits.replace('_', "");
     // An underscore stands between digits or at the end, never first (KDL 2.0 §3.14).
-    if digits.starts_with('_') || digits.contains("._") || digits.contains("e_") || digits.contains("E_") {
+    let before = |at: usize| digits.get(..at).and_then(|before| before.chars().next_back());
+    let first =
+        |at: usize| before(at).is_none_or(|c| matches!(c, '.' | '+' | '-') || (radix == 10 && matches!(c, 'e' | 'E')));
+    if digits.match_indices('_').any(|(at, _)| first(at)) {
         return None;
     }
     if plain.chars().all(|c| c.is_digit(radix)) && !plain.is_empty() {
@@ -250,6 +253,8 @@ mod tests {
             ("10", Some(Scalar::Whole(10))),
             ("-1_000", Some(Scalar::Whole(-1000))),
             ("0x1F", Some(Scalar::Whole(31))),
+            ("0xAe_1", Some(Scalar::Whole(0xAE1))),
+            ("1.0e-_0", None),
             ("1.5e3", Some(Scalar::Float(1500.0))),
             ("1.", None),
             ("5GiB", None),

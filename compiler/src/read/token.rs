@@ -231,7 +231,10 @@ fn continuation(text: &str, from: usize) -> (Kind, usize) {
             Some(c) if is_newline(c) => return (Kind::Continuation, at + c.len_utf8()),
             Some(c) if is_space(c) => at += c.len_utf8(),
             Some('/') if tail.starts_with("//") => at = line(text, at),
-            Some('/') if tail.starts_with("/*") => at = block_comment(text, at).1,
+            Some('/') if tail.starts_with("/*") => match block_comment(text, at) {
+                (Kind::Unended, end) => return (Kind::Unended, end),
+                (_, end) => at = end,
+            },
             Some(_) => return (Kind::Stray, from + 1),
         }
     }

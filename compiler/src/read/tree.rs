@@ -130,6 +130,7 @@ pub struct Tree {
     own: String,
     faults: Vec<Fault>,
     too_deep: Option<Range<usize>>,
+    cut: bool,
 }
 
 impl fmt::Debug for Tree {
@@ -160,6 +161,11 @@ impl Tree {
         &self.faults
     }
 
+    /// Whether it holds more than [`MOST_PARTS`] nodes and values; what is over is not in the tree.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Where nesting goes deeper than [`super::scan::DEEPEST`]; nothing below is in the tree.
     pub fn too_deep(&self) -> Option<&Range<usize>> {
         self.too_deep.as_ref()
@@ -184,6 +190,7 @@ impl Tree {
             own: String::new(),
             faults: Vec::new(),
             too_deep: None,
+            cut: false,
         }
     }
 

@@ -93,11 +93,8 @@ impl<'a> Parser<'a> {
     /// The rest is not read.
     #[cold]
     fn full(&mut self) {
-        let says = format!("holds more than {MOST_PARTS} nodes and values; split it");
-        let (start, end) = (self.start, self.text.len());
-        if self.end < end || self.kind.is_some() {
-            self.wrong(start..start, Wrong { says, help: None, old: false });
-        }
+        let end = self.text.len();
+        self.tree.cut |= self.end < end;
         (self.kind, self.start, self.end) = (None, end, end);
     }
 
@@ -199,7 +196,10 @@ impl<'a> Parser<'a> {
             match self.kind {
                 None => return,
                 Some(Kind::Close) if depth > 0 => return,
-                Some(Kind::Semicolon) => self.next(),
+                Some(Kind::Semicolon) => {
+                    self.fault(self.span(), "this `;` ends no node", Some("take it out"));
+                    self.next();
+                }
                 Some(Kind::SlashDash) => {
                     self.next();
                     self.lines();
