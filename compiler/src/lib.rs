@@ -11,8 +11,9 @@
 //! - [`environment`] lays an overlay over a spec, and shows what came of it.
 //! - [`resolve`] binds names, fills in defaults, and holds everything against everything else.
 //! - [`emit`] makes records and the runtime configuration.
-//! - [`lint`] proves what no part can see by itself; what DNS outside the spec said, it has from [`lock`]. [`sound`]
-//!   keeps it from echoing errors told already; [`allowance`] weighs all findings by what the spec says of them.
+//! - [`lint`] proves what no part can see by itself; what DNS outside the spec said, it has from [`lock`],
+//!   which [`resolver`] asks for. [`sound`] keeps it from echoing errors told already; [`allowance`] weighs all findings
+//!   by what the spec says of them.
 //! - [`diagnostic`] tells people and programs what was found; [`code`] is the list of all that can be, each with its
 //!   page in `docs/codes`; [`reference`] writes `docs/reference.md` from the schema.
 //! - [`fix`] mends what is clear; [`format`] lays files out, and [`upgrade`] brings them to the spellings of today.
@@ -42,6 +43,7 @@ pub mod pipeline;
 pub mod read;
 pub mod reference;
 pub mod resolve;
+pub mod resolver;
 pub mod revision;
 pub mod secrets;
 pub mod sound;

@@ -168,10 +168,10 @@ impl Server<'_> {
                 self.workspace.saved();
             }
             notification::DidCloseTextDocument::METHOD => {
-                if let Ok(closed) = serde_json::from_value(params)
-                    && let Some(published) = self.workspace.closed(&closed)
-                {
-                    self.notify::<notification::PublishDiagnostics>(&published)?;
+                if let Ok(closed) = serde_json::from_value(params) {
+                    for published in self.workspace.closed(&closed) {
+                        self.notify::<notification::PublishDiagnostics>(&published)?;
+                    }
                 }
             }
             _ => {}

@@ -58,9 +58,10 @@ pub fn read(sources: &Sources, report: &mut Report) -> Reading {
 
 /// The same for who reads a spec again and again: files whose trees are in the cache are not parsed again.
 pub fn read_with(sources: &Sources, cache: Option<&Cache>, report: &mut Report) -> Reading {
-    let Loaded { files, order, people, whole } = load::load(sources, cache, report);
+    let Loaded { files, order, people, whole, full } = load::load(sources, cache, report);
     let mut located = Located { files, order, people, ..Located::default() };
-    if !version(&located, report) {
+    // To walk what has no room would take more of it, for findings that nobody asked for.
+    if full || !version(&located, report) {
         identities(&located.files, report);
         return Reading { located, ..Reading::default() };
     }

@@ -24,9 +24,8 @@ use std::io;
 /// that a new node of the language needs no code here.
 pub fn references(spec: &Spec) -> Vec<(Path, SecretRef)> {
     let mut found = Vec::new();
-    let schema = grammar::schema();
     if let Ok(json) = serde_json::to_value(spec) {
-        object(&json, &grammar::grammar(&schema), &Path::root(), &mut found);
+        object(&json, grammar::language(), &Path::root(), &mut found);
     }
     found
 }

@@ -28,7 +28,7 @@ impl Fmt {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         let single = std::fs::metadata(path).map_err(named)?.is_file();
         let files = if single { vec![path.to_path_buf()] } else { spec_files(path)? };
-        let language = self.upgrade.then(|| grammar::grammar(&grammar::schema()));
+        let language = self.upgrade.then(grammar::language);
         let mut err = io::stderr().lock();
         let mut well = true;
         for file in files {

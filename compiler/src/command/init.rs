@@ -3,6 +3,8 @@
 use super::{Outcome, now};
 use clap::Args;
 use compiler::init;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use schema::name::{DomainName, HostName, LocalPart, NameError};
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -37,14 +39,7 @@ fn mail_domain(text: &str) -> Result<DomainName, NameError> {
 
 impl Init {
     pub fn run(self) -> io::Result<Outcome> {
-        // Days to a date by the proleptic Gregorian calendar, years beginning in March.
-        let days = now() / 86_400 + 719_468;
-        let of_era = days % 146_097;
-        let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        let from_march = (5 * day_of_year + 2) / 153;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        let year = days / 146_097 * 400 + year_of_era + i64::from(month <= 2);
+        let today = TimeZone::UTC.to_datetime(Timestamp::from_second(now()).unwrap_or_default()).date();
         let address = format!("{}@{}", self.account, self.domain);
         let wish = init::First {
             folder: self.dir,
@@ -53,8 +48,8 @@ impl Init {
             addresses: self.address,
             account: self.account,
             high_ports: self.high_ports,
-            year,
-            month: u32::try_from(month).unwrap_or(1),
+            year: today.year().into(),
+            month: today.month().unsigned_abs().into(),
         };
         let made = init::init(&wish).map_err(io::Error::other)?;
         let folder = wish.folder.display();

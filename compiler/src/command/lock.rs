@@ -4,22 +4,15 @@ use super::{Format, Outcome, Spec, tell};
 use clap::Args;
 use compiler::lock::{Asked, LOCK_FILE, Lock as File, Question};
 use compiler::pipeline::{Locking, lock};
+use compiler::resolver::{AT_ONCE, resolver};
+use compiler::write;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::path::Path;
 use tokio::task::JoinSet;
-
-/// How long one question to one server may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a question is asked.
-const ATTEMPTS: usize = 3;
-/// Questions that wait for their answers at once.
-const AT_ONCE: usize = 32;
 
 /// Asks DNS what the spec needs to know of names outside it, and writes that to waybill.lock beside it.
 #[derive(Args)]
@@ -37,7 +30,7 @@ pub struct Lock {
 impl Lock {
     pub fn run(self) -> io::Result<Outcome> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let resolver = runtime.block_on(async { resolver(self.resolver) })?;
+        let resolver = runtime.block_on(async { resolver(self.resolver) }).map_err(io::Error::other)?;
         let ask = |questions| runtime.block_on(ask(&resolver, questions));
         let Locking { report, located, old, new } = lock(&self.spec.wish(), ask)?;
         let Some(new) = new else {
@@ -48,7 +41,7 @@ impl Lock {
         if self.check {
             return Ok(if differs { Outcome::Differs } else { Outcome::Fine });
         }
-        write(&self.spec.dir.join(LOCK_FILE), &new)?;
+        put(&self.spec.dir.join(LOCK_FILE), &new)?;
         Ok(Outcome::Fine)
     }
 }
@@ -67,41 +60,14 @@ fn show(old: &File, new: &File) -> io::Result<bool> {
     Ok(!changes.is_empty())
 }
 
-/// Whole or not at all; what is there already stays as it is where nothing changed.
-fn write(path: &std::path::Path, lock: &File) -> io::Result<()> {
+/// Writes the lock, where something in it changed.
+fn put(path: &Path, lock: &File) -> io::Result<()> {
     let text = lock.text();
     // A spec that asks for nothing needs no file.
     if std::fs::read(path).is_ok_and(|there| there == text.as_bytes()) || (lock.sets.is_empty() && !path.exists()) {
         return Ok(());
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder.unwrap_or(".".as_ref()))?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn readable() -> std::fs::Permissions {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::Permissions::from_mode(0o644)
-}
-
-fn resolver(server: Option<SocketAddr>) -> io::Result<TokioResolver> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio().map_err(io::Error::other)?,
-        Some(server) => {
-            let mut config = NameServerConfig::udp_and_tcp(server.ip());
-            config.connections.iter_mut().for_each(|connection| connection.port = server.port());
-            let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
-    let options = builder.options_mut();
-    options.timeout = TIMEOUT;
-    options.attempts = ATTEMPTS;
-    // What this machine alone believes is not what the world sees.
-    options.use_hosts_file = ResolveHosts::Never;
-    builder.build().map_err(io::Error::other)
+    write::replace(path, text.as_bytes(), write::Mode::Public)
 }
 
 /// Asks, several questions at once.

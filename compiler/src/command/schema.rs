@@ -29,7 +29,7 @@ impl Schema {
     pub fn run(self) -> io::Result<Outcome> {
         let schema = match self.of {
             Of::Reference => {
-                let language = grammar::grammar(&grammar::schema());
+                let language = grammar::language();
                 write!(io::stdout(), "{}", reference::reference(&language))?;
                 return Ok(Outcome::Fine);
             }

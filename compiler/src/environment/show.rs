@@ -23,7 +23,7 @@ const NOT_SHOWN: [&str; 2] = ["environment", "include"];
 /// The merged spec; what `located` was before is what comments name. `None` where it could not be bound.
 pub fn merged(compiled: &Compiled) -> Option<String> {
     let resolved = compiled.resolved.as_ref()?;
-    let language = grammar::grammar(&grammar::schema());
+    let language = grammar::language();
     let mut whole = Whole {
         spec: json_object(&compiled.spec),
         moves: Moves::default(),

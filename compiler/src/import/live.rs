@@ -3,23 +3,13 @@
 use super::facts::Facts;
 use super::zone::{SERVICES, Seen};
 use super::{ImportError, Wish};
+use crate::resolver::{AT_ONCE, resolver};
 use crate::zone::{Kind, Rdata};
 use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::NetError;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, RecordType};
 use schema::name::{DomainName, HostName};
-use std::net::SocketAddr;
-use std::time::Duration;
 
-/// How long one question may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a question is asked.
-const ATTEMPTS: usize = 2;
-/// Questions at once.
-const MOST_AT_ONCE: usize = 32;
 /// Values of one answer that are looked at.
 const MOST_VALUES: usize = 64;
 /// Hosts of one domain that are looked at.
@@ -64,23 +54,6 @@ pub fn ask(wish: &Wish, seen: &mut Seen, facts: &mut Facts) -> Result<(), Import
         runtime.block_on(Asking { resolver: &resolver, wish, seen, facts }.domain(&domain))?;
     }
     Ok(())
-}
-
-fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
-    let mut builder = match server {
-        None => TokioResolver::builder_tokio()?,
-        Some(server) => {
-            let mut config = NameServerConfig::udp_and_tcp(server.ip());
-            config.connections.iter_mut().for_each(|connection| connection.port = server.port());
-            let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
-    };
-    let options = builder.options_mut();
-    options.timeout = TIMEOUT;
-    options.attempts = ATTEMPTS;
-    options.cache_size = 0;
-    builder.build()
 }
 
 struct Asking<'a> {
@@ -138,7 +111,7 @@ impl Asking<'_> {
     }
 
     async fn ask(&mut self, questions: Vec<(DomainName, RecordType)>, domain: &DomainName) {
-        for some in questions.chunks(MOST_AT_ONCE) {
+        for some in questions.chunks(AT_ONCE) {
             let resolver = self.resolver;
             let asked = some.iter().map(|(name, kind)| async move { resolver.lookup(format!("{name}."), *kind).await });
             let answers = join_all(asked).await;

@@ -72,7 +72,7 @@ impl Workspace {
         let (jobs, wanted) = unbounded::<Job>();
         let (done, compiled) = unbounded();
         thread::Builder::new().name("compile".into()).spawn(move || compiling(&wanted, &done, now))?;
-        let language = grammar::grammar(&grammar::schema());
+        let language = Arc::clone(grammar::language());
         let (open, specs) = (BTreeMap::new(), BTreeMap::new());
         Ok((Workspace { language, encoding, open, specs, jobs }, compiled))
     }
@@ -105,18 +105,20 @@ impl Workspace {
         }
     }
 
-    /// The editor shows a file no more. Where it belongs to no open spec, its findings go too.
-    pub fn closed(&mut self, closed: &DidCloseTextDocumentParams) -> Option<PublishDiagnosticsParams> {
-        let path = path(&closed.text_document.uri)?;
+    /// The editor shows a file no more. With the last one of a spec, the findings of all its files go too.
+    pub fn closed(&mut self, closed: &DidCloseTextDocumentParams) -> Vec<PublishDiagnosticsParams> {
+        let Some(path) = path(&closed.text_document.uri) else { return Vec::new() };
+        let folder = self.folder(&path);
         self.open.remove(&path);
-        let folder = self.folder(&path)?;
+        let Some(folder) = folder else { return Vec::new() };
         if self.open.keys().any(|open| open.starts_with(&folder)) {
             self.compile(&path);
-            return None;
+            return Vec::new();
         }
-        self.specs.remove(&folder);
-        let uri = uri(&path)?;
-        Some(PublishDiagnosticsParams { uri, diagnostics: Vec::new(), version: None })
+        let shown = self.specs.remove(&folder).map(|known| known.shown).unwrap_or_default();
+        let gone =
+            |path: PathBuf| Some(PublishDiagnosticsParams { uri: uri(&path)?, diagnostics: Vec::new(), version: None });
+        shown.into_iter().filter_map(gone).collect()
     }
 
     /// The text of a file: as the editor has it, else as it was compiled.

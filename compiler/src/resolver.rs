@@ -1,0 +1,38 @@
+//! Whom the commands that look at the world ask: the system's DNS servers, or one that is named.
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How long one question to one server may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a question is asked.
+const ATTEMPTS: usize = 3;
+/// Questions that should wait for their answers at once.
+pub const AT_ONCE: usize = 32;
+
+/// A resolver that asks `server`, or whom the system asks. It keeps no answer.
+///
+/// # Errors
+/// Where the system does not say whom to ask.
+pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
+    let mut builder = match server {
+        None => TokioResolver::builder_tokio()?,
+        Some(server) => {
+            let mut config = NameServerConfig::udp_and_tcp(server.ip());
+            config.connections.iter_mut().for_each(|connection| connection.port = server.port());
+            let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
+            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+        }
+    };
+    let options = builder.options_mut();
+    options.timeout = TIMEOUT;
+    options.attempts = ATTEMPTS;
+    options.cache_size = 0;
+    // What this machine alone believes is not what the world sees.
+    options.use_hosts_file = ResolveHosts::Never;
+    builder.build()
+}
