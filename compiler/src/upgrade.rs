@@ -64,8 +64,8 @@ mod tests {
                    \tdmarc reject rua = \"a@example.org\"\n\t/- tls-rpt \"b@example.org\"\n}\ndefaults { domain { tls-rpt \"x@y.example\"; }; }\n";
         let new = "// top\ndomain   \"example.org\" { // why\n\ttls-report \"a@example.org\" /* tls-rpt */; catch-all \"ada\"\n\
                    \tdmarc reject report = \"a@example.org\"\n\t/- tls-rpt \"b@example.org\"\n}\ndefaults { domain { tls-report \"x@y.example\"; }; }\n";
-        assert_eq!(upgrade(old, &language).as_deref(), Some(new));
-        assert_eq!(upgrade(new, &language).as_deref(), Some(new));
-        assert_eq!(upgrade("a {", &language), None);
+        assert_eq!(upgrade(old, language).as_deref(), Some(new));
+        assert_eq!(upgrade(new, language).as_deref(), Some(new));
+        assert_eq!(upgrade("a {", language), None);
     }
 }

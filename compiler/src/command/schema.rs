@@ -30,7 +30,7 @@ impl Schema {
         let schema = match self.of {
             Of::Reference => {
                 let language = grammar::language();
-                write!(io::stdout(), "{}", reference::reference(&language))?;
+                write!(io::stdout(), "{}", reference::reference(language))?;
                 return Ok(Outcome::Fine);
             }
             Of::Spec => grammar::schema(),

@@ -24,18 +24,14 @@ const NOT_SHOWN: [&str; 2] = ["environment", "include"];
 pub fn merged(compiled: &Compiled) -> Option<String> {
     let resolved = compiled.resolved.as_ref()?;
     let language = grammar::language();
-    let mut whole = Whole {
-        spec: json_object(&compiled.spec),
-        moves: Moves::default(),
-        built_in: BTreeMap::new(),
-        language: &language,
-    };
+    let mut whole =
+        Whole { spec: json_object(&compiled.spec), moves: Moves::default(), built_in: BTreeMap::new(), language };
     whole.layers(&compiled.spec);
     whole.defaults(resolved);
     NOT_SHOWN.iter().for_each(|name| drop(whole.spec.remove(*name)));
     let origins =
         Origins { located: &compiled.located, moves: &whole.moves, built_in: &whole.built_in, spec: &compiled.spec };
-    let text = print::print(&language, &whole.spec, &origins);
+    let text = print::print(language, &whole.spec, &origins);
     // Its own layout is that of `waybill fmt` but for what stands on one line.
     Some(crate::format::format(&text).unwrap_or(text))
 }
