@@ -242,3 +242,32 @@ fn a_report_is_made_of_what_was_asked_for() {
     );
     assert!(!all.contains("Action: delivered") && !all.contains("bob@example.org"), "{all}");
 }
+
+#[test]
+fn a_store_is_counted_beside_the_running_server() {
+    let site = site();
+    let server = site.serve();
+    for (id, to) in [("one", "ada@example.org"), ("two", "ada@example.org"), ("three", "bob@example.org")] {
+        smtp(&server).mail("sender@example.net", &[to], &message(id, 20_000)).unwrap();
+    }
+    newest(&server, "ada@example.org", "INBOX", 2);
+    newest(&server, "bob@example.org", "INBOX", 1);
+    let spec = site.path().to_str().unwrap();
+    let counts = harness::run(harness::program("waybilld").to_str().unwrap(), &["counts", "--spec", spec]);
+    let json: serde_json::Value = serde_json::from_str(&counts).unwrap();
+    let ada = &json["accounts"]["ada@example.org"];
+    assert_eq!((&ada["messages"], ada["octets"].as_u64().unwrap() > 40_000), (&2.into(), true), "{counts}");
+    assert_eq!(json["accounts"]["bob@example.org"]["messages"], 1, "{counts}");
+    // It is what a comparison reads.
+    let without = Site::new();
+    let text = std::fs::read_to_string(site.path().join("mail.kdl")).unwrap();
+    without.write("mail.kdl", &text.replace("account \"bob\"", "account \"eve\"").replace("\"bob\"", "\"eve\""));
+    without.write("counts.json", &counts);
+    let (new, file) = (without.path().to_str().unwrap(), without.path().join("counts.json"));
+    let output = harness::waybill(&["diff", spec, new, "--state", file.to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.contains("its mailbox of 1 message,"), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    // The server serves on.
+    smtp(&server).mail("sender@example.net", &["ada@example.org"], &message("four", 1000)).unwrap();
+    newest(&server, "ada@example.org", "INBOX", 3);
+}

@@ -201,6 +201,13 @@ impl Site {
     }
 }
 
+/// What is written into a buffer, as text.
+pub fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
+    let mut octets = Vec::new();
+    write(&mut octets).unwrap();
+    String::from_utf8(octets).unwrap()
+}
+
 /// Runs `waybill`.
 pub fn waybill(arguments: &[&str]) -> Output {
     Command::new(program("waybill")).args(arguments).output().unwrap()

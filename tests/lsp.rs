@@ -236,6 +236,29 @@ fn findings_follow_what_is_typed_in_every_file() {
 }
 
 #[test]
+fn what_is_wrong_with_a_file_is_told_before_the_spec_is_compiled() {
+    let mut editor = Editor::start();
+    editor.open(FILE);
+    let before = editor.wait(FILE, |codes| codes.contains(&"W0308".to_owned()));
+    let line = |shown: &Json, code: &str| {
+        let one = shown.as_array().unwrap().iter().find(|one| one["code"] == code);
+        one.unwrap_or_else(|| panic!("{code}: {shown}"))["range"]["start"]["line"].as_u64().unwrap()
+    };
+    let document = json!({ "uri": editor.uri(FILE), "version": 2 });
+    let start = json!({ "line": 1, "character": 0 });
+    let changes = json!([{ "range": { "start": start, "end": start }, "text": "// one\nnonsense 1\n" }]);
+    editor.tell("textDocument/didChange", json!({ "textDocument": document, "contentChanges": changes }));
+    // The first that is shown of the new text.
+    editor.shown.clear();
+    let first = editor.wait(FILE, |_| true);
+    assert_eq!(line(&first, "W0112"), 2);
+    assert_eq!(line(&first, "W0308"), line(&before, "W0308") + 2);
+    editor.replace(FILE, DOMAIN);
+    editor.wait(FILE, |codes| !codes.contains(&"W0112".to_owned()));
+    editor.wait(FILE, |codes| codes.len() == before.as_array().unwrap().len());
+}
+
+#[test]
 fn what_may_stand_here_is_offered() {
     let mut editor = Editor::start();
     editor.open(FILE);

@@ -5,7 +5,7 @@
 use compiler::diagnostic::machine;
 use compiler::format::format;
 use compiler::pipeline::{Wish, compile};
-use harness::{long, root};
+use harness::{long, root, written};
 use kdl::{KdlDocument, KdlNode};
 use std::fs;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn meaning(files: &Files) -> Result<String, Vec<String>> {
     write(folder.path(), files);
     let compiled = compile(&Wish::new(folder.path(), NOW));
     match &compiled.artefacts {
-        Some(built) => Ok(built.runtime_json() + &built.records_json()),
+        Some(built) => Ok(written(|to| built.runtime_json(&mut *to).and_then(|()| built.records_json(to)))),
         None => {
             let found = compiled.report.diagnostics().iter();
             let mut found: Vec<String> = found

@@ -15,7 +15,7 @@
 use compiler::code::{Code, Severity};
 use compiler::diagnostic::machine;
 use compiler::pipeline::{Compiled, Wish, compile};
-use harness::root;
+use harness::{root, written};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -199,9 +199,10 @@ fn problems(name: &str, case: &Case, seen: &mut BTreeSet<String>) -> Vec<String>
     let there = case.no_zone.iter().filter(|word| zones.contains(*word));
     problems.extend(there.map(|word| format!("{at}: `{word}` in\n{zones}")));
     if let Some(part) = &case.runtime {
-        let whole: Json = serde_json::from_str(&artefacts.runtime_json()).unwrap();
+        let text = written(|to| artefacts.runtime_json(to));
+        let whole: Json = serde_json::from_str(&text).unwrap();
         if !is_part(part, &whole) {
-            problems.push(format!("{at}: runtime.json is {}", artefacts.runtime_json()));
+            problems.push(format!("{at}: runtime.json is {text}"));
         }
     }
     problems

@@ -127,7 +127,7 @@ impl Rules {
             secrets: moment.secrets,
         };
         rules.scope(&spec.level, &spec.allow, &Path::root());
-        let part = |name: &str, at: usize| Path::root().field(name).item(at);
+        let part = |name: &'static str, at: usize| Path::root().field(name).item(at);
         for (at, domain) in spec.domain.iter().enumerate() {
             rules.scope(&domain.level, &domain.allow, &part("domain", at));
         }

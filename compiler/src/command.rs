@@ -127,6 +127,12 @@ pub enum Format {
     Junit,
 }
 
+/// Leaves to the system what the ending program holds: to give back a million small pieces one by one takes longer than
+/// to check the zone of every tenth domain.
+pub fn at_the_end<T>(held: T) {
+    std::mem::forget(held);
+}
+
 /// Seconds since 1970.
 #[allow(clippy::disallowed_methods, reason = "the compiler's clock is read here and nowhere else")]
 pub fn now() -> i64 {

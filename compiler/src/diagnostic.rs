@@ -5,6 +5,8 @@
 
 use crate::code::{Code, Severity};
 use crate::locate::{Located, Place};
+use crate::read::grammar;
+use smallvec::SmallVec;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -22,27 +24,35 @@ pub const MOST_FINDINGS: usize = 1000;
 pub const MOST_KEPT: usize = 50_000;
 
 /// One step of a [`Path`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// A field of an object, by the schema's name.
-    Field(String),
+    Field(&'static str),
     /// An item of an array, counted from 0.
     Item(usize),
 }
 
+/// How many steps a path has without an allocation; hundreds of thousands of paths are made for a large spec.
+const INLINE: usize = 4;
+
 /// A path into the spec's JSON form: `domain[2].account[0].alias[1]`. Prints as a JSON pointer (RFC 6901).
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Path(Vec<Step>);
+pub struct Path(SmallVec<[Step; INLINE]>);
 
 impl Path {
     /// The whole spec.
     pub fn root() -> Path {
-        Path(Vec::new())
+        Path(SmallVec::new())
     }
     /// The field `name` of what this path names.
     #[must_use]
-    pub fn field(&self, name: &str) -> Path {
-        self.then(Step::Field(name.to_owned()))
+    pub fn field(&self, name: &'static str) -> Path {
+        self.then(Step::Field(name))
+    }
+    /// The same, for a name of the spec's JSON form that is known as the program runs.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Path {
+        self.field(grammar::interned(name))
     }
     /// The item `at`, from 0, of what this path names.
     #[must_use]
@@ -56,7 +66,7 @@ impl Path {
     /// One step further.
     #[must_use]
     pub fn then(&self, step: Step) -> Path {
-        let mut steps = Vec::with_capacity(self.0.len() + 1);
+        let mut steps = SmallVec::with_capacity(self.0.len() + 1);
         steps.extend_from_slice(&self.0);
         steps.push(step);
         Path(steps)

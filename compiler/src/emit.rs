@@ -7,7 +7,8 @@ use crate::diagnostic::Report;
 use crate::resolve::Resolved;
 use crate::zone::Zone;
 use schema::config::RuntimeConfig;
-use std::collections::BTreeMap;
+use serde::Serializer;
+use std::io::{self, Write};
 
 /// What a build writes.
 #[derive(Clone, Debug)]
@@ -25,19 +26,23 @@ pub fn emit(resolved: &Resolved, report: &mut Report) -> Artefacts {
 }
 
 impl Artefacts {
-    /// `runtime.json`
-    pub fn runtime_json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(&self.runtime).unwrap_or_default();
-        text.push('\n');
-        text
+    /// Writes `runtime.json`.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn runtime_json(&self, mut to: impl Write) -> io::Result<()> {
+        serde_json::to_writer_pretty(&mut to, &self.runtime)?;
+        to.write_all(b"\n")
     }
 
-    /// `records.json`: for each zone its record sets.
-    pub fn records_json(&self) -> String {
-        let zones: BTreeMap<&str, serde_json::Value> =
-            self.zones.iter().map(|zone| (zone.name.as_str(), zone.records())).collect();
-        let mut text = serde_json::to_string_pretty(&zones).unwrap_or_default();
-        text.push('\n');
-        text
+    /// Writes `records.json`: for each zone its record sets.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn records_json(&self, mut to: impl Write) -> io::Result<()> {
+        let zones = self.zones.iter().map(|zone| (&zone.name, &zone.sets));
+        let mut json = serde_json::Serializer::pretty(&mut to);
+        json.collect_map(zones)?;
+        to.write_all(b"\n")
     }
 }

@@ -85,7 +85,10 @@ impl Taking<'_> {
         for (n, one) in node.iter().enumerate() {
             let at = at.field("node").item(n);
             match &one.name {
-                Some(name) => self.named(vec![(one.kind.as_str(), name.clone(), at)]),
+                Some(name) => match self.language.named.get_key_value(one.kind.as_str()) {
+                    Some((kind, _)) => self.named(vec![(kind, name.clone(), at)]),
+                    None => self.unknown(&one.kind, name, at),
+                },
                 None => self.whole(&one.kind, at),
             }
         }
@@ -96,16 +99,20 @@ impl Taking<'_> {
         self.report.find(Code::NothingWithout, at, says).help(help);
     }
 
+    fn unknown(&mut self, kind: &str, name: &str, at: Path) {
+        self.missing(format!("there is no node {kind} `{name}`"), at, None);
+    }
+
     /// Nodes of a kind and a name.
-    fn named(&mut self, wanted: Vec<(&str, String, Path)>) {
-        let kinds: BTreeSet<&str> = wanted.iter().map(|(kind, ..)| *kind).collect();
+    fn named(&mut self, wanted: Vec<(&'static str, String, Path)>) {
+        let kinds: BTreeSet<&'static str> = wanted.iter().map(|(kind, ..)| *kind).collect();
         for kind in kinds {
             let names: Vec<(&String, &Path)> =
                 wanted.iter().filter(|(of, ..)| *of == kind).map(|(_, name, at)| (name, at)).collect();
             let field = self.language.child(kind).filter(|field| field.many).and_then(named);
             let (Some(inner), Some(Json::Array(items))) = (field, self.base.get_mut(kind)) else {
                 for (name, at) in names {
-                    self.missing(format!("there is no node {kind} `{name}`"), at.clone(), None);
+                    self.unknown(kind, name, at.clone());
                 }
                 continue;
             };
@@ -116,7 +123,7 @@ impl Taking<'_> {
             let kept = kept.filter(|(_, item)| !is(item).is_some_and(|name| gone.contains(name.as_str())));
             let kept: Vec<(usize, Json)> = kept.collect();
             let path = Path::root().field(kind);
-            let moved = self.moves.inner.entry(Step::Field(kind.to_owned())).or_default();
+            let moved = self.moves.inner.entry(Step::Field(kind)).or_default();
             merge::settle(items, kept, moved, &path);
             let absent = names.into_iter().filter(|(name, _)| !known.contains(*name));
             for (name, at) in absent.collect::<Vec<_>>() {
@@ -163,10 +170,10 @@ impl Taking<'_> {
                     }
                     there = true;
                     // Where the domain's own place is by now.
-                    let domains = self.moves.inner.entry(Step::Field("domain".to_owned())).or_default();
+                    let domains = self.moves.inner.entry(Step::Field("domain")).or_default();
                     let one = domains.inner.entry(Step::Item(d)).or_default();
                     let path = one.to.clone().unwrap_or_else(|| Path::root().field("domain").item(d)).field(kind);
-                    let moved = one.inner.entry(Step::Field(kind.to_owned())).or_default();
+                    let moved = one.inner.entry(Step::Field(kind)).or_default();
                     merge::settle(items, kept, moved, &path);
                 }
             }

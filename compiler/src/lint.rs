@@ -24,6 +24,7 @@ use crate::diagnostic::Report;
 use crate::emit::Artefacts;
 use crate::locate::Place;
 use crate::lock::{LOCK_FILE, Lock, Question};
+use crate::read::parallel;
 use crate::resolve::{Outside, Resolved};
 use schema::spec::Spec;
 use std::collections::BTreeSet;
@@ -43,33 +44,51 @@ pub struct Around<'a> {
     pub lock: &'a Lock,
 }
 
+/// One lint.
+type Lint = fn(&Around<'_>, &World<'_>, &mut Report);
+
+/// The lints of records.
+const RECORDS: [Lint; 9] = [
+    spf::lint,
+    |around, _, report| txt::lint(around, report),
+    dkim::lint,
+    dmarc::lint,
+    mta_sts::lint,
+    dane::lint,
+    mx::lint,
+    |around, _, report| srv::lint(around, report),
+    caa::lint,
+];
+
+/// The other lints.
+const OTHERS: [Lint; 3] = [
+    |around, _, report| people::people(around, report),
+    |around, _, report| stores::stores(around, report),
+    |around, _, report| tls::tls(around, report),
+];
+
 /// Runs every lint.
 pub fn lint(around: &Around<'_>, report: &mut Report) {
-    people::people(around, report);
-    stores::stores(around, report);
-    tls::tls(around, report);
-    let asked = records(around, report);
+    let lints: Vec<Lint> = OTHERS.into_iter().chain(RECORDS).collect();
+    let asked = run(&lints, around, report);
     stale(around.lock, &asked, report);
 }
 
 /// What the lints want to know of DNS outside the spec. An answer may lead to more questions, so it is asked again with
 /// what is known then, until nothing is new.
 pub fn questions(around: &Around<'_>) -> BTreeSet<Question> {
-    records(around, &mut Report::new())
+    run(&RECORDS, around, &mut Report::new())
 }
 
-/// The lints of records; tells what they asked of the lock.
-fn records(around: &Around<'_>, report: &mut Report) -> BTreeSet<Question> {
+/// Runs lints beside each other; what they find comes in their order. Tells what they asked of the lock.
+fn run(lints: &[Lint], around: &Around<'_>, report: &mut Report) -> BTreeSet<Question> {
     let world = World::of(around.artefacts, around.lock);
-    spf::lint(around, &world, report);
-    txt::lint(around, report);
-    dkim::lint(around, &world, report);
-    dmarc::lint(around, &world, report);
-    mta_sts::lint(around, &world, report);
-    dane::lint(around, &world, report);
-    mx::lint(around, &world, report);
-    srv::lint(around, report);
-    caa::lint(around, &world, report);
+    let found = parallel::heavy(lints, |lint| {
+        let mut report = Report::new();
+        lint(around, &world, &mut report);
+        report
+    });
+    found.into_iter().for_each(|found| report.absorb(found));
     world.asked()
 }
 

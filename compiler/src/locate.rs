@@ -11,6 +11,12 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+/// How many octets of a file are looked at for one finding; where it needs more, the whole file is, once.
+const LARGEST_PART: usize = 64 << 10;
+
+/// Of a larger file, in octets, no part is shown that is not small: hiding secrets takes many times its size.
+pub const LARGEST_SHOWN: usize = 32 << 20;
+
 /// A place in a file of the spec.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Place {
@@ -35,6 +41,8 @@ pub struct File {
     /// What of it may be shown.
     plain: OnceLock<Vec<Range<usize>>>,
     lines: OnceLock<Vec<usize>>,
+    heads: OnceLock<Vec<usize>>,
+    includes: OnceLock<Vec<Range<usize>>>,
     excerpt: OnceLock<Arc<Excerpt>>,
 }
 
@@ -49,8 +57,18 @@ impl File {
     /// A file with its nodes.
     pub fn new(name: String, tree: Arc<Tree>) -> File {
         let text = Arc::clone(tree.text());
-        let (plain, lines, excerpt) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        File { name, text, tree, unread: false, table: false, plain, lines, excerpt }
+        File {
+            name,
+            text,
+            tree,
+            unread: false,
+            table: false,
+            plain: OnceLock::new(),
+            lines: OnceLock::new(),
+            heads: OnceLock::new(),
+            includes: OnceLock::new(),
+            excerpt: OnceLock::new(),
+        }
     }
 
     /// A file of people.
@@ -62,8 +80,7 @@ impl File {
     pub fn beside(name: String, text: impl Into<Arc<str>>, plain: Vec<Range<usize>>) -> File {
         let text = text.into();
         let tree = Arc::new(tree::parse(""));
-        let (lines, excerpt) = (OnceLock::new(), OnceLock::new());
-        File { name, text, tree, unread: false, table: false, plain: OnceLock::from(plain), lines, excerpt }
+        File { plain: OnceLock::from(plain), text, ..File::new(name, tree) }
     }
 
     /// A file of another language than the spec's, which is shown as it is.
@@ -93,6 +110,32 @@ impl File {
         let start = starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len());
         let end = starts.get(line).copied().unwrap_or(self.text.len());
         start..start + self.text[start..end].trim_end_matches(['\n', '\r']).len()
+    }
+
+    /// Where the line of an octet begins.
+    fn line_start(&self, at: usize) -> usize {
+        let starts = self.starts();
+        starts
+            .partition_point(|start| *start <= at)
+            .checked_sub(1)
+            .and_then(|line| starts.get(line))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    /// What of its `include` nodes may be shown.
+    pub(crate) fn includes(&self) -> &[Range<usize>] {
+        self.includes.get_or_init(|| read::load::shown(&self.tree))
+    }
+
+    /// Where the lines begin on which a node at the top is the first.
+    fn heads(&self) -> &[usize] {
+        let head = |node: Node<'_>| {
+            let at = node.span().start;
+            let line = self.line_start(at);
+            self.text.get(line..at)?.trim_matches([' ', '\t']).is_empty().then_some(line)
+        };
+        self.heads.get_or_init(|| self.tree.nodes(0).filter_map(head).collect())
     }
 
     /// How many lines there are.
@@ -134,7 +177,7 @@ impl Moves {
             at = at.and_then(|moves| moves.inner.get(step));
             written = match at.and_then(|moves| moves.to.as_ref()) {
                 Some(to) => to.clone(),
-                None => written.then(step.clone()),
+                None => written.then(*step),
             };
         }
         Some(written)
@@ -158,6 +201,8 @@ pub struct Located {
     pub(crate) language: Option<Arc<Kind>>,
     /// The nodes at the top that are taken, by the number of their field.
     pub(crate) tops: OnceLock<HashMap<usize, Vec<(u32, u32)>>>,
+    /// Where the nodes at the top begin, in order, and which of all each is; by file.
+    pub(crate) starts: OnceLock<Vec<Vec<(usize, usize)>>>,
     /// What stands before the files' names for programs that look from another folder: `mail/`.
     pub base: String,
     /// What an overlay put elsewhere than where it was written.
@@ -188,6 +233,24 @@ impl Located {
     /// The nodes at the top, in the order that includes put them in, but for `include` itself.
     pub fn tops(&self) -> impl Iterator<Item = Node<'_>> {
         self.order.iter().filter_map(|(file, id)| self.node(*file, *id))
+    }
+
+    /// The nodes at the top that begin within a part of a file, each with its number among all.
+    pub fn tops_within(&self, file: usize, part: &Range<usize>) -> impl Iterator<Item = (usize, Node<'_>)> {
+        let starts = self.starts.get_or_init(|| {
+            let mut starts = vec![Vec::new(); self.files.len()];
+            for (at, node) in self.tops().enumerate() {
+                starts[node.file()].push((node.span().start, at));
+            }
+            starts
+        });
+        let of = starts.get(file).map_or(&[] as &[_], Vec::as_slice);
+        let from = of.partition_point(|(start, _)| *start < part.start);
+        let inside = of.get(from..).unwrap_or_default().iter().take_while(|(start, _)| *start < part.end);
+        inside.filter_map(|(_, at)| {
+            let (file, id) = self.order.get(*at)?;
+            Some((*at, self.node(*file, *id)?))
+        })
     }
 
     fn node(&self, file: u32, id: u32) -> Option<Node<'_>> {
@@ -227,13 +290,37 @@ impl Located {
     /// The names and values of a file that are known to be no secret; nothing else is ever shown. Sorted, none within
     /// another. Found out when it is asked for.
     pub fn plain(&self, file: usize) -> &[Range<usize>] {
-        self.files.get(file).map_or(&[], |of| of.plain.get_or_init(|| read::plain(self, file)))
+        self.files.get(file).map_or(&[], |of| of.plain.get_or_init(|| read::plain(self, file, &(0..of.text.len()))))
     }
 
     /// A file as it is shown, by which file it is. Made when it is asked for.
     pub fn excerpt(&self, file: usize) -> Option<Arc<Excerpt>> {
         let of = self.files.get(file)?;
         Some(Arc::clone(of.excerpt.get_or_init(|| Arc::new(Excerpt::of(of, self.plain(file))))))
+    }
+
+    /// Of a file as it is shown, at least what holds some octets: what is asked of a large file should not cost all of it.
+    /// `None` where it would, and the file has more than [`LARGEST_SHOWN`] octets.
+    pub fn excerpt_around(&self, file: usize, octets: &Range<usize>) -> Option<Arc<Excerpt>> {
+        let of = self.files.get(file)?;
+        match self.part(of, octets) {
+            Some(part) => Some(Arc::new(Excerpt::part(of, &read::plain(self, file, &part), &part))),
+            None if of.text.len() > LARGEST_SHOWN => None,
+            None => self.excerpt(file),
+        }
+    }
+
+    /// Whole lines of whole nodes at the top that hold some octets; `None` where these are no small part of the file, or
+    /// where it is not sure what is inside of what.
+    fn part(&self, of: &File, octets: &Range<usize>) -> Option<Range<usize>> {
+        if of.table || self.language.is_none() || !of.tree.faults().is_empty() || of.tree.too_deep().is_some() {
+            return None;
+        }
+        let heads = of.heads();
+        let before = heads.partition_point(|head| *head <= octets.start).checked_sub(1);
+        let from = before.and_then(|at| heads.get(at)).copied().unwrap_or(0);
+        let to = heads.get(heads.partition_point(|head| *head <= octets.end)).copied().unwrap_or(of.text.len());
+        (to - from <= LARGEST_PART && to - from < of.text.len()).then_some(from..to)
     }
 
     /// Where each node at the top is, also those that are left out, and what it is: `domain[3]`, `limits`.
@@ -244,7 +331,7 @@ impl Located {
             if self.is_left_out(node) {
                 return None;
             }
-            let path = Path::root().field(&field.name);
+            let path = Path::root().field(field.name);
             if !field.many {
                 return Some(path);
             }

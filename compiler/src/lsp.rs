@@ -7,7 +7,8 @@
 //! - [`answers`] – completion, hover and the rest, from a workspace.
 //!
 //! A spec is compiled on a thread of its own after each change, the newest text only, so that answers never wait for
-//! it. What an editor shows is what `waybill check` tells.
+//! it. What an editor shows in the end is what `waybill check` tells; until then, what is wrong with the changed file by
+//! itself, and what was known of it before.
 
 mod answers;
 mod cursor;
@@ -160,8 +161,10 @@ impl Server<'_> {
                 }
             }
             notification::DidChangeTextDocument::METHOD => {
-                if let Ok(changed) = serde_json::from_value(params) {
-                    self.workspace.changed(changed);
+                if let Ok(changed) = serde_json::from_value(params)
+                    && let Some(published) = self.workspace.changed(changed)
+                {
+                    self.notify::<notification::PublishDiagnostics>(&published)?;
                 }
             }
             notification::DidSaveTextDocument::METHOD | notification::DidChangeWatchedFiles::METHOD => {

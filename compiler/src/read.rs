@@ -84,6 +84,30 @@ pub fn read_with(sources: &Sources, cache: Option<&Cache>, report: &mut Report) 
     }
 }
 
+/// Reads one file of a spec by itself: syntax and shape of what stands in it, without what it includes.
+pub fn glance(name: String, text: Arc<str>) -> (Located, Report) {
+    let tree = Arc::new(tree::parse(text));
+    let language = grammar::language();
+    let mut report = Report::new();
+    for fault in tree.faults() {
+        load::fault(0, fault, &mut report);
+    }
+    let own = |node: &Node<'_>| node.name() != "include" && tree.too_deep().is_none() && !tree.is_cut();
+    let order = tree.nodes(0).filter(own).map(|node| (0, node.id())).collect();
+    let mut located = Located {
+        files: vec![File::new(name, Arc::clone(&tree))],
+        order,
+        language: Some(Arc::clone(language)),
+        ..Located::default()
+    };
+    let (marks, guarded) = walked(&located, language, &mut report);
+    Marks::apply(&mut located.marks, &marks);
+    located.guarded = guarded;
+    identities(&located.files, &mut report);
+    report.sort(&located);
+    (located, report)
+}
+
 /// An age identity opens every secret of the spec, so none may stand in it, not even in a comment.
 fn identities(files: &[File], report: &mut Report) {
     let found = parallel::map(files, |file| sealed::identity::find(&file.text));
@@ -152,21 +176,29 @@ fn walked(located: &Located, language: &Kind, report: &mut Report) -> (Vec<Mark>
     (all, entered)
 }
 
-/// What of a file is known to be no secret and may be shown: sorted, none within another. Nothing else ever is. The
-/// nodes are walked a second time for it, since it is seldom asked for.
-pub fn plain(located: &Located, file: usize) -> Vec<Range<usize>> {
+/// What of a file is known to be no secret and may be shown: sorted, none within another; of KDL, where nodes at the top
+/// begin within `part`. Nothing else ever is. The nodes are walked a second time for it, since it is seldom asked for.
+pub fn plain(located: &Located, file: usize, part: &Range<usize>) -> Vec<Range<usize>> {
     let Some(of) = located.files.get(file) else { return Vec::new() };
-    let mut spans: Vec<Range<usize>> = if of.table { people::header(&of.text) } else { load::shown(&of.tree) };
+    let mut spans: Vec<Range<usize>> = if of.table {
+        people::header(&of.text)
+    } else {
+        of.includes().iter().filter(|span| part.contains(&span.start)).cloned().collect()
+    };
     match &located.language {
         Some(language) => {
             let mut report = Report::new();
             let plain = Some((file, std::mem::take(&mut spans)));
             let mut walk = Walk { located, language, report: &mut report, marks: Vec::new(), plain };
-            let brings = |node: Node<'_>| of.table && node.name() == "domain";
-            for (at, node) in located.tops().enumerate() {
-                if node.file() == file || brings(node) {
-                    walk.top(node, located.guarded.has(at), &mut Seen::default());
-                }
+            let mut enter = |at: usize, node: Node<'_>| {
+                walk.top(node, located.guarded.has(at), &mut Seen::default());
+            };
+            if of.table {
+                // People of a table are walked as children of the domains that bring them.
+                let brings = located.tops().enumerate().filter(|(_, node)| node.name() == "domain");
+                brings.for_each(|(at, node)| enter(at, node));
+            } else {
+                located.tops_within(file, part).for_each(|(at, node)| enter(at, node));
             }
             spans = walk.plain.map(|(_, spans)| spans).unwrap_or_default();
         }

@@ -38,7 +38,7 @@ pub fn examples(language: &Kind) -> Vec<(String, String)> {
     let mut out = Vec::new();
     for section in sections(language) {
         for field in &section.kind.fields {
-            let names = section.way.iter().map(|field| &*field.name).chain([&*field.name]);
+            let names = section.way.iter().map(|field| field.name).chain([field.name]);
             let name = names.collect::<Vec<_>>().join(" › ");
             for line in section.written(field) {
                 out.push((name.clone(), section.within(&line)));
@@ -72,7 +72,7 @@ fn inside<'a>(
     out: &mut Vec<Section<'a>>,
 ) {
     // A kind is shown where it belongs, and not where it only lends its fields.
-    let lends = |field: &&Field| matches!(&*field.name, "defaults" | "environment");
+    let lends = |field: &&Field| matches!(field.name, "defaults" | "environment");
     let (last, first): (Vec<_>, Vec<_>) = kind.fields.iter().partition(lends);
     for field in first.into_iter().chain(last) {
         let Shape::Node(inner) = &field.shape else { continue };
@@ -88,7 +88,7 @@ fn inside<'a>(
 
 impl Section<'_> {
     fn print(&self, out: &mut String) {
-        let names: Vec<&str> = self.way.iter().map(|field| &*field.name).collect();
+        let names: Vec<&str> = self.way.iter().map(|field| field.name).collect();
         // Writing to a String cannot fail.
         let _ = match names.as_slice() {
             [] => write!(out, "\n## The top level\n"),
@@ -169,12 +169,12 @@ impl Section<'_> {
     /// How a field is written, each way that it can be.
     fn written(&self, field: &Field) -> Vec<Line> {
         let example = field.example.as_deref();
-        let own = self.way.last().map_or("", |own| &own.name);
+        let own = self.way.last().map_or("", |own| own.name);
         match (&field.shape, field.written) {
             (Shape::OneOf(several), _) => {
                 several.iter().map(|(name, shape)| Line::Inside(line(name, shape, None))).collect()
             }
-            (shape, Written::Child) => vec![Line::Inside(line(&field.name, shape, example))],
+            (shape, Written::Child) => vec![Line::Inside(line(field.name, shape, example))],
             (shape, Written::Property) => {
                 let (mut head, children) = required(&self.kind);
                 if !field.required {
@@ -211,7 +211,7 @@ fn braced(children: &[String]) -> String {
 fn words(shape: &Shape) -> Vec<&str> {
     match shape {
         Shape::Choice(words) => words.iter().map(String::as_str).collect(),
-        Shape::OneOf(several) => several.iter().map(|(name, _)| name.as_str()).collect(),
+        Shape::OneOf(several) => several.iter().map(|(name, _)| *name).collect(),
         _ => Vec::new(),
     }
 }
@@ -264,7 +264,7 @@ fn value_of(shape: &Shape) -> String {
         Shape::Annotated(kinds) if kinds.iter().any(|kind| kind == "hash") => "a password's hash".to_owned(),
         Shape::Annotated(_) => "where a secret is kept".to_owned(),
         Shape::OneOf(several) => {
-            let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
+            let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
             format!("nodes in order: `{}`", names.join("`, `"))
         }
         Shape::Node(_) => "a node".to_owned(),
@@ -300,7 +300,7 @@ fn properties(kind: &Kind) -> (String, Vec<String>) {
             Written::Property => {
                 let _ = write!(head, " {}={}", field.name, value(&field.shape, field.example.as_deref()));
             }
-            Written::Child => children.push(line(&field.name, &field.shape, field.example.as_deref())),
+            Written::Child => children.push(line(field.name, &field.shape, field.example.as_deref())),
             Written::Sequence => {
                 if let Shape::OneOf(several) = &field.shape {
                     children.extend(several.first().map(|(name, shape)| line(name, shape, None)));

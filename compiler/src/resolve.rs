@@ -168,7 +168,7 @@ fn names(spec: &Spec, report: &mut Report) {
 
 /// Limits and periods with which nothing would work.
 fn bounds(spec: &Spec, report: &mut Report) {
-    let mut out = |node: &str, name: &str, says: String| {
+    let mut out = |node: &'static str, name: &'static str, says: String| {
         report.find(Code::OutOfBounds, Path::root().field(node).field(name), says);
     };
     if let Some(size) = spec.limits.as_ref().and_then(|limits| limits.message_size).filter(|size| size.0 < 64 << 10) {
@@ -194,12 +194,17 @@ fn bounds(spec: &Spec, report: &mut Report) {
     }
 }
 
-fn twice<T: Eq + Hash + Display>(node: &str, names: impl Iterator<Item = T>, report: &mut Report) {
+fn twice<T: Eq + Hash + Display>(node: &'static str, names: impl Iterator<Item = T>, report: &mut Report) {
     twice_in(node, &Path::root(), names, report);
 }
 
 /// Names of one kind of node that stand twice in another.
-fn twice_in<T: Eq + Hash + Display>(node: &str, within: &Path, names: impl Iterator<Item = T>, report: &mut Report) {
+fn twice_in<T: Eq + Hash + Display>(
+    node: &'static str,
+    within: &Path,
+    names: impl Iterator<Item = T>,
+    report: &mut Report,
+) {
     let mut seen: HashMap<T, usize> = HashMap::new();
     let path = |at: usize| within.field(node).item(at);
     for (at, name) in names.enumerate() {

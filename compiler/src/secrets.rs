@@ -32,8 +32,8 @@ pub fn references(spec: &Spec) -> Vec<(Path, SecretRef)> {
 
 fn object(json: &Json, kind: &Kind, at: &Path, found: &mut Vec<(Path, SecretRef)>) {
     for field in &kind.fields {
-        let at = at.field(&field.name);
-        match &json[&*field.name] {
+        let at = at.field(field.name);
+        match &json[field.name] {
             Json::Null => {}
             Json::Array(items) if field.many => {
                 items.iter().enumerate().for_each(|(n, item)| value(item, &field.shape, &at.item(n), found));
@@ -47,8 +47,8 @@ fn value(json: &Json, shape: &Shape, at: &Path, found: &mut Vec<(Path, SecretRef
     match shape {
         Shape::Node(kind) => object(json, kind, at, found),
         Shape::OneOf(several) => {
-            let written = several.iter().filter(|(name, _)| !json[name.as_str()].is_null());
-            written.for_each(|(name, shape)| value(&json[name.as_str()], shape, &at.field(name), found));
+            let written = several.iter().filter(|(name, _)| !json[*name].is_null());
+            written.for_each(|(name, shape)| value(&json[*name], shape, &at.field(name), found));
         }
         // What is kept as a hash is no reference, and does not decode as one.
         Shape::Annotated(_) => found.extend(SecretRef::deserialize(json).ok().map(|reference| (at.clone(), reference))),

@@ -91,7 +91,7 @@ impl Sound {
 
     /// What takes its settings from a part that is wrong is no better.
     fn spread(&mut self, spec: &Spec) {
-        let part = |name: &str, at: usize| Path::root().field(name).item(at);
+        let part = |name: &'static str, at: usize| Path::root().field(name).item(at);
         if self.broken.contains(&Path::root().field("defaults")) {
             self.broken.extend((0..spec.domain.len()).map(|at| part("domain", at)));
         }
@@ -145,9 +145,9 @@ impl Sound {
         let broken = |path: &Path| {
             let top = top(path);
             // Hosts, stores and what keeps what belong together; so do all domains that lie on hosts.
-            let of = |name: &str| top.steps().first() == Some(&Step::Field(name.to_owned()));
+            let of = |name: &'static str| top.steps().first() == Some(&Step::Field(name));
             let any = |names: &[&str]| {
-                let is = |step: &Step| matches!(step, Step::Field(name) if names.contains(&name.as_str()));
+                let is = |step: &Step| matches!(step, Step::Field(name) if names.contains(name));
                 self.broken.iter().any(|one| one.steps().first().is_some_and(is))
             };
             self.broken.contains(&top)

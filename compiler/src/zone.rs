@@ -5,6 +5,8 @@ pub mod master;
 use crate::diagnostic::Path;
 use schema::name::DomainName;
 use schema::unit::Period;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -254,6 +256,30 @@ pub struct RecordSet {
     pub origins: Vec<Origin>,
 }
 
+/// As `records.json` has it.
+impl Serialize for RecordSet {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        struct Values<'a>(&'a [Rdata]);
+        impl Serialize for Values<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_seq(self.0.iter().map(Value))
+            }
+        }
+        struct Value<'a>(&'a Rdata);
+        impl Serialize for Value<'_> {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self.0)
+            }
+        }
+        let mut set = to.serialize_struct("RecordSet", 4)?;
+        set.serialize_field("name", &self.name)?;
+        set.serialize_field("ttl", &self.ttl.0)?;
+        set.serialize_field("type", self.kind.name())?;
+        set.serialize_field("values", &Values(&self.values))?;
+        set.end()
+    }
+}
+
 /// A zone without SOA and NS, which are its name server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
@@ -283,19 +309,6 @@ impl Zone {
             }
         }
         text
-    }
-
-    /// The zone's sets as `records.json` has them.
-    pub fn records(&self) -> serde_json::Value {
-        let set = |set: &RecordSet| {
-            serde_json::json!({
-                "name": set.name,
-                "type": set.kind.name(),
-                "ttl": set.ttl.0,
-                "values": set.values.iter().map(Rdata::to_string).collect::<Vec<_>>(),
-            })
-        };
-        self.sets.iter().map(set).collect()
     }
 
     fn relative(&self, name: &DomainName) -> String {

@@ -1,6 +1,6 @@
 //! `waybill build`
 
-use super::{Format, Outcome, Spec, tell};
+use super::{Format, Outcome, Spec, at_the_end, tell};
 use clap::Args;
 use compiler::environment::show;
 use compiler::pipeline::compile;
@@ -38,6 +38,7 @@ impl Build {
         if let Some(out) = &self.out {
             write::build(out, &artefacts)?;
         }
+        at_the_end((compiled, artefacts));
         Ok(Outcome::Fine)
     }
 }

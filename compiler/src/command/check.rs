@@ -1,7 +1,7 @@
 //! `waybill check`
 
 use super::secrets::Identity;
-use super::{Format, Outcome, Spec, tell};
+use super::{Format, Outcome, Spec, at_the_end, tell};
 use clap::{Args, ValueEnum};
 use compiler::pipeline::{Compiled, Wish, compile};
 use sealed::identity::Identities;
@@ -40,7 +40,8 @@ impl Check {
         // Named for all commands in the environment, it is read only where it is needed.
         let identities = if self.secrets { self.identity.load()? } else { Identities::default() };
         let wish = Wish { secrets: self.secrets, identities: Some(&identities), ..self.spec.wish() };
-        let Compiled { mut report, mut located, spec, .. } = compile(&wish);
+        let Compiled { mut report, mut located, spec, resolved, artefacts } = compile(&wish);
+        let rest = (resolved, artefacts);
         // Forges show findings at the files of a repository, in whose root their jobs run.
         if matches!(self.format, Format::Github | Format::Sarif) {
             located.base = base(&self.spec.dir);
@@ -51,7 +52,9 @@ impl Check {
         }
         tell(&report, &located, self.format)?;
         let denied = self.deny.is_some() && report.warnings() > 0;
-        Ok(Outcome::of(!report.has_errors() && !denied))
+        let well = !report.has_errors() && !denied;
+        at_the_end((report, located, spec, rest));
+        Ok(Outcome::of(well))
     }
 }
 

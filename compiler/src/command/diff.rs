@@ -30,7 +30,7 @@ pub struct Diff {
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// The server's counts, to say how much mail is lost: {"accounts": {"ADDRESS": {"messages": N, "octets": N}}}.
+    /// What `waybilld counts` printed, to say how much mail is lost.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 }

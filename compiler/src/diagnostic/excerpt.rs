@@ -18,6 +18,8 @@ pub struct Excerpt {
     pub text: String,
     /// Where its lines begin.
     pub lines: Vec<usize>,
+    /// How many lines of the file stand before it.
+    pub before: usize,
     pieces: Vec<Piece>,
 }
 
@@ -38,15 +40,23 @@ impl Excerpt {
         if file.table {
             return Excerpt::of_table(file, plain);
         }
-        let mut excerpt = Excerpt { text: String::with_capacity(file.text.len()), lines: vec![0], pieces: Vec::new() };
-        let mut annotation = false;
-        // All of it may be shown: it need not be KDL.
         let whole = 0..file.text.len();
-        let tokens = if is_plain(plain, &whole) { None } else { Some(Tokens::new(&file.text)) };
-        if tokens.is_none() {
+        // All of it may be shown: it need not be KDL.
+        if is_plain(plain, &whole) {
+            let mut excerpt = Excerpt::empty(file.text.len());
             excerpt.keep(&file.text, 0);
+            excerpt.lines();
+            return excerpt;
         }
-        for token in tokens.into_iter().flatten() {
+        Excerpt::part(file, plain, &whole)
+    }
+
+    /// Lines of a KDL file, the first of which begins with a token.
+    pub fn part(file: &File, plain: &[Range<usize>], part: &Range<usize>) -> Excerpt {
+        let mut excerpt = Excerpt::empty(part.len());
+        excerpt.before = file.line_column(part.start).0 - 1;
+        let mut annotation = false;
+        for token in Tokens::from(&file.text, part.start).take_while(|token| token.span.start < part.end) {
             let written = &file.text[token.span.clone()];
             let kept = kept(&token, annotation, written) || is_plain(plain, &token.span);
             if kept {
@@ -60,9 +70,13 @@ impl Excerpt {
         excerpt
     }
 
+    fn empty(room: usize) -> Excerpt {
+        Excerpt { text: String::with_capacity(room), lines: vec![0], before: 0, pieces: Vec::new() }
+    }
+
     /// A file of people: what may not be shown is a `…` a cell.
     fn of_table(file: &File, plain: &[Range<usize>]) -> Excerpt {
-        let mut excerpt = Excerpt { text: String::with_capacity(file.text.len()), lines: vec![0], pieces: Vec::new() };
+        let mut excerpt = Excerpt::empty(file.text.len());
         let mut at = 0;
         for span in plain.iter().chain(std::iter::once(&(file.text.len()..file.text.len()))) {
             let Some(between) = file.text.get(at..span.start) else { continue };

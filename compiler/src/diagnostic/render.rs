@@ -14,8 +14,6 @@ use std::sync::Arc;
 
 /// How many findings are printed; the rest is counted.
 const MOST_PRINTED: usize = 200;
-/// Of a larger file, in octets, no line is shown, only where it is: hiding secrets takes many times its size.
-const LARGEST_SHOWN: usize = 32 << 20;
 /// Longer lines than this, in octets, are cut around the finding.
 const LONGEST_LINE: usize = 400;
 
@@ -60,16 +58,17 @@ fn one(handler: &GraphicalReportHandler, found: &Diagnostic, located: &Located, 
         shown = shown.with_help(help.join("; "));
     }
     let file = located.file(&place).filter(|file| !file.unread);
-    if file.is_some_and(|file| file.text.len() > LARGEST_SHOWN) {
-        shown.message = format!("{} ({})", shown.message, located.at(&place));
-        render(handler, Shown::new(shown), out);
-        return;
-    }
     let Some(file) = file else {
         render(handler, Shown::new(shown), out);
         return;
     };
-    let Some(excerpt) = located.excerpt(place.file) else { return };
+    let here = found.related(located).map(|(also, _)| also).filter(|also| also.file == place.file);
+    let octets = here.fold(place.span.clone(), |all, also| all.start.min(also.span.start)..all.end.max(also.span.end));
+    let Some(excerpt) = located.excerpt_around(place.file, &octets) else {
+        shown.message = format!("{} ({})", shown.message, located.at(&place));
+        render(handler, Shown::new(shown), out);
+        return;
+    };
     let at = excerpt.span(&place.span);
     let primary = (at.start, file.line_column(place.span.start).1 - 1);
     let mut labels = vec![LabeledSpan::new_primary_with_span(None, at)];
@@ -135,7 +134,7 @@ impl SourceCode for Lines {
             self.name.clone(),
             shown.as_bytes(),
             (start, stop - start).into(),
-            first,
+            self.excerpt.before + first,
             column,
             last - first + 1,
         )))

@@ -141,7 +141,7 @@ fn store(store: &Store) -> String {
 }
 
 /// Where a part's store was written.
-fn written(side: &Side<'_>, part: &str, chosen: &Store) -> Path {
+fn written(side: &Side<'_>, part: &'static str, chosen: &Store) -> Path {
     let spec = &side.compiled.spec;
     if spec.storage.is_some() {
         return Path::root().field("storage").field(part);
@@ -194,7 +194,7 @@ pub fn limits(found: &mut Found<'_>) {
         let names: Vec<&String> = b.as_object().into_iter().flat_map(|map| map.keys()).collect();
         for name in names {
             let only = |side: &serde_json::Value| serde_json::json!({ name.as_str(): side.get(name) });
-            let at = Path::root().field(node).field(name);
+            let at = Path::root().field(node).named(name);
             for says in rest(&only(&a), &only(&b), &[]) {
                 found.note((part, Class::Hot), node, format!("{node}: {says}"), Places::both(&at, &at));
             }

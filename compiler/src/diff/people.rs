@@ -75,7 +75,10 @@ fn holds(found: &Found<'_>, address: &Address) -> String {
     match found.state.map(|state| state.accounts.get(address).copied().unwrap_or_default()) {
         None => "its mailbox".to_owned(),
         Some(held) if held.messages == 0 => "its mailbox, which holds nothing,".to_owned(),
-        Some(held) => format!("its mailbox of {} messages, {},", grouped(held.messages), octets(held.octets)),
+        Some(held) => {
+            let s = if held.messages == 1 { "" } else { "s" };
+            format!("its mailbox of {} message{s}, {},", grouped(held.messages), octets(held.octets))
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! How much mail there is, as the server counts it: what `waybill diff --state FILE` reads.
+//! How much mail there is, as `waybilld counts` prints it: what `waybill diff --state FILE` reads.
 //!
 //! ```json
 //! { "accounts": { "ada@example.org": { "messages": 1200, "octets": 345 } } }

@@ -3,13 +3,14 @@
 use super::runtime::policy;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
+use crate::read::parallel;
 use crate::resolve::{Domain, Host, KeyState, Omission, OwnRecord, Resolved, is_spf};
 use crate::zone::{Kind, Origin, Rdata, RecordSet, Zone};
 use aws_lc_rs::digest;
 use schema::config::Service;
 use schema::name::DomainName;
 use schema::spec::{DkimAlgorithm, DmarcPolicy, SpfAll, SpfTerm};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -25,35 +26,54 @@ const CLIENT_SERVICES: [(&str, Option<Service>); 6] = [
 
 /// The zones of every domain.
 pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
-    let mut made: BTreeMap<&DomainName, Sets> =
-        resolved.domains.iter().map(|domain| (&domain.name, Sets::of(domain))).collect();
-    for domain in &resolved.domains {
-        if let Some(sets) = made.get_mut(&domain.name) {
-            sets.arrival(resolved);
-            sets.authentication(resolved);
-            sets.reports();
-            sets.clients(resolved);
-            sets.authorities(resolved);
-        }
-        // A report to another domain of the spec is allowed there (RFC 9990 §4).
-        let to = &domain.dmarc.report.domain;
-        let home = (!to.is_within(&domain.name)).then(|| home(to, resolved)).flatten();
-        if let Some(sets) = home.and_then(|home| made.get_mut(&home.name)) {
-            let at = domain.dmarc.at.clone().unwrap_or_else(|| domain.at.clone());
-            let origin =
-                Origin {
-                    why: "lets the other domain's DMARC reports come here", rule: "RFC 9990 §4", at, given: true
-                };
-            let prefix = format!("{}._report._dmarc", domain.name);
-            sets.below(to, &prefix, vec![Rdata::Txt("v=DMARC1;".into())], origin);
+    let guests = Guests::of(resolved);
+    let made = parallel::map(&resolved.domains, |domain| {
+        let mut report = Report::new();
+        let mut sets = Sets::of(domain);
+        sets.arrival(resolved);
+        sets.authentication(resolved);
+        sets.reports();
+        sets.clients(resolved);
+        sets.authorities(resolved);
+        guests.reporting.get(&domain.name).into_iter().flatten().for_each(|other| sets.consent(other));
+        guests.hosts.get(&domain.name).into_iter().flatten().for_each(|host| sets.host(host));
+        (sets.zone(resolved, &mut report), report)
+    });
+    let mut zones: Vec<Zone> = Vec::with_capacity(made.len());
+    for (zone, found) in made {
+        report.absorb(found);
+        // Two domains of one name are an error, which has been told.
+        if zones.last().is_none_or(|last| last.name != zone.name) {
+            zones.push(zone);
         }
     }
-    for host in &resolved.hosts {
-        if let Some(sets) = home(host.name.domain(), resolved).and_then(|home| made.get_mut(&home.name)) {
-            sets.host(host);
+    zones
+}
+
+/// What has a record in a domain's zone and is not that domain.
+struct Guests<'a> {
+    /// Other domains, whose DMARC reports come there.
+    reporting: HashMap<&'a DomainName, Vec<&'a Domain>>,
+    /// The hosts whose names lie in it.
+    hosts: HashMap<&'a DomainName, Vec<&'a Host>>,
+}
+
+impl<'a> Guests<'a> {
+    fn of(resolved: &'a Resolved) -> Guests<'a> {
+        let mut guests = Guests { reporting: HashMap::new(), hosts: HashMap::new() };
+        for domain in &resolved.domains {
+            let to = &domain.dmarc.report.domain;
+            if let Some(home) = (!to.is_within(&domain.name)).then(|| home(to, resolved)).flatten() {
+                guests.reporting.entry(&home.name).or_default().push(domain);
+            }
         }
+        for host in &resolved.hosts {
+            if let Some(home) = home(host.name.domain(), resolved) {
+                guests.hosts.entry(&home.name).or_default().push(host);
+            }
+        }
+        guests
     }
-    made.into_values().map(|sets| sets.zone(resolved, report)).collect()
 }
 
 /// The domain of the spec in whose zone a name lies.
@@ -106,6 +126,15 @@ impl<'a> Sets<'a> {
 
     fn origin(&self, why: &'static str, rule: &'static str, at: Option<&Path>) -> Origin {
         Origin { why, rule, at: at.unwrap_or(&self.domain.at).clone(), given: at.is_some() }
+    }
+
+    /// Another domain of the spec may have its DMARC reports sent here (RFC 9990 §4).
+    fn consent(&mut self, other: &Domain) {
+        let at = other.dmarc.at.clone().unwrap_or_else(|| other.at.clone());
+        let why = "lets the other domain's DMARC reports come here";
+        let origin = Origin { why, rule: "RFC 9990 §4", at, given: true };
+        let prefix = format!("{}._report._dmarc", other.name);
+        self.below(&other.dmarc.report.domain, &prefix, vec![Rdata::Txt("v=DMARC1;".into())], origin);
     }
 
     /// How mail comes to the domain: MX and MTA-STS.

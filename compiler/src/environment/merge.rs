@@ -34,7 +34,7 @@ pub fn named(field: &Field) -> Option<Arc<Kind>> {
 pub fn identity(kind: &Kind, item: &Json) -> Option<(String, Option<String>)> {
     let first = kind.fields.iter().find(|field| field.written == Written::Argument)?;
     let text = |name: &str| item.get(name).and_then(Json::as_str).map(str::to_ascii_lowercase);
-    Some((text(&first.name)?, kind.named.contains_key("type").then(|| text("type")).flatten()))
+    Some((text(first.name)?, kind.named.contains_key("type").then(|| text("type")).flatten()))
 }
 
 /// Puts what stays of a list back, with its old places.
@@ -55,11 +55,11 @@ pub fn settle(items: &mut Vec<Json>, kept: Vec<(usize, Json)>, moved: &mut Moves
 /// Lays a node over another: what it gives replaces what is there, nodes inside are laid over those of their name.
 pub fn object(kind: &Kind, (base, moves, path): Part<'_>, (mut over, at): (Map<String, Json>, &Path)) {
     for field in &kind.fields {
-        let Some(value) = over.remove(&*field.name).filter(|value| given(field, value)) else { continue };
-        let (path, at) = (path.field(&field.name), at.field(&field.name));
-        let moved = moves.inner.entry(Step::Field(field.name.to_string())).or_default();
-        let whole = OF_ONE_KIND.contains(&&*field.name);
-        match (value, named(field), &field.shape, base.get_mut(&*field.name)) {
+        let Some(value) = over.remove(field.name).filter(|value| given(field, value)) else { continue };
+        let (path, at) = (path.field(field.name), at.field(field.name));
+        let moved = moves.inner.entry(Step::Field(field.name)).or_default();
+        let whole = OF_ONE_KIND.contains(&field.name);
+        match (value, named(field), &field.shape, base.get_mut(field.name)) {
             (Json::Array(over), Some(inner), _, Some(Json::Array(items))) if field.many && !items.is_empty() => {
                 list((&inner, whole), (items, moved, &path), (over, &at));
             }
@@ -94,7 +94,7 @@ fn list(
             let mut value = value.clone();
             // The name is the same; it was written where the node was.
             if let Some(first) = kind.fields.iter().find(|field| field.written == Written::Argument) {
-                value.remove(&*first.name);
+                value.remove(first.name);
             }
             let moves = moved.inner.entry(Step::Item(*one)).or_default();
             let own = path.item(*one);

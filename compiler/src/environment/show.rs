@@ -99,13 +99,13 @@ impl Whole<'_> {
 
     fn lay(&self, common: &Kind, (made, moves): (&mut Map<String, Json>, &mut Moves), (layer, at): (&Json, &Path)) {
         for field in &common.fields {
-            let Some(value) = layer.get(&*field.name).filter(|value| given(field, value)) else { continue };
-            let at = at.field(&field.name);
-            let moved = moves.inner.entry(Step::Field(field.name.to_string())).or_default();
-            let both = (value, made.get_mut(&*field.name), &field.shape);
+            let Some(value) = layer.get(field.name).filter(|value| given(field, value)) else { continue };
+            let at = at.field(field.name);
+            let moved = moves.inner.entry(Step::Field(field.name)).or_default();
+            let both = (value, made.get_mut(field.name), &field.shape);
             match both {
                 (Json::Object(over), Some(Json::Object(there)), Shape::Node(kind))
-                    if BY_VALUE.contains(&&*field.name) =>
+                    if BY_VALUE.contains(&field.name) =>
                 {
                     let from = moved.to.clone().unwrap_or_default();
                     object(kind, (there, moved, &from), (over.clone(), &at));
@@ -125,13 +125,11 @@ impl Whole<'_> {
             return;
         };
         domain.remove("like");
-        let moved = self.moves.inner.entry(Step::Field("domain".to_owned())).or_default();
+        let moved = self.moves.inner.entry(Step::Field("domain")).or_default();
         let moved = moved.inner.entry(Step::Item(at)).or_default();
         for (name, value) in made {
-            if !kind.named.contains_key(name.as_str()) {
-                continue;
-            }
-            let step = Step::Field(name.clone());
+            let Some((known, _)) = kind.named.get_key_value(name.as_str()) else { continue };
+            let step = Step::Field(known);
             if let Some(moves) = moves.inner.get(&step) {
                 moved.inner.insert(step, moves.clone());
             }
@@ -199,7 +197,7 @@ impl Whole<'_> {
         let mut node = &mut self.spec;
         let mut steps = way.iter().peekable();
         while let Some(name) = steps.next() {
-            path = path.field(name);
+            path = path.named(name);
             let slot = node.entry(*name).or_insert(Json::Null);
             let slot = match steps.peek().and_then(|at| at.parse::<usize>().ok()) {
                 Some(at) if slot.is_array() => {
@@ -226,7 +224,7 @@ impl Whole<'_> {
                 node.get(name).is_none_or(|there| there.is_null() || there.as_array().is_some_and(Vec::is_empty));
             if empty && !value.is_null() {
                 node.insert(name.clone(), value.clone());
-                self.built_in.insert(path.field(name), rule);
+                self.built_in.insert(path.named(name), rule);
             }
         }
     }
@@ -245,7 +243,7 @@ impl Origins<'_> {
     fn of(&self, path: &Path) -> String {
         let mut up = Path::root();
         for step in path.steps() {
-            up = up.then(step.clone());
+            up = up.then(*step);
             if let Some(rule) = self.built_in.get(&up) {
                 return format!("default, {rule}");
             }
@@ -263,12 +261,12 @@ impl Origins<'_> {
 
     fn way(&self, path: &Path, merged: &Path, written: &Path) -> Option<String> {
         let head = |path: &Path| match path.steps() {
-            [Step::Field(name), Step::Item(at), ..] => Some((name.clone(), *at)),
-            [Step::Field(name), ..] => Some((name.clone(), 0)),
+            [Step::Field(name), Step::Item(at), ..] => Some((*name, *at)),
+            [Step::Field(name), ..] => Some((*name, 0)),
             _ => None,
         };
-        if let Some((name, at)) = head(written).filter(|(name, _)| name == "environment") {
-            let environment = self.spec.environment.get(at).map_or(name.as_str(), |one| one.name.as_str());
+        if let Some((name, at)) = head(written).filter(|(name, _)| *name == "environment") {
+            let environment = self.spec.environment.get(at).map_or(name, |one| one.name.as_str());
             return Some(format!("environment {}", environment.escape_debug()));
         }
         let (here, there) = (head(path), head(merged));
@@ -277,6 +275,6 @@ impl Origins<'_> {
         }
         let (name, at) = there?;
         let like = || self.spec.domain.get(at).map(|domain| format!("like {}", domain.name));
-        if name == "domain" { like() } else { Some(name) }
+        if name == "domain" { like() } else { Some(name.to_owned()) }
     }
 }

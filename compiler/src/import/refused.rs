@@ -18,11 +18,11 @@ pub fn take_out(compiled: &Compiled, facts: &mut Facts) -> bool {
     let mut parts: BTreeMap<DomainName, BTreeMap<Part<'_>, BTreeSet<String>>> = BTreeMap::new();
     for error in compiled.report.diagnostics().iter().filter(|one| one.severity == Severity::Error) {
         let [Step::Field(top), Step::Item(at), Step::Field(field), rest @ ..] = error.at.steps() else { continue };
-        let Some(domain) = compiled.spec.domain.get(*at).filter(|_| top == "domain") else { continue };
+        let Some(domain) = compiled.spec.domain.get(*at).filter(|_| *top == "domain") else { continue };
         let part = match rest {
-            [Step::Field(inner), Step::Item(item), ..] => (field.as_str(), inner.as_str(), *item),
-            [Step::Item(item), Step::Field(inner), ..] => (field.as_str(), inner.as_str(), *item),
-            _ => (field.as_str(), "", 0),
+            [Step::Field(inner), Step::Item(item), ..] => (*field, *inner, *item),
+            [Step::Item(item), Step::Field(inner), ..] => (*field, *inner, *item),
+            _ => (*field, "", 0),
         };
         let says = format!("{}: {}", error.code.id(), error.says);
         parts.entry(domain.name.clone()).or_default().entry(part).or_default().insert(says);

@@ -19,7 +19,8 @@ pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
         }
         if let Some(given) = domain.mta_sts.as_ref().filter(|given| given.mode != MtaStsMode::None) {
             let at = given.at.clone().unwrap_or_else(|| domain.at.field("name"));
-            let policy = around.artefacts.runtime.domains.iter().find(|one| one.name == domain.name);
+            let served = &around.artefacts.runtime.domains;
+            let policy = served.binary_search_by(|one| one.name.cmp(&domain.name)).ok().and_then(|at| served.get(at));
             let policy = policy.and_then(|one| one.mta_sts.as_deref()).unwrap_or_default();
             covers(domain, given, policy, world, report);
             host(domain, set.is_some(), world, &at, report);

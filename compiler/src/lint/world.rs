@@ -4,10 +4,11 @@ use crate::diagnostic::Path;
 use crate::emit::Artefacts;
 use crate::lock::{Asked, Lock, Question};
 use crate::zone::{Kind, Rdata, RecordSet, Zone};
+use foldhash::{HashMap, HashMapExt, HashSet};
 use schema::name::DomainName;
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 /// The longest chain of aliases that is followed.
 const LONGEST_CHAIN: usize = 8;
@@ -46,26 +47,37 @@ impl<'a> Answer<'a> {
 pub struct World<'a> {
     zones: &'a [Zone],
     lock: &'a Lock,
-    sets: HashMap<(&'a DomainName, Kind), &'a RecordSet>,
-    names: HashSet<&'a DomainName>,
+    /// The sets of each name.
+    names: HashMap<&'a DomainName, &'a [RecordSet]>,
+    /// Sets of names that are in a zone before as well.
+    again: Vec<&'a [RecordSet]>,
     wild: HashSet<&'a DomainName>,
-    asked: RefCell<BTreeSet<Question>>,
+    asked: Mutex<BTreeSet<Question>>,
 }
 
 impl<'a> World<'a> {
     /// Looks at these.
     pub fn of(artefacts: &'a Artefacts, lock: &'a Lock) -> World<'a> {
         let zones = &artefacts.zones;
-        let all = || zones.iter().flat_map(|zone| &zone.sets);
         let is_wild = |zone: &&Zone| zone.sets.iter().any(|set| set.name.as_str().starts_with("*."));
-        World {
-            zones,
-            lock,
-            sets: all().map(|set| ((&set.name, set.kind), set)).collect(),
-            names: all().map(|set| &set.name).collect(),
-            wild: zones.iter().filter(is_wild).map(|zone| &zone.name).collect(),
-            asked: RefCell::default(),
+        let mut names = HashMap::with_capacity(zones.iter().map(|zone| zone.sets.len()).sum());
+        let mut again = Vec::new();
+        for sets in zones.iter().flat_map(|zone| zone.sets.chunk_by(|one, next| one.name == next.name)) {
+            let Some(first) = sets.first() else { continue };
+            if names.contains_key(&first.name) {
+                again.push(sets);
+            } else {
+                names.insert(&first.name, sets);
+            }
         }
+        let wild = zones.iter().filter(is_wild).map(|zone| &zone.name).collect();
+        World { zones, lock, names, again, wild, asked: Mutex::default() }
+    }
+
+    /// The set of that very name; where two zones have one, the later zone's.
+    fn exact(&self, name: &DomainName, kind: Kind) -> Option<&'a RecordSet> {
+        let again = self.again.iter().rev().filter(|sets| sets.first().is_some_and(|set| set.name == *name));
+        again.chain(self.names.get(name)).flat_map(|sets| sets.iter()).find(|set| set.kind == kind)
     }
 
     /// What it says of a name and type, aliases within the spec followed.
@@ -79,7 +91,7 @@ impl<'a> World<'a> {
                 name = to.clone();
                 continue;
             }
-            if self.names.contains(&name) || self.covering(&name).is_some() {
+            if self.names.contains_key(&name) || self.covering(&name).is_some() {
                 return Answer::Nothing;
             }
             return self.locked(name, kind);
@@ -91,7 +103,7 @@ impl<'a> World<'a> {
     pub fn alias(&self, name: &DomainName) -> Option<&'a DomainName> {
         let found = match self.set(name, Kind::Cname) {
             Some(set) => Answer::Ours(set),
-            None if self.names.contains(name) => Answer::Nothing,
+            None if self.names.contains_key(name) => Answer::Nothing,
             None => self.locked(name.clone(), Asked::Cname),
         };
         found.values()?.first()?.target()
@@ -127,28 +139,24 @@ impl<'a> World<'a> {
 
     /// Everything that was asked of the lock.
     pub fn asked(self) -> BTreeSet<Question> {
-        self.asked.into_inner()
+        self.asked.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked(&self, name: DomainName, kind: Asked) -> Answer<'a> {
         let question = Question { name, kind };
         let found = self.lock.sets.get(&question);
-        self.asked.borrow_mut().insert(question);
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(question);
         found.map_or(Answer::Unknown, |set| Answer::Locked(&set.values))
     }
 
     /// A set of a zone, also by a wildcard.
     pub fn set(&self, name: &DomainName, kind: Kind) -> Option<&'a RecordSet> {
-        if let Some(set) = self.sets.get(&(name, kind)) {
-            return Some(set);
-        }
-        let wildcard = self.covering(name)?;
-        self.sets.get(&(wildcard, kind)).copied()
+        self.exact(name, kind).or_else(|| self.exact(self.covering(name)?, kind))
     }
 
     /// The wildcard that stands for a name (RFC 4592 §3.3): the one under the nearest name that exists.
     fn covering(&self, name: &DomainName) -> Option<&'a DomainName> {
-        if self.wild.is_empty() || self.names.contains(name) {
+        if self.wild.is_empty() || self.names.contains_key(name) {
             return None;
         }
         let zone = self.zone(name).filter(|zone| self.wild.contains(&zone.name))?;
@@ -159,7 +167,7 @@ impl<'a> World<'a> {
         let mut at = name.parent();
         while let Some(parent) = at.filter(|parent| parent.is_within(&zone.name)) {
             if exists(&parent) {
-                return self.names.get(&parent.wildcard().ok()?).copied();
+                return self.names.get_key_value(&parent.wildcard().ok()?).map(|(name, _)| *name);
             }
             at = parent.parent();
         }

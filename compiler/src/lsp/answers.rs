@@ -98,7 +98,7 @@ fn values(at: &Workspace, path: &Path, word: &Word, (kind, field): (&Kind, &Fiel
             kinds.iter().map(|kind| format!("({kind})\"\"")).zip(says).collect()
         }
         Shape::Text(_) => {
-            let Some((of, false)) = names::of(kind, &field.name) else { return Vec::new() };
+            let Some((of, false)) = names::of(kind, field.name) else { return Vec::new() };
             let Some(spec) = at.spec(path) else { return Vec::new() };
             let domain = names::domain(&word.way, word.node.as_ref());
             let known = known(spec, of, domain.as_ref());
@@ -353,17 +353,12 @@ pub fn formatting(at: &Workspace, asked: &DocumentFormattingParams) -> Option<Ve
 
 /// What mends the findings here.
 pub fn actions(at: &Workspace, asked: &CodeActionParams) -> CodeActionResponse {
-    let Some((path, compiled)) = path(&asked.text_document.uri).and_then(|path| {
-        let compiled = at.compiled(&path)?;
-        Some((path, compiled))
-    }) else {
-        return Vec::new();
-    };
-    let located = &compiled.located;
+    let Some(path) = path(&asked.text_document.uri) else { return Vec::new() };
+    let Some((located, report)) = at.found(&path) else { return Vec::new() };
     let (Some(folder), Some(lines)) = (at.folder(&path), at.lines(&path)) else { return Vec::new() };
     let wanted = lines.offset(asked.range.start)..lines.offset(asked.range.end);
     let mut out = Vec::new();
-    for found in compiled.report.diagnostics() {
+    for found in report.diagnostics() {
         let place = machine::place(found, located);
         let here = located.file(&place).is_some_and(|file| folder.join(&file.name) == path);
         let touches = place.span.start <= wanted.end && wanted.start <= place.span.end;

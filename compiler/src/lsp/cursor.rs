@@ -207,10 +207,10 @@ pub fn field(around: &Arc<Kind>, node: &str, part: &Part) -> Option<(Arc<Kind>, 
 /// A node of a sequence, as a field of its own.
 pub fn sequenced(kind: &Kind, name: &str) -> Option<Field> {
     let (field, several) = kind.sequence()?;
-    let at = several.iter().position(|(one, _)| one == name)?;
-    let (_, shape) = several.get(at)?;
+    let at = several.iter().position(|(one, _)| *one == name)?;
+    let (name, shape) = several.get(at)?;
     let says = field.meanings.get(at).cloned().unwrap_or_default();
-    Some(Field { name: name.into(), written: Written::Child, shape: shape.clone(), says, ..field.clone() })
+    Some(Field { name, written: Written::Child, shape: shape.clone(), says, ..field.clone() })
 }
 
 #[cfg(test)]

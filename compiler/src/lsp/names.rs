@@ -93,7 +93,7 @@ pub fn mention(language: &Arc<Kind>, word: &Word) -> Option<Mention> {
     let node = word.node.as_ref()?;
     let around = cursor::kind(language, &word.way)?;
     let (kind, field) = cursor::field(&around, &node.name, &word.part)?;
-    let (of, gives) = of(&kind, &field.name)?;
+    let (of, gives) = of(&kind, field.name)?;
     let text = match of {
         Of::Person => {
             let domain = domain(&word.way, Some(node));

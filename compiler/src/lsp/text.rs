@@ -78,6 +78,29 @@ impl Lines {
     }
 }
 
+/// Where a position is after an edit; within what was replaced, where that begins.
+pub fn moved(at: Position, edit: Range, text: &str, encoding: Encoding) -> Position {
+    if at <= edit.start {
+        return at;
+    }
+    if at < edit.end {
+        return edit.start;
+    }
+    let lines = small(memchr::memchr_iter(b'\n', text.as_bytes()).count());
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    let width = small(match encoding {
+        Encoding::Utf8 => last.len(),
+        Encoding::Utf16 => last.encode_utf16().count(),
+    });
+    let line = (edit.start.line + lines).saturating_add(at.line - edit.end.line);
+    let character = match (at.line == edit.end.line, lines) {
+        (true, 0) => (edit.start.character + width).saturating_add(at.character - edit.end.character),
+        (true, _) => width.saturating_add(at.character - edit.end.character),
+        (false, _) => at.character,
+    };
+    Position::new(line, character)
+}
+
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
@@ -85,6 +108,21 @@ fn small(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_position_moves_with_the_text_before_it() {
+        let text = "one two\nthree four\nfive\n";
+        let at = |lines: &Lines| lines.position(lines.text.find("four").unwrap_or_default());
+        for (from, to, new) in [(0, 3, "1"), (0, 0, "x\ny"), (4, 14, "😀 "), (8, 13, "t\nh"), (20, 20, ">")] {
+            let lines = Lines::new(text.into(), Encoding::Utf16);
+            let edit = lines.range(&(from..to));
+            let after = lines.edited(edit, new);
+            assert_eq!(moved(at(&lines), edit, new, Encoding::Utf16), at(&after));
+        }
+        let lines = Lines::new(text.into(), Encoding::Utf8);
+        let edit = lines.range(&(4..16));
+        assert_eq!(moved(at(&lines), edit, "é", Encoding::Utf8), edit.start);
+    }
 
     #[test]
     fn positions_are_offsets_and_back() {

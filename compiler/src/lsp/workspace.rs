@@ -1,35 +1,42 @@
 //! The open files, and what compiling the specs that they belong to last gave.
 
-use super::text::{Encoding, Lines};
+use super::text::{Encoding, Lines, moved};
 use crate::code::Severity;
-use crate::diagnostic::{Diagnostic, machine};
+use crate::diagnostic::{Diagnostic, Report, machine};
 use crate::locate::Located;
 use crate::pipeline::{Compiled, Wish, compile};
-use crate::read::ROOT_FILE;
 use crate::read::grammar::{self, Kind};
+use crate::read::{self, ROOT_FILE};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use lsp_types::{
     CodeDescription, DiagnosticRelatedInformation, DiagnosticSeverity, DidChangeTextDocumentParams,
-    DidCloseTextDocumentParams, DidOpenTextDocumentParams, Location, NumberOrString, PublishDiagnosticsParams, Uri,
+    DidCloseTextDocumentParams, DidOpenTextDocumentParams, Location, NumberOrString, PublishDiagnosticsParams, Range,
+    Uri,
 };
 use schema::spec::Spec;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use url::Url;
 
+/// A larger file, in octets, is not looked at by itself before the spec is compiled.
+const LARGEST_GLANCE: usize = 1 << 20;
+
 /// A spec to compile: its folder, and its files that are open, by name from there.
 struct Job {
     folder: PathBuf,
     open: HashMap<String, String>,
+    /// Which job of this spec it is.
+    number: u64,
 }
 
 /// A spec compiled.
 pub struct Done {
     folder: PathBuf,
     compiled: Arc<Compiled>,
+    number: u64,
 }
 
 /// What the editor has open.
@@ -41,7 +48,12 @@ pub struct Workspace {
     open: BTreeMap<PathBuf, Lines>,
     specs: BTreeMap<PathBuf, Known>,
     jobs: Sender<Job>,
+    /// Takes what is needed no more.
+    old: Sender<Old>,
 }
+
+/// What was known of a spec before.
+type Old = (Option<Arc<Compiled>>, Option<Arc<Compiled>>);
 
 /// What is known of a spec.
 #[derive(Default)]
@@ -49,8 +61,12 @@ struct Known {
     compiled: Option<Arc<Compiled>>,
     /// The last one whose files could all be parsed, for its names.
     whole: Option<Arc<Compiled>>,
-    /// Files that have findings shown.
-    shown: BTreeSet<PathBuf>,
+    /// What was found in files by themselves that have changed since.
+    glances: BTreeMap<PathBuf, (Located, Report)>,
+    /// The findings of each file that are shown.
+    shown: BTreeMap<PathBuf, Vec<lsp_types::Diagnostic>>,
+    /// How often it was to be compiled.
+    asked: u64,
 }
 
 /// The path of a file's URI.
@@ -64,17 +80,19 @@ pub fn uri(path: &Path) -> Option<Uri> {
 }
 
 impl Workspace {
-    /// An empty workspace and the thread that compiles for it.
+    /// An empty workspace and the threads that work for it.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// Where a thread cannot be started.
     pub fn start(encoding: Encoding, now: fn() -> i64) -> io::Result<(Workspace, Receiver<Done>)> {
         let (jobs, wanted) = unbounded::<Job>();
         let (done, compiled) = unbounded();
         thread::Builder::new().name("compile".into()).spawn(move || compiling(&wanted, &done, now))?;
+        let (old, unwanted) = unbounded::<Old>();
+        thread::Builder::new().name("old".into()).spawn(move || unwanted.iter().for_each(drop))?;
         let language = Arc::clone(grammar::language());
         let (open, specs) = (BTreeMap::new(), BTreeMap::new());
-        Ok((Workspace { language, encoding, open, specs, jobs }, compiled))
+        Ok((Workspace { language, encoding, open, specs, jobs, old }, compiled))
     }
 
     /// The editor shows a file.
@@ -84,17 +102,38 @@ impl Workspace {
         self.compile(&path);
     }
 
-    /// Somebody types.
-    pub fn changed(&mut self, changed: DidChangeTextDocumentParams) {
-        let Some(path) = path(&changed.text_document.uri) else { return };
-        let Some(lines) = self.open.get_mut(&path) else { return };
+    /// Somebody types. What is wrong with the file by itself is known at once; what else was found in it stays where it
+    /// is in the new text, until the spec is compiled.
+    pub fn changed(&mut self, changed: DidChangeTextDocumentParams) -> Option<PublishDiagnosticsParams> {
+        let path = path(&changed.text_document.uri)?;
+        let folder = self.folder(&path);
+        let lines = self.open.get_mut(&path)?;
+        let shown = folder.as_ref().and_then(|folder| self.specs.get_mut(folder)?.shown.get_mut(&path));
+        let mut shown = shown.map(std::mem::take).unwrap_or_default();
         for change in changed.content_changes {
-            *lines = match change.range {
-                Some(range) => lines.edited(range, &change.text),
-                None => Lines::new(change.text, self.encoding),
+            let Some(range) = change.range else {
+                *lines = Lines::new(change.text, self.encoding);
+                continue;
             };
+            *lines = lines.edited(range, &change.text);
+            let to = |at| moved(at, range, &change.text, self.encoding);
+            shown.iter_mut().for_each(|one| one.range = Range::new(to(one.range.start), to(one.range.end)));
         }
+        let text = lines.text.clone();
         self.compile(&path);
+        let folder = folder?;
+        let name = path.strip_prefix(&folder).ok()?.to_str()?.to_owned();
+        if text.len() <= LARGEST_GLANCE && name.ends_with(".kdl") {
+            let (located, report) = read::glance(name, text.into());
+            shown.retain(|one| !is_of_reading(one));
+            let mut lines = HashMap::new();
+            let found =
+                report.diagnostics().iter().map(|one| finding(one, (&folder, &located), &mut lines, self.encoding));
+            shown.splice(0..0, found);
+            self.specs.get_mut(&folder)?.glances.insert(path.clone(), (located, report));
+        }
+        self.specs.get_mut(&folder)?.shown.insert(path.clone(), shown.clone());
+        Some(PublishDiagnosticsParams { uri: uri(&path)?, diagnostics: shown, version: None })
     }
 
     /// A file on the disk has changed; keys and certificates too are looked at.
@@ -118,7 +157,7 @@ impl Workspace {
         let shown = self.specs.remove(&folder).map(|known| known.shown).unwrap_or_default();
         let gone =
             |path: PathBuf| Some(PublishDiagnosticsParams { uri: uri(&path)?, diagnostics: Vec::new(), version: None });
-        shown.into_iter().filter_map(gone).collect()
+        shown.into_keys().filter_map(gone).collect()
     }
 
     /// The text of a file: as the editor has it, else as it was compiled.
@@ -136,6 +175,16 @@ impl Workspace {
     /// What compiling the spec of a file last gave.
     pub fn compiled(&self, path: &Path) -> Option<&Arc<Compiled>> {
         self.specs.get(&self.folder(path)?)?.compiled.as_ref()
+    }
+
+    /// What was found in the text that a file has now: by itself, or with its spec.
+    pub fn found(&self, path: &Path) -> Option<(&Located, &Report)> {
+        let known = self.specs.get(&self.folder(path)?)?;
+        if let Some((located, report)) = known.glances.get(path) {
+            return Some((located, report));
+        }
+        let compiled = known.compiled.as_ref()?;
+        Some((&compiled.located, &compiled.report))
     }
 
     /// What was written in the spec of a file, when all of it could last be read.
@@ -164,27 +213,35 @@ impl Workspace {
 
     fn compile(&mut self, path: &Path) {
         let Some(folder) = self.folder(path) else { return };
-        self.specs.entry(folder.clone()).or_default();
+        let known = self.specs.entry(folder.clone()).or_default();
+        known.asked += 1;
+        let number = known.asked;
         let inside = self.open.iter().filter_map(|(path, lines)| {
             let name = path.strip_prefix(&folder).ok()?.to_str()?;
             Some((name.to_owned(), lines.text.clone()))
         });
         // Where the thread is gone, the main loop ends.
-        let _ = self.jobs.send(Job { open: inside.collect(), folder });
+        let _ = self.jobs.send(Job { open: inside.collect(), folder, number });
     }
 
     /// Takes what was compiled; what is to be shown of it.
     pub fn take(&mut self, done: Done) -> Vec<PublishDiagnosticsParams> {
         let Some(known) = self.specs.get_mut(&done.folder) else { return Vec::new() };
-        let mut found = findings(&done, self.encoding);
-        let shown: BTreeSet<PathBuf> = found.keys().cloned().collect();
-        for path in std::mem::replace(&mut known.shown, shown) {
-            found.entry(path).or_default();
+        let mut found = BTreeMap::new();
+        // What is known of an older text would stand at the wrong places; the newer one is being compiled.
+        if known.asked == done.number {
+            known.glances.clear();
+            found = findings(&done, self.encoding);
+            for path in std::mem::replace(&mut known.shown, found.clone()).into_keys() {
+                found.entry(path).or_default();
+            }
         }
-        if done.compiled.spec != Spec::default() {
-            known.whole = Some(Arc::clone(&done.compiled));
-        }
-        known.compiled = Some(done.compiled);
+        let whole = done.compiled.resolved.is_some();
+        let (whole, compiled) = (whole.then(|| Arc::clone(&done.compiled)), Some(done.compiled));
+        let older =
+            (std::mem::replace(&mut known.compiled, compiled), whole.and_then(|whole| known.whole.replace(whole)));
+        // To give back what a large spec holds takes longer than an editor should wait.
+        let _ = self.old.send(older);
         let published = found.into_iter().filter_map(|(path, diagnostics)| {
             Some(PublishDiagnosticsParams { uri: uri(&path)?, diagnostics, version: None })
         });
@@ -193,7 +250,7 @@ impl Workspace {
 }
 
 fn compiling(wanted: &Receiver<Job>, done: &Sender<Done>, now: fn() -> i64) {
-    let cache = crate::read::cache::Cache::new();
+    let cache = read::cache::Cache::new();
     while let Ok(job) = wanted.recv() {
         // Of each spec only the newest text is of interest.
         let mut jobs = vec![job];
@@ -207,11 +264,16 @@ fn compiling(wanted: &Receiver<Job>, done: &Sender<Done>, now: fn() -> i64) {
                 cache: Some(&cache),
                 ..Wish::new(&job.folder, now())
             }));
-            if done.send(Done { folder: job.folder, compiled }).is_err() {
+            if done.send(Done { folder: job.folder, compiled, number: job.number }).is_err() {
                 return;
             }
         }
     }
+}
+
+/// Whether a finding is of a file's syntax or shape, which can be told of the file alone.
+fn is_of_reading(found: &lsp_types::Diagnostic) -> bool {
+    matches!(&found.code, Some(NumberOrString::String(code)) if code.starts_with("W01"))
 }
 
 /// The findings of each file.

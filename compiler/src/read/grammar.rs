@@ -3,8 +3,8 @@
 use super::constraint::Constraint;
 use schema::spec::Spec;
 use serde_json::{Map, Value as Json};
-use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Where a field of a node is written; the schema's keyword `x-kdl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +35,19 @@ pub enum Shape {
     /// Text whose type annotation is one of these.
     Annotated(Vec<String>),
     /// One of several children, each by name.
-    OneOf(Vec<(String, Shape)>),
+    OneOf(Vec<Named>),
     /// A node of its own.
     Node(Arc<Kind>),
 }
 
 /// A shape by its node's name.
-pub type Named = (String, Shape);
+pub type Named = (&'static str, Shape);
 
 /// A field of a node.
 #[derive(Clone, Debug)]
 pub struct Field {
     /// Its name, in the schema and in KDL.
-    pub name: Arc<str>,
+    pub name: &'static str,
     /// Where it is written.
     pub written: Written,
     /// It may stand several times.
@@ -84,7 +84,7 @@ pub struct Kind {
     /// Its fields; arguments come in the order that they are written in.
     pub fields: Vec<Field>,
     /// Where in [`Kind::fields`] a child or property of a name is.
-    pub named: HashMap<Arc<str>, usize>,
+    pub named: HashMap<&'static str, usize>,
     /// Which fields are arguments, in the order that they are written in.
     pub arguments: Vec<usize>,
     /// Its nodes hold a secret beside their other values, so that it may have got among those.
@@ -100,11 +100,11 @@ pub struct Kind {
 impl Kind {
     /// A kind with these fields.
     fn of(name: &str, says: &str, fields: Vec<Field>) -> Kind {
-        let named = fields.iter().enumerate().map(|(at, field)| (Arc::clone(&field.name), at)).collect();
+        let named = fields.iter().enumerate().map(|(at, field)| (field.name, at)).collect();
         let argument = |at: &usize| matches!(fields[*at].written, Written::Argument | Written::Arguments);
         let arguments = (0..fields.len()).filter(argument).collect();
         let sequence = fields.iter().position(|field| field.written == Written::Sequence);
-        let keys = fields.iter().map(|field| key(&field.name)).collect();
+        let keys = fields.iter().map(|field| key(field.name)).collect();
         let aged = fields.iter().any(|field| !field.formerly.is_empty());
         let guarded = super::secrecy::guarded(&fields);
         let (name, says) = (name.to_owned(), says.to_owned());
@@ -114,7 +114,7 @@ impl Kind {
     /// The same kind without some of its fields.
     #[must_use]
     pub fn without(&self, names: &[&str]) -> Kind {
-        let kept = self.fields.iter().filter(|field| !names.contains(&&*field.name)).cloned();
+        let kept = self.fields.iter().filter(|field| !names.contains(&field.name)).cloned();
         Kind::of(&self.name, &self.says, kept.collect())
     }
 
@@ -135,7 +135,7 @@ impl Kind {
         })
     }
     /// The children that stand in one sequence, if the node has such.
-    pub fn sequence(&self) -> Option<(&Field, &[(String, Shape)])> {
+    pub fn sequence(&self) -> Option<(&Field, &[Named])> {
         let field = self.fields.iter().find(|field| field.written == Written::Sequence)?;
         match &field.shape {
             Shape::OneOf(several) => Some((field, several)),
@@ -147,7 +147,7 @@ impl Kind {
         let wanted = key(name);
         let like = self.keys.iter().enumerate().filter(|(_, key)| **key == wanted);
         let mut fields = like.filter_map(|(at, _)| Some((at, self.fields.get(at)?)));
-        let today = fields.find(|(_, field)| &*field.name == name && field.written == written);
+        let today = fields.find(|(_, field)| field.name == name && field.written == written);
         if !self.aged {
             return today;
         }
@@ -155,7 +155,7 @@ impl Kind {
             Some(older) => older,
             None => return today,
         };
-        self.named.get(&older.name).map(|at| (*at, older))
+        self.named.get(older.name).map(|at| (*at, older))
     }
     /// The children that stand in one sequence, with the number of their field.
     pub fn sequence_at(&self) -> Option<(usize, &Field, &[Named])> {
@@ -168,13 +168,25 @@ impl Kind {
     }
     /// The names of children, sequences included.
     pub fn children(&self) -> impl Iterator<Item = &str> {
-        let own = self.fields.iter().filter(|field| field.written == Written::Child).map(|field| &*field.name);
-        own.chain(self.sequence().into_iter().flat_map(|(_, several)| several.iter().map(|(name, _)| &**name)))
+        let own = self.fields.iter().filter(|field| field.written == Written::Child).map(|field| field.name);
+        own.chain(self.sequence().into_iter().flat_map(|(_, several)| several.iter().map(|(name, _)| *name)))
     }
     /// The names of properties.
     pub fn properties(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().filter(|field| field.written == Written::Property).map(|field| &*field.name)
+        self.fields.iter().filter(|field| field.written == Written::Property).map(|field| field.name)
     }
+}
+
+/// A name of the schema for as long as the program runs: there are only so many, and each is kept once.
+pub fn interned(name: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(name) {
+        return known;
+    }
+    let kept: &'static str = Box::leak(name.into());
+    names.insert(kept);
+    kept
 }
 
 /// A name's length and first seven octets: most names differ in these, and they are compared at once.
@@ -217,7 +229,7 @@ impl Maker<'_> {
             .map(|(name, field)| self.field(name, field, required.contains(&name.as_str())))
             .collect();
         // Required arguments are written first, in the order of `required`, which is that of the type.
-        fields.sort_by_key(|field| required.iter().position(|name| *name == &*field.name).unwrap_or(usize::MAX));
+        fields.sort_by_key(|field| required.iter().position(|name| *name == field.name).unwrap_or(usize::MAX));
         let says = schema["description"].as_str().unwrap_or_default();
         Arc::new(Kind::of(name, says, fields))
     }
@@ -234,7 +246,7 @@ impl Maker<'_> {
         let inner = if many { &schema["items"] } else { schema };
         let item = Constraint::of_value(self.referred_to(inner));
         Field {
-            name: name.into(),
+            name: interned(name),
             written,
             many,
             required,
@@ -309,15 +321,15 @@ impl Maker<'_> {
         if !words.is_empty() {
             return Shape::Choice(words);
         }
-        let named: Vec<(String, Shape)> = several
+        let named: Vec<Named> = several
             .iter()
             .filter_map(|one| one["properties"].as_object()?.iter().next())
-            .map(|(name, inner)| (name.clone(), self.shape("", inner)))
+            .map(|(name, inner)| (interned(name), self.shape("", inner)))
             .collect();
         // Names that are kinds of a value, not nodes: `(env)"X"`.
         let annotations = ["env", "file", "age", "hash", "scram"];
-        if named.iter().all(|(name, _)| annotations.contains(&name.as_str())) {
-            return Shape::Annotated(named.into_iter().map(|(name, _)| name).collect());
+        if named.iter().all(|(name, _)| annotations.contains(name)) {
+            return Shape::Annotated(named.into_iter().map(|(name, _)| name.to_owned()).collect());
         }
         Shape::OneOf(named)
     }
@@ -342,7 +354,7 @@ mod tests {
         let Shape::Node(dkim) = &domain.child("dkim").unwrap().shape else { panic!("dkim is a node") };
         let Shape::Node(key) = &dkim.child("key").unwrap().shape else { panic!("key is a node") };
         let arguments: Vec<_> =
-            key.fields.iter().filter(|field| field.written == Written::Argument).map(|field| &*field.name).collect();
+            key.fields.iter().filter(|field| field.written == Written::Argument).map(|field| field.name).collect();
         assert_eq!(arguments, ["selector", "algorithm"]);
         assert!(matches!(&key.property("private").unwrap().shape, Shape::Annotated(kinds) if kinds.len() == 3));
         let Shape::Node(spf) = &domain.child("spf").unwrap().shape else { panic!("spf is a node") };

@@ -60,6 +60,13 @@ pub fn shown(tree: &Tree) -> Vec<Range<usize>> {
     spans
 }
 
+/// Tells what is wrong with a file's text.
+pub fn fault(file: usize, fault: &Fault, report: &mut Report) {
+    let code = if fault.old { Code::OldKdl } else { Code::BadSyntax };
+    let place = Place { file, span: fault.span.clone() };
+    report.find_at(code, place, fault.says.clone()).help = fault.help.clone();
+}
+
 /// Whether an `include` holds nothing but names.
 fn is_include(node: &Node<'_>) -> bool {
     node.properties().next().is_none() && node.children().next().is_none() && node.arguments().next().is_some()
@@ -258,9 +265,7 @@ impl Files<'_> {
     fn faults(&mut self, file: usize, faults: &[Fault]) {
         for fault in faults {
             self.loaded.whole = false;
-            let code = if fault.old { Code::OldKdl } else { Code::BadSyntax };
-            let place = Place { file, span: fault.span.clone() };
-            self.report.find_at(code, place, fault.says.clone()).help = fault.help.clone();
+            self::fault(file, fault, self.report);
         }
     }
 

@@ -61,6 +61,11 @@ impl<'a> Tokens<'a> {
     pub fn new(text: &'a str) -> Tokens<'a> {
         Tokens { text, at: 0 }
     }
+
+    /// The tokens from an octet on, which must begin one.
+    pub fn from(text: &'a str, at: usize) -> Tokens<'a> {
+        Tokens { text, at }
+    }
 }
 
 impl Iterator for Tokens<'_> {

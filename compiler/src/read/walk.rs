@@ -10,7 +10,6 @@ use crate::diagnostic::{Diagnostic, MOST_FINDINGS, Report, meant, nearest};
 use crate::locate::{Located, Place};
 use serde_json::Value as Json;
 use std::ops::Range;
-use std::sync::Arc;
 
 /// What a node was found to hold, by the number of its fields.
 #[derive(Default)]
@@ -156,7 +155,7 @@ impl Walk<'_> {
         if let Some((at, field)) = kind.find(node.name(), Written::Child) {
             self.shows_name(node.file(), &node.span());
             if let Some((_, until)) = kind.aged.then(|| kind.formerly(node.name(), Written::Child)).flatten() {
-                self.deprecated((node.name(), &field.name), until, node.file(), &node.span());
+                self.deprecated((node.name(), field.name), until, node.file(), &node.span());
             }
             if let Some(what) = &field.unserved {
                 let says = format!("`{}` is known, but this version does not serve {what} yet", node.name());
@@ -224,11 +223,11 @@ impl Walk<'_> {
             Shape::Node(inner) => inner.child(node.name()).is_some(),
             _ => false,
         };
-        let home = self.language.fields.iter().find(holds).map(|field| Arc::clone(&field.name));
+        let home = self.language.fields.iter().find(holds).map(|field| field.name);
         let mut clear = None;
         let help = if kind.property(node.name()).is_some() {
             Some(format!("write it on the line of `{parent}`: `{}=…`", node.name()))
-        } else if let Some(home) = home.filter(|home| **home != *parent) {
+        } else if let Some(home) = home.filter(|home| *home != parent) {
             Some(format!("`{}` stands inside `{home} {{ … }}`", node.name()))
         } else {
             clear = meant(node.name(), kind.children());
@@ -373,7 +372,7 @@ impl Walk<'_> {
             return self.leave_value(node, property.value());
         };
         if let Some((_, until)) = kind.aged.then(|| kind.formerly(property.name(), Written::Property)).flatten() {
-            self.deprecated((property.name(), &field.name), until, node.file(), &property.span());
+            self.deprecated((property.name(), field.name), until, node.file(), &property.span());
         }
         self.shows_name(node.file(), &property.span());
         if let Some(first) = seen.place(at) {
@@ -512,7 +511,7 @@ impl Walk<'_> {
         }
         let checked = form::check(format, text);
         // A form leaves no room for a secret; nor does what is but a name.
-        let named = slot.field.written == Written::Argument && matches!(&*slot.field.name, "name" | "selector");
+        let named = slot.field.written == Written::Argument && matches!(slot.field.name, "name" | "selector");
         let free = !slot.guarded || named || (checked.is_ok() && !secrecy::is_roomy(format));
         if checked.is_ok() && self.plain.is_none() {
             return true;
@@ -585,7 +584,7 @@ impl Slot<'_> {
     /// How a value is called in a message.
     fn name(&self) -> &str {
         match self.field.written {
-            Written::Property => &self.field.name,
+            Written::Property => self.field.name,
             _ => self.node.name(),
         }
     }

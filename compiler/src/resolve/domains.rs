@@ -174,7 +174,7 @@ impl<'a> Layers<'a> {
     pub(super) fn said<T>(
         &self,
         of: usize,
-        name: &str,
+        name: &'static str,
         own: impl Fn(&'a spec::Domain) -> Option<&'a T>,
         common: impl Fn(&'a spec::DomainDefaults) -> Option<&'a T>,
     ) -> Said<'a, T> {
@@ -185,7 +185,7 @@ impl<'a> Layers<'a> {
     fn all<T>(
         &self,
         of: usize,
-        name: &str,
+        name: &'static str,
         own: impl Fn(&'a spec::Domain) -> Option<&'a T>,
         common: impl Fn(&'a spec::DomainDefaults) -> Option<&'a T>,
     ) -> Vec<(&'a T, Path)> {

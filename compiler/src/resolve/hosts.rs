@@ -117,7 +117,7 @@ struct Whole {
 
 impl Whole {
     fn of(host: &spec::Host, common: &spec::HostDefaults, at: Path) -> Whole {
-        let written = |own: bool, common: bool, name: &str| match (own, common) {
+        let written = |own: bool, common: bool, name: &'static str| match (own, common) {
             (true, _) => at.field(name),
             (false, true) => Path::root().field("defaults").field("host").field(name),
             (false, false) => at.clone(),

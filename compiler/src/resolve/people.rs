@@ -4,11 +4,16 @@ use super::credential::{self, Worth};
 use super::domains::Layers;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report, nearest};
+use crate::read::parallel;
+use foldhash::{HashMap, HashMapExt, HashSet};
 use schema::config::{Account, Group, List};
 use schema::name::{Address, DomainName, LocalOrAddress, LocalPart};
-use schema::spec::{Posting, Spec};
+use schema::spec::{self, Posting, Spec};
 use schema::unit::Size;
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
+
+/// How many domains' accounts are made in one go.
+const TOGETHER: usize = 256;
 
 /// Accounts, groups and lists, each sorted by address; and who has what.
 #[derive(Clone, Debug, Default)]
@@ -29,10 +34,40 @@ pub struct People {
     elsewhere: HashSet<DomainName>,
 }
 
-#[derive(Clone, Debug)]
+/// Whose an address is, and where that is written: small, since there is one for each address.
+#[derive(Clone, Copy, Debug)]
 struct Owner {
-    at: Path,
     what: What,
+    /// Which domain of the spec.
+    domain: u32,
+    /// Which account, group, list or alias of the domain.
+    item: u32,
+    /// Which alias of the account.
+    alias: Option<u32>,
+    /// Which account it is in [`People::accounts`] before they are sorted.
+    account: u32,
+}
+
+impl Owner {
+    fn of(what: What, domain: usize, item: usize) -> Owner {
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Owner { what, domain: small(domain), item: small(item), alias: None, account: u32::MAX }
+    }
+
+    /// Where the address is written.
+    fn at(&self) -> Path {
+        let part = match (self.what, self.alias) {
+            (What::Account, _) | (What::Alias, Some(_)) => "account",
+            (What::Alias, None) => "alias",
+            (What::Group, _) => "group",
+            (What::List, _) => "list",
+        };
+        let at = domain_path(self.domain as usize).field(part).item(self.item as usize);
+        match self.alias {
+            Some(alias) => at.field("alias").item(alias as usize),
+            None => at.field("local"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +112,7 @@ impl People {
 
     /// Where an address was given its owner.
     pub fn written_at(&self, address: &Address) -> Path {
-        self.owners.get(address).map_or_else(Path::root, |owner| owner.at.clone())
+        self.owners.get(address).map_or_else(Path::root, Owner::at)
     }
 
     /// "did you mean" for an address that nobody has.
@@ -88,13 +123,16 @@ impl People {
         nearest(address.local.as_str(), locals)
     }
 
-    fn claim(&mut self, address: Address, at: Path, what: What, report: &mut Report) -> bool {
-        let Some(owner) = self.owners.get(&address) else {
-            self.owners.insert(address, Owner { at, what });
-            return true;
+    fn claim(&mut self, address: Address, claimed: Owner, report: &mut Report) -> bool {
+        let owner = match self.owners.entry(address) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(claimed);
+                return true;
+            }
+            Entry::Occupied(owner) => owner,
         };
-        let first = owner.at.clone();
-        match (owner.what, what) {
+        let (address, at, first) = (owner.key(), claimed.at(), owner.get().at());
+        match (owner.get().what, claimed.what) {
             (What::Account, What::Alias) => {
                 let says = format!("the alias stands before the account `{address}`");
                 report
@@ -127,11 +165,16 @@ fn domain_path(at: usize) -> Path {
 pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
     let mut people =
         People { domains: spec.domain.iter().map(|domain| domain.name.clone()).collect(), ..People::default() };
+    let addresses = |domain: &spec::Domain| {
+        let aliases: usize = domain.account.iter().map(|account| account.alias.len()).sum();
+        domain.account.len() + aliases + domain.alias.len() + domain.group.len() + domain.list.len()
+    };
+    people.owners.reserve(spec.domain.iter().map(addresses).sum());
     people.elsewhere = spec.domain.iter().filter(|d| d.directory.is_some()).map(|d| d.name.clone()).collect();
     no_room(spec, report);
-    let mut binding = Binding { spec, layers, people, report, accounts: HashMap::new() };
-    binding.accounts();
-    binding.claims();
+    let mut binding = Binding { spec, layers, people, report };
+    let claimed = binding.claims();
+    binding.accounts(&claimed);
     binding.account_aliases();
     binding.aliases();
     binding.groups();
@@ -139,7 +182,7 @@ pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
     binding.domains();
     let mut people = binding.people;
     super::circles::circles(&people, report);
-    people.accounts.sort_by(|a, b| a.address.cmp(&b.address));
+    parallel::sort(&mut people.accounts, |a, b| a.address.cmp(&b.address));
     people.accounts.iter_mut().for_each(|account| account.aliases.sort());
     people.groups.sort_by(|a, b| a.address.cmp(&b.address));
     people.lists.sort_by(|a, b| a.address.cmp(&b.address));
@@ -160,102 +203,133 @@ fn no_room(spec: &Spec, report: &mut Report) {
     }
 }
 
+/// An account, and what is wrong with it.
+fn account(
+    one: &spec::Account,
+    domain: &spec::Domain,
+    quota: Option<Size>,
+    (at, report): (&Path, &mut Report),
+) -> Account {
+    let address = Address::new(one.local.clone(), domain.name.clone());
+    let suspended = one.suspended == Some(true);
+    if !suspended || !one.password.is_empty() {
+        passwords(&one.password, &address, at, report);
+    }
+    printable(one.name.as_deref(), at, report);
+    if one.quota == Some(Size(0)) {
+        report.find(Code::NoRoom, at.field("quota"), format!("the mailbox of `{address}` holds nothing"));
+    }
+    Account {
+        address,
+        name: one.name.clone().unwrap_or_default(),
+        credentials: if suspended { Vec::new() } else { one.password.clone() },
+        aliases: Vec::new(),
+        quota: one.quota.or(quota),
+    }
+}
+
+/// Names stand in header fields, where a line's end would begin another field.
+fn printable(name: Option<&str>, at: &Path, report: &mut Report) {
+    if let Some(control) = name.and_then(|name| name.chars().find(|c| c.is_control())) {
+        let says = format!("a name must not contain `{}`", control.escape_default());
+        report.find(Code::WrongForm, at.field("name"), says).help("write it on one line");
+    }
+}
+
+fn passwords(credentials: &[spec::Credential], address: &Address, at: &Path, report: &mut Report) {
+    if credentials.is_empty() {
+        report
+            .find(Code::NoPassword, at.clone(), format!("nobody can log in as `{address}`: it has no password"))
+            .help("write `password (hash)\"…\"`; `mkpasswd -m sha-512` prints one");
+    }
+    for (n, credential) in credentials.iter().enumerate() {
+        let at = || at.field("password").item(n);
+        match credential::judge(credential) {
+            Worth::Good => {}
+            Worth::Weak(why) => {
+                report.find(Code::WeakHash, at(), format!("this is {why}"));
+            }
+            Worth::Unknown(why) => {
+                report
+                    .find(Code::PasswordForm, at(), format!("this is {why}, so `{address}` could not log in by it"))
+                    .help("argon2id, scrypt, PBKDF2 (PHC strings), bcrypt and sha512-crypt are known");
+            }
+        }
+    }
+}
+
 struct Binding<'a> {
     spec: &'a Spec,
     layers: &'a Layers<'a>,
     people: People,
     report: &'a mut Report,
-    /// Where in `people.accounts` an account is.
-    accounts: HashMap<Address, usize>,
 }
 
 impl<'a> Binding<'a> {
-    fn accounts(&mut self) {
+    /// The accounts that have their address, several domains at once.
+    fn accounts(&mut self, claimed: &[bool]) {
+        let mut rest = claimed;
+        let mut work = Vec::with_capacity(self.spec.domain.len());
         for (d, domain) in self.spec.domain.iter().enumerate() {
-            let quota = self.layers.quota(d);
+            let (own, after) = rest.split_at_checked(domain.account.len()).unwrap_or_default();
+            work.push((d, domain, self.layers.quota(d), own));
+            rest = after;
+        }
+        let chunks: Vec<_> = work.chunks(TOGETHER).collect();
+        let made = parallel::heavy(&chunks, |domains| {
+            let (mut accounts, mut report) = (Vec::new(), Report::new());
+            for (d, domain, quota, claimed) in *domains {
+                let path = domain_path(*d).field("account");
+                let own = domain.account.iter().enumerate().zip(*claimed).filter(|(_, claimed)| **claimed);
+                accounts.extend(own.map(|((n, one), _)| account(one, domain, *quota, (&path.item(n), &mut report))));
+            }
+            (accounts, report)
+        });
+        for (mut accounts, report) in made {
+            self.people.accounts.append(&mut accounts);
+            self.report.absorb(report);
+        }
+    }
+    /// Every address of the domains' own nodes has its owner before any target is looked for, accounts first. Tells
+    /// which accounts have theirs, all in the spec's order.
+    fn claims(&mut self) -> Vec<bool> {
+        let spec = self.spec;
+        let mut claimed = Vec::with_capacity(spec.domain.iter().map(|domain| domain.account.len()).sum());
+        let mut count = 0;
+        for (d, domain) in spec.domain.iter().enumerate() {
             for (n, account) in domain.account.iter().enumerate() {
-                let at = domain_path(d).field("account").item(n);
                 let address = Address::new(account.local.clone(), domain.name.clone());
-                if !self.people.claim(address.clone(), at.field("local"), What::Account, self.report) {
-                    continue;
-                }
-                let suspended = account.suspended == Some(true);
-                if !suspended || !account.password.is_empty() {
-                    self.passwords(&account.password, &address, &at);
-                }
-                self.printable(account.name.as_deref(), &at);
-                if account.quota == Some(Size(0)) {
-                    self.report.find(
-                        Code::NoRoom,
-                        at.field("quota"),
-                        format!("the mailbox of `{address}` holds nothing"),
-                    );
-                }
-                self.accounts.insert(address.clone(), self.people.accounts.len());
-                self.people.accounts.push(Account {
-                    address,
-                    name: account.name.clone().unwrap_or_default(),
-                    credentials: if suspended { Vec::new() } else { account.password.clone() },
-                    aliases: Vec::new(),
-                    quota: account.quota.or(quota),
-                });
+                let owner = Owner { account: count, ..Owner::of(What::Account, d, n) };
+                let new = self.people.claim(address, owner, self.report);
+                count += u32::from(new);
+                claimed.push(new);
             }
         }
-    }
-
-    /// Names stand in header fields, where a line's end would begin another field.
-    fn printable(&mut self, name: Option<&str>, at: &Path) {
-        if let Some(control) = name.and_then(|name| name.chars().find(|c| c.is_control())) {
-            let says = format!("a name must not contain `{}`", control.escape_default());
-            self.report.find(Code::WrongForm, at.field("name"), says).help("write it on one line");
-        }
-    }
-
-    fn passwords(&mut self, credentials: &[schema::spec::Credential], address: &Address, at: &Path) {
-        if credentials.is_empty() {
-            self.report
-                .find(Code::NoPassword, at.clone(), format!("nobody can log in as `{address}`: it has no password"))
-                .help("write `password (hash)\"…\"`; `mkpasswd -m sha-512` prints one");
-        }
-        for (n, credential) in credentials.iter().enumerate() {
-            let at = at.field("password").item(n);
-            match credential::judge(credential) {
-                Worth::Good => {}
-                Worth::Weak(why) => {
-                    self.report.find(Code::WeakHash, at, format!("this is {why}"));
-                }
-                Worth::Unknown(why) => {
-                    self.report
-                        .find(Code::PasswordForm, at, format!("this is {why}, so `{address}` could not log in by it"))
-                        .help("argon2id, scrypt, PBKDF2 (PHC strings), bcrypt and sha512-crypt are known");
-                }
+        for (d, domain) in spec.domain.iter().enumerate() {
+            let aliases = domain.alias.iter().enumerate().map(|(n, one)| (&one.local, n, What::Alias));
+            let groups = domain.group.iter().enumerate().map(|(n, one)| (&one.local, n, What::Group));
+            let lists = domain.list.iter().enumerate().map(|(n, one)| (&one.local, n, What::List));
+            for (local, n, what) in groups.chain(lists).chain(aliases) {
+                let address = Address::new(local.clone(), domain.name.clone());
+                self.people.claim(address, Owner::of(what, d, n), self.report);
             }
         }
+        claimed
     }
 
-    /// Every address of the domains' own nodes has its owner before any target is looked for.
-    fn claims(&mut self) {
-        for (d, domain) in self.spec.domain.iter().enumerate() {
-            let path = domain_path(d);
-            let own = |local: &LocalPart| Address::new(local.clone(), domain.name.clone());
-            let aliases =
-                domain.alias.iter().enumerate().map(|(n, one)| (&one.local, path.field("alias").item(n), What::Alias));
-            let groups =
-                domain.group.iter().enumerate().map(|(n, one)| (&one.local, path.field("group").item(n), What::Group));
-            let lists =
-                domain.list.iter().enumerate().map(|(n, one)| (&one.local, path.field("list").item(n), What::List));
-            for (local, at, what) in groups.chain(lists).chain(aliases) {
-                self.people.claim(own(local), at.field("local"), what, self.report);
-            }
-        }
+    /// The account of an address that is an account's own.
+    fn account(&mut self, address: &Address) -> Option<&mut Account> {
+        let owner = self.people.owners.get(address).filter(|owner| owner.what == What::Account)?;
+        self.people.accounts.get_mut(owner.account as usize)
     }
 
     fn account_aliases(&mut self) {
         for (d, domain) in self.spec.domain.iter().enumerate() {
-            for (n, account) in domain.account.iter().enumerate() {
+            let path = domain_path(d).field("account");
+            for (n, account) in domain.account.iter().enumerate().filter(|(_, account)| !account.alias.is_empty()) {
                 let owner = Address::new(account.local.clone(), domain.name.clone());
                 for (a, alias) in account.alias.iter().enumerate() {
-                    let at = domain_path(d).field("account").item(n).field("alias").item(a);
+                    let at = path.item(n).field("alias").item(a);
                     let address = alias.within(&domain.name);
                     if !self.people.domains.contains(&address.domain) {
                         let says =
@@ -264,8 +338,9 @@ impl<'a> Binding<'a> {
                         self.report.find(Code::UnknownDomain, at, says).help = nearest(address.domain.as_str(), known);
                         continue;
                     }
-                    if self.people.claim(address.clone(), at, What::Alias, self.report)
-                        && let Some(account) = self.accounts.get(&owner).and_then(|n| self.people.accounts.get_mut(*n))
+                    let place = Owner { alias: u32::try_from(a).ok(), ..Owner::of(What::Alias, d, n) };
+                    if self.people.claim(address.clone(), place, self.report)
+                        && let Some(account) = self.account(&owner)
                     {
                         account.aliases.push(address);
                     }
@@ -282,7 +357,7 @@ impl<'a> Binding<'a> {
                 let to = self.members(&alias.to, domain, &at.field("to"));
                 // An alias of one mailbox here is that mailbox's, so its owner may also send by it.
                 let account = match to.as_slice() {
-                    [one] => self.accounts.get(one).and_then(|n| self.people.accounts.get_mut(*n)),
+                    [one] => self.account(one),
                     _ => None,
                 };
                 match account {
@@ -315,7 +390,7 @@ impl<'a> Binding<'a> {
                 if list.member.is_empty() {
                     self.report.find(Code::Nobody, at.clone(), format!("the list `{address}` has no members"));
                 }
-                self.printable(list.name.as_deref(), &at);
+                printable(list.name.as_deref(), &at, self.report);
                 self.bounces(&address, &at);
                 let members = self.members(&list.member, domain, &at.field("member"));
                 let mut owners = self.members(&list.owner, domain, &at.field("owner"));
@@ -342,11 +417,11 @@ impl<'a> Binding<'a> {
         let address = Address::new(local, list.domain.clone());
         if let Some(owner) = self.people.owners.get(&address) {
             let says = format!("the list `{list}` needs the address `{address}`");
-            self.report.find(Code::Reserved, owner.at.clone(), says).also(at.field("local"), "the list");
+            self.report.find(Code::Reserved, owner.at(), says).also(at.field("local"), "the list");
         }
     }
 
-    fn members(&mut self, written: &[LocalOrAddress], domain: &'a schema::spec::Domain, at: &Path) -> Vec<Address> {
+    fn members(&mut self, written: &[LocalOrAddress], domain: &'a spec::Domain, at: &Path) -> Vec<Address> {
         let mut members = Vec::with_capacity(written.len());
         let mut seen = HashMap::with_capacity(written.len());
         for (n, member) in written.iter().enumerate() {

@@ -68,10 +68,13 @@ impl<'a> Holding<'a> {
         }
     }
 
-    /// Every account, with its domain and place.
-    fn accounts(&self) -> impl Iterator<Item = (&'a spec::Domain, &'a spec::Account, Path)> + use<'a> {
-        self.spec.domain.iter().enumerate().flat_map(|(d, domain)| {
-            let accounts = domain.account.iter().enumerate();
+    /// Every account of which something is wanted, with its domain and place.
+    fn accounts(
+        &self,
+        wanted: fn(&spec::Account) -> bool,
+    ) -> impl Iterator<Item = (&'a spec::Domain, &'a spec::Account, Path)> + use<'a> {
+        self.spec.domain.iter().enumerate().flat_map(move |(d, domain)| {
+            let accounts = domain.account.iter().enumerate().filter(move |(_, account)| wanted(account));
             accounts.map(move |(n, account)| (domain, account, domain_at(d).field("account").item(n)))
         })
     }
@@ -113,7 +116,8 @@ impl<'a> Holding<'a> {
 
     fn roles(&mut self) {
         let known: Vec<&str> = self.spec.role.iter().map(|role| role.name.as_str()).chain(ROLES).collect();
-        let accounts = self.accounts().filter_map(|(_, one, at)| Some((one.role.as_deref()?, at.field("role"))));
+        let accounts = self.accounts(|one| one.role.is_some());
+        let accounts = accounts.filter_map(|(_, one, at)| Some((one.role.as_deref()?, at.field("role"))));
         let admins = self.spec.admin.iter().enumerate();
         let admins = admins
             .filter_map(|(n, one)| Some((one.role.as_deref()?, Path::root().field("admin").item(n).field("role"))));
@@ -219,7 +223,9 @@ impl<'a> Holding<'a> {
         let admins = self.spec.admin.iter().enumerate();
         named
             .extend(admins.map(|(n, one)| (one.account.clone(), Path::root().field("admin").item(n).field("account"))));
-        for (domain, account, at) in self.accounts() {
+        for (domain, account, at) in
+            self.accounts(|one| !(one.send_as.is_empty() && one.forward.is_empty() && one.share.is_empty()))
+        {
             let of = |one: &LocalOrAddress| one.within(&domain.name);
             let send_as = account.send_as.iter().enumerate();
             named.extend(send_as.map(|(n, one)| (of(one), at.field("send-as").item(n))));

@@ -39,7 +39,7 @@ pub fn secrets(spec: &Spec, outside: &Outside<'_>, report: &mut Report) {
     }
     for (at, reference) in references(spec) {
         // Certificates are shown to everybody, and keys with a public part have been held against it.
-        let public = at.steps().iter().any(|step| matches!(step, Step::Field(name) if PUBLIC.contains(&name.as_str())));
+        let public = at.steps().iter().any(|step| matches!(step, Step::Field(name) if PUBLIC.contains(name)));
         if !public && !opening.seen.contains(&at) {
             opening.open(&reference, &at);
         }

@@ -66,7 +66,7 @@ pub fn unbound() -> Storage {
 }
 
 /// Which store keeps a part.
-fn choose(spec: &Spec, part: &str, name: Option<&str>, report: &mut Report) -> Option<usize> {
+fn choose(spec: &Spec, part: &'static str, name: Option<&str>, report: &mut Report) -> Option<usize> {
     let at = Path::root().field("storage").field(part);
     let names = || spec.store.iter().map(|store| store.name.as_str());
     match (name, spec.store.as_slice()) {

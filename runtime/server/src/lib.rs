@@ -7,12 +7,13 @@
 //! - [`login`], [`tls`], [`secrets`] – who may, and under which key;
 //! - [`queue`] runs attempts: [`route`] says where to, [`deliver`] puts into mailboxes, [`relay`] hands to
 //!   other servers found by [`resolver`];
-//! - [`janitor`], [`metrics`], [`clock`].
+//! - [`janitor`], [`metrics`], [`clock`]; [`counts`] looks into the store without serving.
 //!
 //! A message comes in by `smtp` (checked by `mail`, accepted by `store::spool`, whose receipt is what makes
 //! the `250`), leaves the spool by `queue`, and goes out by `imap`.
 
 pub mod clock;
+pub mod counts;
 pub mod deliver;
 pub mod drive;
 pub mod http;

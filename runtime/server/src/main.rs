@@ -3,8 +3,10 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schema::name::HostName;
 use sealed::identity::load;
-use server::run::{self, Options};
+use server::counts;
+use server::run::{self, Options, StartError};
 use server::watch::Source;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,35 +25,50 @@ struct Cli {
 enum Command {
     /// Serves mail, and takes a changed configuration without dropping a connection.
     Serve(Serve),
+    /// Prints how much mail every account holds, as JSON for `waybill diff --state`; a running server is not disturbed.
+    Counts(Counts),
 }
 
+/// Where the configuration comes from.
 #[derive(Args)]
 #[command(group(clap::ArgGroup::new("source").required(true).args(["spec", "config"])))]
-struct Serve {
-    /// The spec folder; the `waybill` beside this program builds it, now and whenever it changes.
+struct Configuration {
+    /// The spec folder; the `waybill` beside this program builds it, when serving also whenever it changes.
     #[arg(long, value_name = "DIR")]
     spec: Option<PathBuf>,
     /// Which of the spec's environments; the spec as it stands unless said.
     #[arg(long, value_name = "NAME", requires = "spec")]
     env: Option<String>,
-    /// A runtime.json that `waybill build` wrote; taken again whenever it changes.
+    /// A runtime.json that `waybill build` wrote; when serving, taken again whenever it changes.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Where (file) secrets and relative store paths start; the spec's folder unless said.
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
+    /// The compiler to run for --spec; `waybill` beside this program unless said.
+    #[arg(long, value_name = "PATH")]
+    compiler: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Counts {
+    #[command(flatten)]
+    configuration: Configuration,
+}
+
+#[derive(Args)]
+struct Serve {
+    #[command(flatten)]
+    configuration: Configuration,
     /// Which host of the spec this is; needed only where there are several.
     #[arg(long, value_name = "NAME")]
     host: Option<HostName>,
     /// The name of this server among several of one host, for logs.
     #[arg(long, value_name = "ID")]
     node: Option<String>,
-    /// Where (file) secrets and relative store paths start; the spec's folder unless said.
-    #[arg(long, value_name = "DIR")]
-    secrets: Option<PathBuf>,
     /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
     #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
     identities: Vec<PathBuf>,
-    /// The compiler to run for --spec; `waybill` beside this program unless said.
-    #[arg(long, value_name = "PATH")]
-    compiler: Option<PathBuf>,
     /// The DNS server to ask in place of the configured ones.
     #[arg(long, value_name = "ADDR:PORT", env = "WAYBILL_RESOLVER")]
     resolver: Option<SocketAddr>,
@@ -69,23 +86,16 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    let Command::Serve(serve) = Cli::parse().command;
-    start_log(serve.log);
-    let options = match options(serve) {
-        Ok(options) => options,
-        Err(why) => {
-            eprintln!("waybilld: {why}");
-            return ExitCode::FAILURE;
+    let done = match Cli::parse().command {
+        Command::Serve(serve) => {
+            start_log(serve.log);
+            options(serve).and_then(|options| block_on(run::serve(options)))
         }
+        Command::Counts(Counts { configuration }) => source(configuration)
+            .and_then(|(source, root)| block_on(counts::counts(&source, root)))
+            .and_then(|counts| print(&counts).map_err(|error| error.to_string())),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("waybilld: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(run::serve(options)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("waybilld: {why}");
@@ -94,21 +104,39 @@ fn main() -> ExitCode {
     }
 }
 
-fn options(serve: Serve) -> Result<Options, String> {
+fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
+    runtime.block_on(work).map_err(|why| why.to_string())
+}
+
+fn print(counts: &counts::Counts) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, counts)?;
+    writeln!(out)
+}
+
+/// Where the configuration comes from, and where relative paths start.
+fn source(given: Configuration) -> Result<(Source, PathBuf), String> {
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| format!("{}: {error}", path.display()));
-    let source = match (serve.spec, serve.config) {
+    let source = match (given.spec, given.config) {
         (Some(folder), _) => {
             let beside = || std::env::current_exe().ok().map(|own| own.with_file_name("waybill"));
-            let compiler = serve.compiler.or_else(beside).ok_or("say where the compiler is with --compiler")?;
-            Source::Spec { folder: absolute(folder)?, compiler: absolute(compiler)?, environment: serve.env }
+            let compiler = given.compiler.or_else(beside).ok_or("say where the compiler is with --compiler")?;
+            Source::Spec { folder: absolute(folder)?, compiler: absolute(compiler)?, environment: given.env }
         }
         (None, Some(file)) => Source::Artefact(absolute(file)?),
         (None, None) => return Err("say --spec DIR or --config FILE".into()),
     };
-    let root = match serve.secrets {
+    let root = match given.secrets {
         Some(folder) => absolute(folder)?,
         None => source.root(),
     };
+    Ok((source, root))
+}
+
+fn options(serve: Serve) -> Result<Options, String> {
+    let (source, root) = source(serve.configuration)?;
     let (identities, open) = load(&serve.identities).map_err(|error| error.to_string())?;
     for path in open {
         warn!(path = %path.display(), "everybody on this machine can read the identity file: chmod 600");

@@ -52,6 +52,9 @@ pub enum StartError {
     /// The system refuses something that every server needs.
     #[error("{0}")]
     System(#[from] std::io::Error),
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] store::error::StoreError),
     /// No random octets.
     #[error("the system gives no random octets")]
     Random,

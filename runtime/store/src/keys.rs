@@ -53,6 +53,17 @@ pub fn mailboxes(account: &Address) -> KeyRange {
     KeyRange::prefix(&of(b"Mb", account))
 }
 
+/// Every mailbox of every account.
+pub fn all_mailboxes() -> KeyRange {
+    KeyRange::prefix(b"Mb")
+}
+
+/// The account of a mailbox's key.
+pub fn read_account(key: &Key) -> Option<Address> {
+    let text = key.0.get(2..)?.split(|octet| *octet == 0).next()?;
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// A subscription.
 pub fn subscription(account: &Address, name: &str) -> Key {
     with(of(b"Ms", account), &[name.as_bytes()]).into()

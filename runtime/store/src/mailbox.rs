@@ -18,12 +18,14 @@ use tokio::sync::{self, watch};
 
 pub(crate) mod blobs;
 mod changes;
+mod counts;
 mod messages;
 pub mod row;
 mod tree;
 
 pub(crate) use blobs::plain;
 pub use changes::Changes;
+pub use counts::Held;
 pub use messages::{Appended, Copied, How, NewMessage, Stored};
 pub use row::Entry;
 

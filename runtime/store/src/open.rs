@@ -1,17 +1,18 @@
 //! From a configuration to open stores; what is open stays open.
 
 use crate::blob::{Blobs, kv::KvBlobs};
-use crate::error::StoreError;
+use crate::error::{Cause, StoreError};
 use crate::kv::KeyValue;
 use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
+use crate::kv::rocksdb::reader::Reader;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
 use schema::config::{Storage, Store};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 
@@ -30,6 +31,22 @@ pub struct Stores {
     pub mailboxes: Arc<Mailboxes>,
     /// The queue.
     pub spool: Arc<Spool>,
+}
+
+/// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed.
+///
+/// # Errors
+/// [`StoreError`], naming the store.
+pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreError> {
+    let data: Arc<dyn KeyValue> = match &storage.data {
+        Store::Rocksdb { path } => Arc::new(Reader::open(root.join(path)).await?),
+        Store::Memory { .. } => {
+            let why = "the data store is the memory of the running server, where no other process can look";
+            return Err(StoreError::Misconfigured(Cause::new(why)));
+        }
+    };
+    let blobs = Arc::new(KvBlobs::new(Arc::clone(&data)));
+    Ok(Mailboxes::new(data, blobs))
 }
 
 /// Opens stores, and knows those that are open: one database is never opened twice.

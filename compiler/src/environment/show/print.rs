@@ -3,7 +3,7 @@
 use super::Origins;
 use crate::diagnostic::Path;
 use crate::environment::merge::given;
-use crate::read::grammar::{Field, Kind, Shape, Written};
+use crate::read::grammar::{Field, Kind, Named, Shape, Written};
 use serde_json::{Map, Value as Json};
 use std::fmt::Write as _;
 
@@ -14,10 +14,10 @@ const FIRST: [&str; 6] = ["waybill", "host", "store", "storage", "dns", "state"]
 pub fn print(language: &Kind, spec: &Map<String, Json>, origins: &Origins<'_>) -> String {
     let mut printing = Printing { origins, out: String::new() };
     let mut fields: Vec<&Field> = language.fields.iter().collect();
-    fields.sort_by_key(|field| FIRST.iter().position(|name| *name == &*field.name).unwrap_or(FIRST.len()));
+    fields.sort_by_key(|field| FIRST.iter().position(|name| *name == field.name).unwrap_or(FIRST.len()));
     for field in fields {
-        if let Some(value) = spec.get(&*field.name).filter(|value| given(field, value)) {
-            printing.field(field, value, &Path::root().field(&field.name), 0);
+        if let Some(value) = spec.get(field.name).filter(|value| given(field, value)) {
+            printing.field(field, value, &Path::root().field(field.name), 0);
         }
     }
     printing.out
@@ -34,7 +34,7 @@ impl Printing<'_> {
         match (value, &field.shape) {
             (Json::Array(items), Shape::Node(kind)) if field.many => {
                 for (at, item) in items.iter().enumerate() {
-                    self.node((&field.name, kind), item, &path.item(at), depth);
+                    self.node((field.name, kind), item, &path.item(at), depth);
                 }
             }
             (Json::Array(items), Shape::OneOf(several)) => {
@@ -42,9 +42,9 @@ impl Printing<'_> {
                     self.one_of(several, item, &path.item(at), depth);
                 }
             }
-            (Json::Array(items), shape) => self.values(&field.name, (items, shape), path, depth),
-            (value, Shape::Node(kind)) => self.node((&field.name, kind), value, path, depth),
-            (Json::Bool(true), _) => self.line(&field.name, &self.origins.of(path), depth, false),
+            (Json::Array(items), shape) => self.values(field.name, (items, shape), path, depth),
+            (value, Shape::Node(kind)) => self.node((field.name, kind), value, path, depth),
+            (Json::Bool(true), _) => self.line(field.name, &self.origins.of(path), depth, false),
             (value, shape) => {
                 let text = format!("{} {}", field.name, scalar(shape, value));
                 self.line(&text, &self.origins.of(path), depth, false);
@@ -53,9 +53,9 @@ impl Printing<'_> {
     }
 
     /// One of several nodes, an object of one key.
-    fn one_of(&mut self, several: &[(String, Shape)], item: &Json, path: &Path, depth: usize) {
+    fn one_of(&mut self, several: &[Named], item: &Json, path: &Path, depth: usize) {
         let Some((name, value)) = item.as_object().and_then(|map| map.iter().next()) else { return };
-        let Some((_, shape)) = several.iter().find(|(known, _)| known == name) else { return };
+        let Some((_, shape)) = several.iter().find(|(known, _)| *known == name) else { return };
         match shape {
             Shape::Node(kind) => self.node((name, kind), value, path, depth),
             shape => {
@@ -89,8 +89,8 @@ impl Printing<'_> {
         let mut elsewhere: Vec<String> = Vec::new();
         let of = |written: Written| kind.fields.iter().filter(move |field| field.written == written);
         for field in of(Written::Argument).chain(of(Written::Arguments)).chain(of(Written::Property)) {
-            let Some(value) = map.get(&*field.name).filter(|value| given(field, value)) else { continue };
-            let path = path.field(&field.name);
+            let Some(value) = map.get(field.name).filter(|value| given(field, value)) else { continue };
+            let path = path.field(field.name);
             match (field.written, value) {
                 (Written::Arguments, Json::Array(items)) => {
                     for item in items {
@@ -112,12 +112,12 @@ impl Printing<'_> {
         }
         let inside = kind.fields.iter().filter(|field| matches!(field.written, Written::Child | Written::Sequence));
         let inside: Vec<(&Field, &Json)> = inside
-            .filter_map(|field| Some((field, map.get(&*field.name).filter(|value| given(field, value))?)))
+            .filter_map(|field| Some((field, map.get(field.name).filter(|value| given(field, value))?)))
             .collect();
         let origin = [vec![own.clone()], elsewhere].concat().join("; ");
         self.line(&text, &origin, depth, !inside.is_empty());
         for (field, value) in &inside {
-            self.field(field, value, &path.field(&field.name), depth + 1);
+            self.field(field, value, &path.field(field.name), depth + 1);
         }
         if !inside.is_empty() {
             let _ = writeln!(self.out, "{:indent$}}}", "", indent = depth * 4);

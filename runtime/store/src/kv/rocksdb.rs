@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 mod committer;
+pub mod reader;
 mod readers;
 
 /// Octets of changes held in memory before they become a file.
