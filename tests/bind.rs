@@ -7,6 +7,16 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 use tempfile::TempDir;
 
+/// The secret of the key that may update, as base64.
+pub const TSIG: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I=";
+
+/// A zone of nothing but SOA and NS.
+pub fn empty_zone(name: &str) -> String {
+    format!(
+        "$ORIGIN {name}.\n$TTL 3600\n@ IN SOA ns1 hostmaster 1 3600 900 1209600 300\n@ IN NS ns1\nns1 IN A 192.0.2.53\n"
+    )
+}
+
 /// A running name server; killed when dropped.
 pub struct Bind {
     child: Child,
@@ -29,6 +39,34 @@ impl Bind {
         for (name, file) in zones {
             config += &format!("zone \"{name}\" {{ type primary; file \"{}\"; }};\n", file.display());
         }
+        let names: Vec<&str> = zones.iter().map(|(name, _)| name.as_str()).collect();
+        Bind::start(folder, port, &config, &names)
+    }
+
+    /// Serves these zones, which hold nothing yet, and takes updates signed with [`TSIG`], as `waybill.`.
+    pub fn updatable(zones: &[&str]) -> Bind {
+        let folder = tempfile::tempdir().unwrap();
+        let port = free_port("127.0.0.1".parse().unwrap());
+        let path = folder.path().display();
+        let mut config = format!(
+            "options {{ directory \"{path}\"; pid-file \"{path}/pid\"; session-keyfile \"{path}/key\"; \
+             listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; \
+             allow-query {{ any; }}; }};\ncontrols {{ }};\n\
+             key \"waybill.\" {{ algorithm hmac-sha256; secret \"{TSIG}\"; }};\n"
+        );
+        for name in zones {
+            let file = folder.path().join(name);
+            std::fs::write(&file, empty_zone(name)).unwrap();
+            config += &format!(
+                "zone \"{name}\" {{ type primary; file \"{}\"; allow-update {{ key \"waybill.\"; }}; \
+                 allow-transfer {{ key \"waybill.\"; }}; }};\n",
+                file.display()
+            );
+        }
+        Bind::start(folder, port, &config, zones)
+    }
+
+    fn start(folder: TempDir, port: u16, config: &str, zones: &[&str]) -> Bind {
         std::fs::write(folder.path().join("named.conf"), config).unwrap();
         let child = Command::new("named")
             .args(["-g", "-c"])
@@ -40,7 +78,7 @@ impl Bind {
             .unwrap_or_else(|error| panic!("named: {error}; tests/run installs it"));
         let bind = Bind { child, folder, address: SocketAddr::new("127.0.0.1".parse().unwrap(), port) };
         let began = Instant::now();
-        while !zones.iter().all(|(name, _)| bind.dig(name, "SOA").len() == 1) {
+        while !zones.iter().all(|name| bind.dig(name, "SOA").len() == 1) {
             let log = std::fs::read_to_string(bind.folder.path().join("log")).unwrap();
             assert!(began.elapsed() < PATIENCE && !log.contains("exiting"), "named does not serve:\n{log}");
         }

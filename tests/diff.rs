@@ -164,7 +164,7 @@ fn blocks(page: &str, heading: &str) -> Vec<String> {
 
 #[test]
 fn the_pages_of_steps_that_are_too_long_are_true() {
-    let codes = Code::ALL.iter().filter(|code| ("W0800".."W0820").contains(&code.id()));
+    let codes = Code::ALL.iter().filter(|code| ("W0800".."W0810").contains(&code.id()));
     let mut seen = 0;
     for code in codes {
         for (heading, wanted) in [("Fails", true), ("Passes", false)] {

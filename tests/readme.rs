@@ -13,13 +13,17 @@ fn every_command_of_the_readme_works() {
     let beside = program("waybill").parent().unwrap().to_path_buf();
     let path = format!("{}:{}", beside.display(), std::env::var("PATH").unwrap());
     let mut count = 0;
-    for line in text.lines().filter_map(|line| line.strip_prefix("$ ")) {
+    // The page on DNS goes on where the README ends.
+    let dns = std::fs::read_to_string(root().join("docs/dns.md")).unwrap();
+    for line in text.lines().chain(dns.lines()).filter_map(|line| line.strip_prefix("$ ")) {
         let output =
             Command::new("sh").args(["-c", line]).env("PATH", &path).current_dir(folder.path()).output().unwrap();
         assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
         count += 1;
     }
     assert!(count >= 7 && folder.path().join("out/zones/example.org.zone").exists());
+    let published = std::fs::read_to_string(folder.path().join("zones/example.org.zone")).unwrap();
+    assert!(published.contains("MX 10 mail.example.org."), "{published}");
     for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
         assert!(link.starts_with("https://") || root().join(link).exists(), "{link} is not there");
     }

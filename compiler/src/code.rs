@@ -46,7 +46,11 @@ impl Code {
 
     /// Whether it is found only where two specs are compared.
     pub fn needs_two(self) -> bool {
-        matches!(self, Code::DmarcLeap | Code::SelectorReused | Code::ExchangersMoved | Code::PolicyWithdrawn)
+        use Code::{DmarcLeap, ExchangersMoved, KeyInUse, LastExchanger, ManyRemoved, PolicyWithdrawn, SelectorReused};
+        matches!(
+            self,
+            DmarcLeap | SelectorReused | ExchangersMoved | PolicyWithdrawn | LastExchanger | KeyInUse | ManyRemoved
+        )
     }
 
     /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
@@ -293,6 +297,9 @@ codes! {
     W0801 SelectorReused Error (allowable)
     W0802 ExchangersMoved Error (allowable)
     W0803 PolicyWithdrawn Error (allowable)
+    W0810 LastExchanger Error (allowable)
+    W0811 KeyInUse Error (allowable)
+    W0812 ManyRemoved Error (allowable)
     W0820 LevelCode Error
     W0821 NotAllowable Error
     W0822 AllowDate Error

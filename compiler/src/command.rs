@@ -1,5 +1,6 @@
 //! The commands: what each takes, and how it tells what it found.
 
+mod apply;
 mod build;
 mod check;
 mod diff;
@@ -11,6 +12,7 @@ mod import;
 mod init;
 mod lock;
 mod lsp;
+mod plan;
 mod schema;
 mod secrets;
 
@@ -37,6 +39,10 @@ pub enum Command {
     Fix(fix::Fix),
     /// Says what a change of a spec means, and how the running server takes it.
     Diff(diff::Diff),
+    /// Shows what would change in DNS.
+    Plan(plan::Plan),
+    /// Makes the changes in DNS that `waybill plan` shows, and reads every zone again.
+    Apply(apply::Apply),
     /// Draws domains, hosts, stores and the ways of mail as SVG.
     Graph(graph::Graph),
     /// Lays a spec's files out in the one canonical way; comments stay.
@@ -66,6 +72,8 @@ impl Command {
             Command::Build(command) => command.run(),
             Command::Fix(command) => command.run(),
             Command::Diff(command) => command.run(),
+            Command::Plan(command) => command.run(),
+            Command::Apply(command) => command.run(),
             Command::Graph(command) => command.run(),
             Command::Fmt(command) => command.run(),
             Command::Schema(command) => command.run(),
@@ -86,6 +94,12 @@ pub enum Outcome {
     Failed,
     /// 2: something differs, and has been shown.
     Differs,
+    /// 3: the safety policy refuses something.
+    Refused,
+    /// 4: the world moved since the plan was made.
+    Moved,
+    /// 5: a part was done, and a part was not.
+    Partly,
 }
 
 impl Outcome {

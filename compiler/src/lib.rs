@@ -18,12 +18,15 @@
 //!   page in `docs/codes`; [`reference`] writes `docs/reference.md` from the schema.
 //! - [`fix`] mends what is clear; [`format`] lays files out, and [`upgrade`] brings them to the spellings of today.
 //! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is, [`explain`] says why a record is.
+//! - [`plan`] holds what was applied, what is live and what is wanted against each other; [`apply`] reads and writes zones
+//!   through [`provider`]s, keeps what it did in [`state`], and does nothing that [`safety`] finds harmful.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`init`] writes a first spec, [`import`] one from what runs today; [`lsp`] serves editors.
 //!
 //! [`pipeline`] puts the steps in a row.
 
 pub mod allowance;
+pub mod apply;
 pub mod code;
 pub mod diagnostic;
 pub mod diff;
@@ -40,13 +43,17 @@ pub mod locate;
 pub mod lock;
 pub mod lsp;
 pub mod pipeline;
+pub mod plan;
+pub mod provider;
 pub mod read;
 pub mod reference;
 pub mod resolve;
 pub mod resolver;
 pub mod revision;
+pub mod safety;
 pub mod secrets;
 pub mod sound;
+pub mod state;
 pub mod upgrade;
 pub mod write;
 pub mod zone;

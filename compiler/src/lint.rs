@@ -14,7 +14,7 @@ pub mod scripts;
 mod spf;
 mod srv;
 mod stores;
-mod tags;
+pub mod tags;
 mod tls;
 mod txt;
 mod world;

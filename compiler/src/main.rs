@@ -1,5 +1,5 @@
 //! `waybill`, the compiler: the commands, each in a file of [`command`]. Exit codes: 0 nothing to do, 1 errors,
-//! 2 something differs.
+//! 2 something differs; of `plan` and `apply` also 3 refused, 4 the world moved, 5 partly done.
 
 mod command;
 
@@ -31,6 +31,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Failed) => ExitCode::FAILURE,
         Ok(Outcome::Differs) => ExitCode::from(2),
+        Ok(Outcome::Refused) => ExitCode::from(3),
+        Ok(Outcome::Moved) => ExitCode::from(4),
+        Ok(Outcome::Partly) => ExitCode::from(5),
         // A reader that has seen enough, `waybill … | head`, is no failure of ours to tell.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(error) => {

@@ -78,7 +78,7 @@ pub fn create(path: &Path, octets: &[u8], mode: Mode) -> io::Result<()> {
 /// The system's, with the file's name.
 pub fn build(out: &Path, artefacts: &Artefacts) -> io::Result<()> {
     let folder = out.join("zones");
-    fs::create_dir_all(&folder)?;
+    fs::create_dir_all(out)?;
     let (runtime, records) = (out.join("runtime.json"), out.join("records.json"));
     let ready = thread::scope(|scope| {
         let ready = scope.spawn(|| {
@@ -90,13 +90,31 @@ pub fn build(out: &Path, artefacts: &Artefacts) -> io::Result<()> {
             let file = beside(&records, Mode::Public, |to| artefacts.records_json(to))?;
             into_place(file, &records)
         });
-        zones(&folder, &artefacts.zones)?;
+        match folder.exists() {
+            true => zones(&folder, &artefacts.zones)?,
+            false => first_zones(&folder, out, &artefacts.zones)?,
+        }
         let failed = |_| io::Error::other("writing was cut off");
         beside_it.join().map_err(failed)??;
         ready.join().map_err(failed)?
     })?;
     // Last, since the server takes it the moment that it is there.
     into_place(ready, &runtime)
+}
+
+/// The same where no zone was written before: a folder that is put in its place when it is whole, which takes a third of
+/// the time of ten thousand files that each are.
+fn first_zones(folder: &Path, out: &Path, all: &[Zone]) -> io::Result<()> {
+    let beside = tempfile::Builder::new().prefix(".waybill-").tempdir_in(out)?;
+    for zone in all {
+        let path = beside.path().join(format!("{}.zone", zone.name));
+        fs::write(&path, zone.master_file()).map_err(|error| named(&path, &error))?;
+    }
+    fs::set_permissions(beside.path(), <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o755))?;
+    fs::rename(beside.path(), folder).map_err(|error| named(folder, &error))?;
+    // It is no temporary folder any more.
+    let _ = beside.keep();
+    Ok(())
 }
 
 /// Writes a file for each zone, and takes those of others away.

@@ -120,7 +120,12 @@ fn record(zone: &DomainName, entry: &Entry, seen: &mut Seen, facts: &mut Facts) 
         seen.signed.insert(zone.clone());
     }
     let plain = entry.name.strip_prefix("*.").is_none().then(|| entry.name.parse::<DomainName>().ok()).flatten();
-    match (plain, entry.rdata()) {
+    // What an operator could not write is not taken over.
+    let value = entry.rdata().filter(|value| match value {
+        Rdata::Txt(text) => Rdata::parse(Kind::Txt, text).is_ok(),
+        _ => true,
+    });
+    match (plain, value) {
         (Some(name), Some(value)) => seen.add(name, value),
         (name, _) => {
             let of_mail = name.is_some() && matches!(entry.kind.as_str(), "MX" | "SRV" | "TLSA" | "CAA");

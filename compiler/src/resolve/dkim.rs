@@ -47,15 +47,14 @@ impl Binding<'_, '_> {
     /// Every key that can be published, sorted by selector.
     pub(super) fn dkim(&mut self, keys: &mut Keys) -> Vec<Dkim> {
         let said = self.around.layers.said(self.of, "dkim", |d| d.dkim.as_ref(), |d| d.dkim.as_ref());
-        let (dkim, at) = match said {
-            Some((dkim, at)) if !dkim.key.is_empty() => (dkim, at),
-            _ => {
-                let says = format!("mail from `{}` is not signed: it has no DKIM key", self.spec().name);
-                let help = "write `dkim { key \"SELECTOR\" ed25519 public=\"…\" private=(file)\"…\"; }`, and an rsa key beside it";
-                self.report.find(Code::NoDkim, self.at.field("name"), says).help(help);
-                return Vec::new();
-            }
-        };
+        if said.as_ref().is_none_or(|(dkim, _)| dkim.key.is_empty()) {
+            let says = format!("mail from `{}` is not signed: it has no DKIM key", self.spec().name);
+            let help =
+                "write `dkim { key \"SELECTOR\" ed25519 public=\"…\" private=(file)\"…\"; }`, and an rsa key beside it";
+            self.report.find(Code::NoDkim, self.at.field("name"), says).help(help);
+        }
+        // Keys that sign no more are published all the same.
+        let Some((dkim, at)) = said else { return Vec::new() };
         self.selectors(dkim, &at);
         if let Some(known) = keys.get(&at) {
             return known.clone();

@@ -31,6 +31,8 @@ pub struct Domain {
     pub hosts: Vec<(u16, usize)>,
     /// Where the hosts were said; the domain itself where they were not.
     pub hosts_at: Path,
+    /// The `dns` node that publishes its zone.
+    pub provider: Option<String>,
     /// The records' time to live.
     pub ttl: Period,
     /// TLSA records are published in it.
@@ -298,6 +300,7 @@ impl<'a> Binding<'a, '_> {
         let people = self.around.people;
         let (hosts, hosts_at) = self.hosts(names);
         let dns = layers.all(of, "dns", |d| d.dns.as_ref(), |d| d.dns.as_ref());
+        let provider = dns.iter().find_map(|(dns, _)| dns.provider.clone());
         let ttl = self.ttl(&dns);
         let (omit, records) = self.own_records(&dns);
         let dnssec = layers.said(of, "dnssec", |d| d.dnssec.as_ref(), |d| d.dnssec.as_ref());
@@ -326,6 +329,7 @@ impl<'a> Binding<'a, '_> {
             name: domain.name.clone(),
             hosts,
             hosts_at,
+            provider,
             ttl,
             dnssec,
             caa,

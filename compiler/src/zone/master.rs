@@ -5,6 +5,7 @@
 use super::{Kind, Rdata};
 use schema::name::DomainName;
 use schema::unit::Period;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The most records of one file.
@@ -33,6 +34,12 @@ pub struct Entry {
     pub kind: String,
     /// The values, unescaped.
     pub data: Vec<Vec<u8>>,
+    /// Its lines, the last one's end included.
+    pub span: Range<usize>,
+    /// It is written without its name, which is the one before it.
+    pub indented: bool,
+    /// Where the serial number of a SOA record is written.
+    pub serial: Option<Range<usize>>,
     /// What relative names in it end in.
     origin: Arc<str>,
 }
@@ -41,10 +48,12 @@ impl Entry {
     /// The value, where the type is one that mail needs and the value is right.
     pub fn rdata(&self) -> Option<Rdata> {
         let kind = Kind::named(&self.kind)?;
+        if kind == Kind::Txt {
+            return String::from_utf8(self.data.concat()).ok().map(Rdata::Txt);
+        }
         let words: Option<Vec<&str>> = self.data.iter().map(|word| std::str::from_utf8(word).ok()).collect();
         let words = words?;
         let text = match (kind, words.split_last()) {
-            (Kind::Txt, _) => words.concat(),
             (Kind::Cname | Kind::Mx | Kind::Srv, Some((target, front))) => {
                 let target = absolute(target, &self.origin);
                 let target = if target.is_empty() { ".".to_owned() } else { format!("{target}.") };
@@ -55,6 +64,14 @@ impl Entry {
         };
         Rdata::parse(kind, &text).ok()
     }
+}
+
+/// A value as master files and [`Rdata`]'s `Display` have it; TXT may be longer and stranger than an operator's.
+pub fn value(kind: Kind, text: &str) -> Option<Rdata> {
+    let line = format!(". IN {} {text}\n", kind.name());
+    let mut entries = read(&line, None).ok()?.into_iter();
+    let entry = entries.next().filter(|_| entries.next().is_none())?;
+    entry.rdata()
 }
 
 /// Reads a master file; `origin` is what names end in before the first `$ORIGIN`.
@@ -71,8 +88,9 @@ pub fn read(text: &str, origin: Option<&DomainName>) -> Result<Vec<Entry>, Maste
         ttl: None,
         entries: Vec::new(),
     };
-    while let Some((words, indented, line)) = reader.record()? {
-        reader.take(words, indented).map_err(|why| MasterError { line, why })?;
+    while let Some(record) = reader.record()? {
+        let line = record.line;
+        reader.take(record).map_err(|why| MasterError { line, why })?;
     }
     Ok(reader.entries)
 }
@@ -81,6 +99,17 @@ pub fn read(text: &str, origin: Option<&DomainName>) -> Result<Vec<Entry>, Maste
 struct Word {
     octets: Vec<u8>,
     quoted: bool,
+    span: Range<usize>,
+}
+
+/// A record's words.
+struct Record {
+    words: Vec<Word>,
+    /// It begins with a space.
+    indented: bool,
+    /// Its first line, from 1.
+    line: usize,
+    span: Range<usize>,
 }
 
 impl Word {
@@ -104,20 +133,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The words of the next record, whether it begins with a space, and its first line.
-    fn record(&mut self) -> Result<Option<(Vec<Word>, bool, usize)>, MasterError> {
+    /// The next record.
+    fn record(&mut self) -> Result<Option<Record>, MasterError> {
         let (mut words, mut depth, mut indented, mut begun) = (Vec::new(), 0_usize, false, self.line);
-        let mut fresh = true;
+        let (mut fresh, mut start) = (true, self.at);
         while let Some(octet) = self.text.get(self.at).copied() {
             match octet {
                 b'\n' => {
                     self.at += 1;
                     self.line += 1;
                     if depth == 0 && !words.is_empty() {
-                        return Ok(Some((words, indented, begun)));
+                        return Ok(Some(Record { words, indented, line: begun, span: start..self.at }));
                     }
                     if depth == 0 {
-                        (fresh, indented, begun) = (true, false, self.line);
+                        (fresh, indented, begun, start) = (true, false, self.line, self.at);
                     }
                     continue;
                 }
@@ -150,7 +179,7 @@ impl Reader<'_> {
         if depth > 0 {
             return Err(MasterError { line: begun, why: "a `(` without `)`" });
         }
-        Ok((!words.is_empty()).then_some((words, indented, begun)))
+        Ok((!words.is_empty()).then_some(Record { words, indented, line: begun, span: start..self.at }))
     }
 
     fn wrong(&self, why: &'static str) -> MasterError {
@@ -158,13 +187,14 @@ impl Reader<'_> {
     }
 
     fn word(&mut self, quoted: bool) -> Result<Word, MasterError> {
+        let start = self.at;
         self.at += usize::from(quoted);
         let mut octets = Vec::new();
         while let Some(octet) = self.text.get(self.at).copied() {
             match octet {
                 b'"' if quoted => {
                     self.at += 1;
-                    return Ok(Word { octets, quoted });
+                    return Ok(Word { octets, quoted, span: start..self.at });
                 }
                 b'\n' if quoted => return Err(self.wrong("a string that does not end on its line")),
                 b' ' | b'\t' | b'\r' | b'\n' | b';' | b'(' | b')' | b'"' if !quoted => break,
@@ -197,10 +227,11 @@ impl Reader<'_> {
         if quoted {
             return Err(self.wrong("a string that does not end"));
         }
-        Ok(Word { octets, quoted })
+        Ok(Word { octets, quoted, span: start..self.at })
     }
 
-    fn take(&mut self, words: Vec<Word>, indented: bool) -> Result<(), &'static str> {
+    fn take(&mut self, record: Record) -> Result<(), &'static str> {
+        let Record { words, indented, span, .. } = record;
         if let [word, rest @ ..] = words.as_slice()
             && !word.quoted
             && word.octets.first() == Some(&b'$')
@@ -238,9 +269,11 @@ impl Reader<'_> {
         if self.entries.len() == MOST_ENTRIES {
             return Err("more records than are read");
         }
-        let data = words.map(|word| word.octets).collect();
+        let words: Vec<Word> = words.collect();
+        let serial = words.get(2).filter(|_| kind == "SOA").map(|word| word.span.clone());
+        let data = words.into_iter().map(|word| word.octets).collect();
         let origin = self.origin.clone().unwrap_or_default();
-        self.entries.push(Entry { name, ttl, kind, data, origin });
+        self.entries.push(Entry { name, ttl, kind, data, span, indented, serial, origin });
         Ok(())
     }
 

@@ -20,7 +20,6 @@ pub struct Dns {
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub cloudflare: Option<Cloudflare>,
     /// Dynamic updates (RFC 2136) with TSIG (RFC 8945).
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub rfc2136: Option<Rfc2136>,
     /// PowerDNS by its HTTP API.
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
@@ -29,8 +28,7 @@ pub struct Dns {
     #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub route53: Option<Route53>,
     /// Zone files in a folder, for what publishes them (RFC 1035 §5).
-    #[schemars(extend("x-unserved" = "`waybill apply`", "examples" = ["zones"]))]
-    pub zonefile: Option<String>,
+    pub zonefile: Option<ZoneFile>,
     /// How long the provider takes until all of its servers answer with what was written. Left out: `1m` (Waybill).
     pub settles: Option<Period>,
 }
@@ -80,6 +78,21 @@ pub struct PowerDns {
     pub server: Option<String>,
 }
 
+/// Master files in a folder, `ZONE.zone` each. What is changed are the records of mail and the SOA serial; comments,
+/// layout, SOA and NS stay. A zone's file is written once by hand, with its SOA and NS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ZoneFile {
+    /// The folder; a relative one begins at the spec's.
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["zones"]))]
+    pub folder: String,
+    /// What makes the name server load a zone that was written: a program and its arguments, `{zone}` for the zone's
+    /// name. Left out: it looks by itself (Waybill).
+    #[serde(default)]
+    #[schemars(extend("examples" = [["rndc", "reload", "{zone}"]]))]
+    pub reload: Vec<String>,
+}
+
 /// Amazon Route 53.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -103,7 +116,7 @@ pub struct Route53 {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct State {
     /// A file beside the spec.
-    #[schemars(extend("x-unserved" = "`waybill apply`", "examples" = ["waybill.state.json"]))]
+    #[schemars(extend("examples" = ["waybill.state.json"]))]
     pub file: Option<String>,
     /// An object in a bucket, its name the `prefix`.
     #[schemars(extend("x-unserved" = "`waybill apply`"))]

@@ -1,0 +1,209 @@
+//! `waybill plan`
+
+use super::secrets::Identity;
+use super::{Format, Outcome, Spec, coloured, now, tell};
+use clap::{Args, ValueEnum};
+use compiler::allowance;
+use compiler::apply::{self, Ground, Providers, Survey, file, show};
+use compiler::diagnostic::{printable, render};
+use compiler::emit::Artefacts;
+use compiler::pipeline::{Compiled, Wish, compile};
+use compiler::provider;
+use compiler::read::files::Sources;
+use compiler::resolve::Resolved;
+use compiler::state::{STATE_FILE, State};
+use compiler::write;
+use schema::name::DomainName;
+use sealed::identity::Identities;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// Shows what would change in DNS.
+#[derive(Args)]
+pub struct Plan {
+    #[command(flatten)]
+    spec: Spec,
+    #[command(flatten)]
+    which: Which,
+    /// How it is told.
+    #[arg(long, value_enum, default_value_t = Told::Human)]
+    format: Told,
+    /// Also writes the plan to a file, for `waybill apply FILE` to make exactly that.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    identity: Identity,
+}
+
+/// What is planned.
+#[derive(Args, Clone, Default)]
+pub struct Which {
+    /// This zone alone.
+    #[arg(long, value_name = "DOMAIN")]
+    pub only: Option<DomainName>,
+    /// Takes over what others wrote into record sets that have one owner: MX, SPF, DMARC, a DKIM selector …
+    #[arg(long)]
+    pub adopt: bool,
+    /// Removes what was written into zones that the spec has no more.
+    #[arg(long)]
+    pub prune: bool,
+}
+
+/// How a plan is told.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Told {
+    /// For people.
+    Human,
+    /// What `waybill apply` takes, and other programs.
+    Json,
+    /// A pull request's comment.
+    Markdown,
+}
+
+/// A spec that may be applied.
+pub struct Ready {
+    pub compiled: Compiled,
+    pub resolved: Resolved,
+    pub artefacts: Artefacts,
+    pub providers: Providers,
+    pub which: Which,
+    pub state: PathBuf,
+    pub now: i64,
+}
+
+impl Ready {
+    /// Compiles a spec and opens its providers; `None` where it has errors, which are told.
+    pub fn of(spec: &Spec, which: Which, identities: &Identities) -> io::Result<Option<Ready>> {
+        let now = now();
+        let mut compiled = compile(&Wish { identities: Some(identities), ..spec.wish() });
+        let (Some(resolved), Some(artefacts)) = (compiled.resolved.take(), compiled.artefacts.take()) else {
+            tell(&compiled.report, &compiled.located, Format::Human)?;
+            return Ok(None);
+        };
+        if let Some(only) = which.only.as_ref().filter(|only| resolved.domain(only).is_none()) {
+            return Err(io::Error::other(format!("no domain of the spec is called `{only}`")));
+        }
+        let sources = Sources::open(&spec.dir).map_err(|why| io::Error::other(why.to_string()))?;
+        let used: BTreeSet<&str> = resolved.domains.iter().filter_map(|domain| domain.provider.as_deref()).collect();
+        let ground = provider::Ground { sources: &sources, identities, now };
+        let mut providers = Providers::new();
+        // A zone that the spec has no more may lie at a provider that no other zone is at.
+        for dns in compiled.spec.dns.iter().filter(|dns| which.prune || used.contains(dns.name.as_str())) {
+            let opened = provider::open(dns, &ground);
+            let opened = opened.map_err(|why| io::Error::other(format!("dns \"{}\": {why}", printable(&dns.name))))?;
+            providers.insert(dns.name.clone(), opened);
+        }
+        if used.is_empty() && !which.prune {
+            let says =
+                "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
+            return Err(io::Error::other(says));
+        }
+        let kept = compiled.spec.state.as_ref();
+        let file = kept.and_then(|state| state.file.as_deref());
+        if kept.is_some() && file.is_none() {
+            return Err(io::Error::other(
+                "this version keeps its state in a file: write `state { file \"waybill.state.json\"; }`",
+            ));
+        }
+        let state = sources.root().join(file.unwrap_or(STATE_FILE));
+        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now }))
+    }
+
+    pub fn ground(&self) -> Ground<'_> {
+        Ground {
+            resolved: &self.resolved,
+            artefacts: &self.artefacts,
+            providers: &self.providers,
+            only: self.which.only.as_ref(),
+            adopt: self.which.adopt,
+            prune: self.which.prune,
+            now: self.now,
+        }
+    }
+
+    pub fn places(&self) -> show::Places<'_> {
+        show::Places { artefacts: &self.artefacts, located: &self.compiled.located }
+    }
+
+    /// Reads all zones, and weighs what is found by what the spec allows.
+    pub async fn survey(&self, state: &State) -> Survey {
+        let mut survey = apply::survey(&self.ground(), state).await;
+        allowance::bear(&self.compiled.spec, &self.compiled.located, self.now, &mut survey.report);
+        survey.report.sort(&self.compiled.located);
+        survey
+    }
+
+    /// Which spec and state it is, for the file.
+    pub fn facts(&self, spec: &Spec, state: &State) -> io::Result<Json> {
+        let which = self.which.clone();
+        let spec = file::Spec {
+            folder: spec.dir.clone(),
+            environment: spec.env.clone(),
+            digest: self.ground().digest(),
+            adopt: which.adopt,
+            prune: which.prune,
+            only: which.only,
+        };
+        Ok(json!({ "spec": spec, "state": file::StateFacts { file: self.state.clone(), serial: state.serial } }))
+    }
+
+    /// Tells what keeps the plan from being made.
+    pub fn complain(&self, survey: &Survey) -> io::Result<()> {
+        let mut err = io::stderr().lock();
+        for (zone, why) in survey.failed() {
+            writeln!(err, "{zone}: {}", printable(why))?;
+        }
+        write!(err, "{}", render::human(&survey.report, &self.compiled.located, coloured()))
+    }
+}
+
+/// A runtime for what asks over the network.
+pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+impl Plan {
+    pub fn run(self) -> io::Result<Outcome> {
+        let identities = self.identity.load()?;
+        let Some(ready) = Ready::of(&self.spec, self.which, &identities)? else { return Ok(Outcome::Failed) };
+        let state = State::load(&ready.state).map_err(io::Error::other)?;
+        let survey = runtime()?.block_on(ready.survey(&state));
+        let json = || {
+            let facts = ready.facts(&self.spec, &state)?;
+            let json = show::json_form(&survey, &ready.places(), &facts);
+            Ok::<_, io::Error>(serde_json::to_string_pretty(&json)? + "\n")
+        };
+        let mut out = io::stdout().lock();
+        match self.format {
+            Told::Human => write!(out, "{}", show::human(&survey, &ready.places(), coloured_out()))?,
+            Told::Json => write!(out, "{}", json()?)?,
+            Told::Markdown => write!(out, "{}", show::markdown(&survey, &ready.places()))?,
+        }
+        out.flush()?;
+        if let Some(path) = &self.out {
+            put(path, &json()?)?;
+        }
+        ready.complain(&survey)?;
+        Ok(if survey.failed().next().is_some() {
+            Outcome::Failed
+        } else if survey.is_refused() {
+            Outcome::Refused
+        } else if survey.changes().next().is_some() {
+            Outcome::Differs
+        } else {
+            Outcome::Fine
+        })
+    }
+}
+
+/// Whether what goes to stdout may be coloured.
+pub fn coloured_out() -> bool {
+    use std::io::IsTerminal;
+    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()) && io::stdout().is_terminal()
+}
+
+fn put(path: &Path, text: &str) -> io::Result<()> {
+    write::replace(path, text.as_bytes(), write::Mode::Public)
+}

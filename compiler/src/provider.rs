@@ -1,0 +1,160 @@
+//! DNS providers: a trait of three methods, and one file for each behind it. Nothing else knows an API.
+
+pub mod rfc2136;
+pub mod zonefile;
+
+use crate::plan::{Change, Live, Set, SetKey};
+use crate::read::files::Sources;
+use crate::secrets;
+use crate::zone::{Kind, Rdata};
+use async_trait::async_trait;
+use schema::name::{DomainName, Secret, SecretRef};
+use schema::spec;
+use sealed::identity::Identities;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What a provider cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The shortest time to live, in seconds.
+    pub least_ttl: u64,
+    /// The longest text of one TXT record, in octets.
+    pub longest_text: usize,
+}
+
+/// Why a provider did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum ProviderError {
+    /// It has no such zone.
+    #[error("{0}")]
+    Missing(String),
+    /// It cannot be reached, or has a fault: try again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It does not take what it was given, or not from us.
+    #[error("{0}")]
+    Refused(String),
+    /// The zone is not any more as the plan has it.
+    #[error("{0}")]
+    Moved(String),
+    /// The write may have taken place, or not: read again.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// A DNS provider.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// What it cannot hold.
+    fn limits(&self) -> Limits;
+    /// A whole zone.
+    async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError>;
+    /// Changes sets of a zone: all of them or none, as far as the provider can. Refuses where a set is not as its change
+    /// has it before. Where it cannot change all at once, it adds before it removes.
+    async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError>;
+}
+
+/// What opening a provider takes beside the spec.
+pub struct Ground<'a> {
+    /// The spec's folder.
+    pub sources: &'a Sources,
+    /// What `(age)` secrets are opened with.
+    pub identities: &'a Identities,
+    /// Seconds since 1970.
+    pub now: i64,
+}
+
+/// Opens a `dns` node's provider; asks nobody yet.
+///
+/// # Errors
+/// What is wrong with the node or its secrets, without them.
+pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, String> {
+    if let Some(zonefile) = &dns.zonefile {
+        return Ok(Arc::new(zonefile::ZoneFile::new(ground.sources.root(), zonefile, ground.now)));
+    }
+    if let Some(rfc2136) = &dns.rfc2136 {
+        let secret = ground.secret(&rfc2136.secret)?;
+        return Ok(Arc::new(rfc2136::Rfc2136::new(rfc2136, &secret)?));
+    }
+    Err(format!(
+        "this version applies nothing to the kind of `dns \"{}\"`: `waybill build` writes zones for it",
+        dns.name
+    ))
+}
+
+impl Ground<'_> {
+    fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
+        let text = match reference {
+            SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`"))?,
+            SecretRef::File(name) => {
+                let octets = self.sources.secret(name).map_err(|why| format!("`{name}` {why}"))?;
+                String::from_utf8(octets).map_err(|_| format!("`{name}` is not text"))?
+            }
+            SecretRef::Age(_) => {
+                let octets = secrets::opened(reference, self.sources, self.identities);
+                let octets = octets.map_err(|why| format!("{reference} {why}"))?;
+                String::from_utf8(octets).map_err(|_| format!("{reference} is not text"))?
+            }
+        };
+        match text.trim() {
+            "" => Err(format!("{reference} is empty")),
+            text => Ok(Secret::new(text.to_owned())),
+        }
+    }
+}
+
+/// A zone as it is collected from a provider's records.
+#[derive(Debug, Default)]
+pub struct Collected {
+    sets: BTreeMap<SetKey, (u64, Vec<Rdata>)>,
+    live: Live,
+}
+
+impl Collected {
+    /// Takes in a record: its name, type in words, time to live, and value, where that can be understood.
+    pub fn take(&mut self, zone: &DomainName, name: &str, kind: &str, (ttl, value): (u64, Option<Rdata>)) {
+        let Some(name) = owner(name).filter(|name| name.is_within(zone)) else { return };
+        // The zone's own are its name servers' affair; so is what signs it.
+        let own = kind == "SOA" || (kind == "NS" && name == *zone);
+        if own || matches!(kind, "RRSIG" | "NSEC" | "NSEC3" | "NSEC3PARAM" | "DNSKEY" | "CDS" | "CDNSKEY" | "TYPE65534")
+        {
+            return;
+        }
+        let Some(kind) = Kind::named(kind) else {
+            self.live.others.insert(name);
+            return;
+        };
+        let key = SetKey { name, kind };
+        match value.filter(|value| value.kind() == kind) {
+            Some(value) => {
+                let set = self.sets.entry(key).or_insert((ttl, Vec::new()));
+                set.0 = set.0.min(ttl);
+                set.1.push(value);
+            }
+            None => drop(self.live.strange.insert(key)),
+        }
+    }
+
+    /// The zone.
+    pub fn live(self) -> Live {
+        let sets = self.sets.into_iter().filter_map(|(key, (ttl, values))| Some((key, Set::of(ttl, values)?)));
+        Live { sets: sets.collect(), ..self.live }
+    }
+}
+
+/// An owner name as a zone has it: without its final dot, maybe with `*` in front.
+fn owner(text: &str) -> Option<DomainName> {
+    let text = text.trim_end_matches('.').to_ascii_lowercase();
+    match text.strip_prefix("*.") {
+        Some(below) => below.parse::<DomainName>().ok()?.wildcard().ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Which changes do not find what they have before; in words.
+pub fn moved(live: &Live, changes: &[Change]) -> Option<String> {
+    let is_other = |change: &&Change| live.sets.get(&change.key) != change.before.as_ref();
+    let others: Vec<String> = changes.iter().filter(is_other).map(|change| format!("`{}`", change.key)).collect();
+    (!others.is_empty()).then(|| format!("{} changed since the plan was made", others.join(", ")))
+}

@@ -1,0 +1,122 @@
+//! What a plan would do to mail, told before it is done. Each finding names its evidence, and what lifts it.
+
+use crate::apply::{Ground, Looked, Survey};
+use crate::code::Code;
+use crate::diagnostic::{Path, Report};
+use crate::lint::tags::{tag, tags};
+use crate::plan::{Change, Set};
+use crate::resolve::Domain;
+use crate::state::{Applied, State};
+use crate::zone::{Kind, Rdata};
+use schema::name::DomainName;
+use schema::unit::Period;
+
+/// How many record sets may be removed at once.
+const MOST_REMOVED: usize = 20;
+
+/// Looks at all changes.
+pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
+    let mut report = Report::new();
+    for looked in &survey.zones {
+        let (Some(domain), Ok(plan)) = (ground.resolved.domain(&looked.zone), &looked.plan) else { continue };
+        for change in &plan.changes {
+            exchangers(domain, looked, change, &mut report);
+            dmarc(domain, looked, change, &mut report);
+            if let Some(applied) = state.zones.get(&looked.zone) {
+                key(domain, (change, applied), (ground.now, ground.resolved.queue.expire), &mut report);
+            }
+        }
+    }
+    let removed: Vec<&Change> =
+        survey.changes().map(|(_, change)| change).filter(|change| change.after.is_none()).collect();
+    if removed.len() > MOST_REMOVED {
+        let some: Vec<String> = removed.iter().take(3).map(|change| format!("`{}`", change.key)).collect();
+        let says = format!("{} record sets would be removed, among them {}", removed.len(), some.join(", "));
+        let help = "see that the spec is whole; `--only DOMAIN` applies one zone; or write `allow W0812 reason=\"…\" until=\"YYYY-MM-DD\"`";
+        report.find(Code::ManyRemoved, Path::root(), says).help(help);
+    }
+    report
+}
+
+fn hosts(set: Option<&Set>) -> Vec<&DomainName> {
+    set.into_iter().flat_map(|set| &set.values).filter_map(Rdata::target).collect()
+}
+
+/// RFC 5321 §5.1: without MX mail goes to the domain's own address, or comes back.
+fn exchangers(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report) {
+    let (before, after) = (hosts(change.before.as_ref()), hosts(change.after.as_ref()));
+    if change.key.kind != Kind::Mx || change.key.name != looked.zone || before.is_empty() || !after.is_empty() {
+        return;
+    }
+    let names: Vec<String> = before.iter().map(|host| format!("`{host}`")).collect();
+    let says = format!("`{}` loses its last MX; mail for it goes to {} now", looked.zone, names.join(" and "));
+    let help = "leave the MX in, or write `allow W0810 reason=\"…\" until=\"YYYY-MM-DD\"`";
+    report.find(Code::LastExchanger, domain.hosts_at.clone(), says).help(help);
+}
+
+/// How strict a published policy is; one that is only tested is a step weaker (RFC 9989 §4.7).
+fn weight(set: Option<&Set>) -> Option<(u8, String)> {
+    let Some(Rdata::Txt(text)) = set?.values.first() else { return None };
+    let tags = tags(text)?;
+    let policy = tag(&tags, "p")?.to_ascii_lowercase();
+    let weight: u8 = match policy.as_str() {
+        "reject" => 2,
+        "quarantine" => 1,
+        _ => 0,
+    };
+    Some((weight.saturating_sub(u8::from(tag(&tags, "t") == Some("y"))), policy))
+}
+
+/// RFC 9989: a policy is tightened step by step, with reports read in between.
+fn dmarc(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report) {
+    if looked.zone.under("_dmarc").ok().as_ref() != Some(&change.key.name) {
+        return;
+    }
+    let (Some((was, before)), Some((is, after))) = (weight(change.before.as_ref()), weight(change.after.as_ref()))
+    else {
+        return;
+    };
+    if is > was + 1 {
+        let says = format!(
+            "the DMARC policy of `{}` is tightened from `p={}` to `p={after}` in one step",
+            looked.zone,
+            before.escape_debug()
+        );
+        let help = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow W0800 reason=\"…\" until=\"YYYY-MM-DD\"`";
+        report.find(Code::DmarcLeap, domain.dmarc.at.as_ref().unwrap_or(&domain.at).clone(), says).help(help);
+    }
+}
+
+/// The key in a key record; `None` where it has none or is revoked.
+fn public(set: Option<&Set>) -> Option<String> {
+    let Some(Rdata::Txt(text)) = set?.values.first() else { return None };
+    let public: String = tag(&tags(text)?, "p")?.split_whitespace().collect();
+    (!public.is_empty()).then_some(public)
+}
+
+/// RFC 6376 §3.1: what is queued, here and elsewhere, is checked by the key that signed it.
+fn key(domain: &Domain, (change, applied): (&Change, &Applied), (now, expire): (i64, Period), report: &mut Report) {
+    let tail = format!("._domainkey.{}", domain.name);
+    let Some(selector) = change.key.name.as_str().strip_suffix(&tail) else { return };
+    let (Some(was), is) = (public(change.before.as_ref()), public(change.after.as_ref())) else { return };
+    let Some(used) = applied.keys.iter().find(|(known, _)| known.eq_ignore_ascii_case(selector)) else { return };
+    if is.as_ref() == Some(&was) {
+        return;
+    }
+    let until = used.1.since.saturating_add(i64::try_from(expire.0).unwrap_or(i64::MAX));
+    let evidence = match used.1.signs {
+        true => "it was applied as a key that signs".to_owned(),
+        false if now < until => {
+            let days = now.saturating_sub(used.1.since) / 86_400;
+            format!("it signed until {days} days ago, and mail is tried for {expire}")
+        }
+        false => return,
+    };
+    let says =
+        format!("the key `{selector}` of `{}` goes while mail is under way that it signed: {evidence}", domain.name);
+    let help = format!(
+        "move it to `retiring`, apply that, and take it out {expire} later; or write `allow W0811 reason=\"…\" until=\"YYYY-MM-DD\"`"
+    );
+    let at = domain.dkim.iter().find(|key| key.selector.eq_ignore_ascii_case(selector)).map(|key| key.at.clone());
+    report.find(Code::KeyInUse, at.unwrap_or_else(|| domain.at.clone()), says).help(help);
+}
