@@ -276,6 +276,42 @@ fn a_zone_that_the_spec_has_no_more_is_pruned_when_asked() {
 }
 
 #[test]
+fn a_zone_that_was_not_loaded_is_loaded_by_the_next_run() {
+    let site = Site::files();
+    let (told, able) = (site.path().join("told"), site.path().join("able"));
+    let script = format!("test -e {} && echo {{zone}} >> {}", able.display(), told.display());
+    let dns = format!("dns \"main\" {{ zonefile \"zones\" {{ reload \"sh\" \"-c\" \"{script}\"; }}; }}\n");
+    site.spec(&dns, "");
+    let said = site.ends(1, &["apply", "--yes"]);
+    assert!(said.contains("the file of `example.net` is written, but `sh` ends with"), "{said}");
+    assert_eq!(site.ends(0, &["plan"]), "no change\n");
+    fs::write(&able, "").unwrap();
+    site.ends(0, &["apply", "--yes"]);
+    let mut loaded: Vec<String> = fs::read_to_string(&told).unwrap().lines().map(str::to_owned).collect();
+    loaded.sort();
+    assert_eq!(loaded, ["example.net", "example.org"]);
+    // Once is enough.
+    site.ends(0, &["apply", "--yes"]);
+    assert_eq!(fs::read_to_string(&told).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn what_was_written_at_one_provider_is_not_ours_at_another() {
+    let site = Site::files();
+    site.ends(0, &["apply", "--yes"]);
+    fs::create_dir(site.path().join("other")).unwrap();
+    for zone in ["example.org", "example.net"] {
+        let text = empty_zone(zone) + "@ 300 IN MX 5 old.example.com.\n";
+        fs::write(site.path().join(format!("other/{zone}.zone")), text).unwrap();
+    }
+    let text = fs::read_to_string(site.path().join("mail.kdl")).unwrap();
+    let moved = text.replace("dns \"main\" { zonefile \"zones\"; }", "dns \"new\" { zonefile \"other\"; }");
+    fs::write(site.path().join("mail.kdl"), moved.replace("dns \"main\";", "dns \"new\";")).unwrap();
+    let said = site.ends(3, &["plan"]);
+    assert!(said.contains("somebody else's is there: 5 old.example.com."), "{said}");
+}
+
+#[test]
 fn a_name_server_is_updated_and_a_kill_anywhere_is_taken_up() {
     let bind = Bind::updatable(&["example.org", "example.net"]);
     let dns = format!(

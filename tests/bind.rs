@@ -30,12 +30,7 @@ impl Bind {
     pub fn serve(zones: &[(String, PathBuf)]) -> Bind {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port("127.0.0.1".parse().unwrap());
-        let path = folder.path().display();
-        let mut config = format!(
-            "options {{ directory \"{path}\"; pid-file \"{path}/pid\"; session-keyfile \"{path}/key\"; \
-             listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; \
-             allow-query {{ any; }}; }};\ncontrols {{ }};\n"
-        );
+        let mut config = String::new();
         for (name, file) in zones {
             config += &format!("zone \"{name}\" {{ type primary; file \"{}\"; }};\n", file.display());
         }
@@ -47,13 +42,7 @@ impl Bind {
     pub fn updatable(zones: &[&str]) -> Bind {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port("127.0.0.1".parse().unwrap());
-        let path = folder.path().display();
-        let mut config = format!(
-            "options {{ directory \"{path}\"; pid-file \"{path}/pid\"; session-keyfile \"{path}/key\"; \
-             listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; \
-             allow-query {{ any; }}; }};\ncontrols {{ }};\n\
-             key \"waybill.\" {{ algorithm hmac-sha256; secret \"{TSIG}\"; }};\n"
-        );
+        let mut config = format!("key \"waybill.\" {{ algorithm hmac-sha256; secret \"{TSIG}\"; }};\n");
         for name in zones {
             let file = folder.path().join(name);
             std::fs::write(&file, empty_zone(name)).unwrap();
@@ -67,6 +56,12 @@ impl Bind {
     }
 
     fn start(folder: TempDir, port: u16, config: &str, zones: &[&str]) -> Bind {
+        let path = folder.path().display();
+        let config = format!(
+            "options {{ directory \"{path}\"; pid-file \"{path}/pid\"; session-keyfile \"{path}/key\"; \
+             listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; recursion no; dnssec-validation no; \
+             allow-query {{ any; }}; }};\ncontrols {{ }};\n{config}"
+        );
         std::fs::write(folder.path().join("named.conf"), config).unwrap();
         let child = Command::new("named")
             .args(["-g", "-c"])

@@ -1,14 +1,19 @@
 //! What every DNS provider does, told once and held against each of them: real name servers, and files.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+use async_trait::async_trait;
+use compiler::apply::{self, Ended, Ground};
+use compiler::pipeline::{Wish, compile};
 use compiler::plan::{Change, Live, Set, SetKey, Sets};
 use compiler::provider::rfc2136::Rfc2136;
 use compiler::provider::zonefile::ZoneFile;
-use compiler::provider::{Provider, ProviderError};
+use compiler::provider::{Limits, Provider, ProviderError};
+use compiler::state::{Held, State};
 use compiler::zone::{Kind, master};
 use harness::bind::{Bind, TSIG, empty_zone};
 use schema::name::{DomainName, Secret};
 use schema::spec;
+use std::sync::Arc;
 
 const ZONE: &str = "example.org";
 
@@ -164,6 +169,54 @@ async fn a_zone_file_is_loaded_by_the_name_server() {
     assert_eq!(std::fs::read_to_string(&told).unwrap(), "example.org\n");
     let failed = write(&["sh", "-c", "echo no such zone >&2; exit 3"]).await.unwrap_err().to_string();
     assert!(failed.contains("is written") && failed.contains("no such zone"), "{failed}");
+}
+
+/// A provider whose answer is lost after it has written.
+struct Lost<P>(P);
+
+#[async_trait]
+impl<P: Provider> Provider for Lost<P> {
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+    async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError> {
+        self.0.read(zone).await
+    }
+    async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError> {
+        self.0.write(zone, changes).await?;
+        Err(ProviderError::Unknown("the connection is gone".into()))
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_after_the_write_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "waybill 1\nhost \"mail.example.org\" { address \"192.0.2.25\"; }\nstore \"s\" { rocksdb \"d\"; }\n\
+                dns \"main\" { zonefile \".\"; }\ndomain \"example.org\" { dns \"main\"; account \"postmaster\"; }\n";
+    std::fs::write(folder.path().join("mail.kdl"), text).unwrap();
+    std::fs::write(folder.path().join("example.org.zone"), empty_zone(ZONE)).unwrap();
+    let compiled = compile(&Wish::new(folder.path(), 0));
+    let spec = spec::ZoneFile { folder: ".".into(), reload: Vec::new() };
+    let provider: Arc<dyn Provider> = Arc::new(Lost(ZoneFile::new(folder.path(), &spec, 0)));
+    let providers = [("main".to_owned(), provider)].into();
+    let (resolved, artefacts) = (compiled.resolved.unwrap(), compiled.artefacts.unwrap());
+    let ground = Ground {
+        resolved: &resolved,
+        artefacts: &artefacts,
+        providers: &providers,
+        only: None,
+        adopt: false,
+        prune: false,
+        now: 0,
+    };
+    let held = Held::take(&folder.path().join("state.json")).unwrap();
+    let mut state = State::default();
+    let survey = apply::survey(&ground, &state).await;
+    assert!(survey.changes().next().is_some());
+    let ended = apply::apply(&ground, &survey, (&held, &mut state)).await.unwrap();
+    assert_eq!(ended[&zone()], Ended::Done);
+    assert!(state.zones[&zone()].begun.is_empty());
+    assert!(apply::survey(&ground, &state).await.changes().next().is_none());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ pub mod show;
 
 use crate::diagnostic::Report;
 use crate::emit::Artefacts;
-use crate::plan::{self, Change, Live, Plan, Set, SetKey, Sets, Sides};
+use crate::plan::{self, Change, Live, Plan, SetKey, Sets, Sides};
 use crate::provider::{Provider, ProviderError};
 use crate::resolve::{Domain, KeyState, Resolved};
 use crate::safety;
@@ -58,6 +58,8 @@ pub struct Looked {
     pub wanted: Sets,
     /// What would change, or why that is not known.
     pub plan: Result<Plan, String>,
+    /// Sets that a reviewed plan leaves alone, because they are not as they were.
+    pub left: BTreeSet<SetKey>,
 }
 
 /// Zones that were looked at.
@@ -144,12 +146,13 @@ pub async fn survey(ground: &Ground<'_>, state: &State) -> Survey {
     for (zone, provider, wanted) in wanted {
         let found = live.remove(&zone).unwrap_or_else(|| Err("was not read".to_owned()));
         let none = Applied::default();
-        let applied = state.zones.get(&zone).unwrap_or(&none);
+        // What we wrote at one provider says nothing of what stands at another.
+        let applied = state.zones.get(&zone).filter(|applied| applied.provider == provider).unwrap_or(&none);
         let plan = found.map(|live| {
             let sides = Sides { last: &applied.sets, begun: &applied.begun, live: &live, wanted: &wanted };
             plan::plan(&sides, ground.adopt)
         });
-        survey.zones.push(Looked { zone, provider, wanted, plan });
+        survey.zones.push(Looked { zone, provider, wanted, plan, left: BTreeSet::new() });
     }
     survey.zones.sort_by(|a, b| a.zone.cmp(&b.zone));
     survey.report = safety::safety(ground, state, &survey);
@@ -210,10 +213,15 @@ pub async fn apply(
     (held, state): (&Held, &mut State),
 ) -> Result<BTreeMap<DomainName, Ended>, StateError> {
     let plans = || survey.zones.iter().filter_map(|looked| Some((looked, looked.plan.as_ref().ok()?)));
+    let is_begun = |zone: &DomainName| state.zones.get(zone).is_some_and(|applied| !applied.begun.is_empty());
+    let cut_off: BTreeSet<DomainName> =
+        plans().map(|(looked, _)| looked.zone.clone()).filter(|zone| is_begun(zone)).collect();
     let mut begun = false;
     for (looked, plan) in plans().filter(|(_, plan)| !plan.changes.is_empty()) {
         let applied = state.zones.entry(looked.zone.clone()).or_default();
-        applied.provider.clone_from(&looked.provider);
+        if applied.provider != looked.provider {
+            *applied = Applied { provider: looked.provider.clone(), ..Applied::default() };
+        }
         for change in &plan.changes {
             if let Some(set) = looked.wanted.get(&change.key) {
                 applied.begun.insert(change.key.clone(), set.clone());
@@ -224,7 +232,7 @@ pub async fn apply(
     if begun {
         held.save(state)?;
     }
-    let ended = write(ground, survey).await;
+    let ended = write(ground, survey, &cut_off).await;
     let before = state.clone();
     for (looked, plan) in plans().filter(|(looked, _)| ended.get(&looked.zone) == Some(&Ended::Done)) {
         note(ground, looked, plan, state);
@@ -238,7 +246,10 @@ pub async fn apply(
 /// Notes that a zone is as planned.
 fn note(ground: &Ground<'_>, looked: &Looked, plan: &Plan, state: &mut State) {
     let applied = state.zones.entry(looked.zone.clone()).or_default();
-    let refused: BTreeSet<&SetKey> = plan.refused.iter().map(|refused| &refused.key).collect();
+    if applied.provider != looked.provider {
+        *applied = Applied::default();
+    }
+    let refused: BTreeSet<&SetKey> = plan.refused.iter().map(|refused| &refused.key).chain(&looked.left).collect();
     let left = applied.sets.iter().filter(|(key, _)| refused.contains(key));
     let mut sets: Sets = left.map(|(key, set)| (key.clone(), set.clone())).collect();
     let done = looked.wanted.iter().filter(|(key, _)| !refused.contains(key));
@@ -264,14 +275,14 @@ fn keys(domain: &Domain, known: &BTreeMap<String, KeyUse>, now: i64) -> BTreeMap
     uses.collect()
 }
 
-/// Writes zones, several at once.
-async fn write(ground: &Ground<'_>, survey: &Survey) -> BTreeMap<DomainName, Ended> {
+/// Writes zones, several at once; those that a run before was cut off at, also where nothing is to change any more.
+async fn write(ground: &Ground<'_>, survey: &Survey, cut_off: &BTreeSet<DomainName>) -> BTreeMap<DomainName, Ended> {
     let (mut waiting, mut ended) = (JoinSet::new(), BTreeMap::new());
     for looked in &survey.zones {
         let (Ok(plan), Some(provider)) = (&looked.plan, ground.providers.get(&looked.provider).cloned()) else {
             continue;
         };
-        if plan.changes.is_empty() {
+        if plan.changes.is_empty() && !cut_off.contains(&looked.zone) {
             ended.insert(looked.zone.clone(), Ended::Done);
             continue;
         }
@@ -306,6 +317,7 @@ async fn one(provider: &dyn Provider, zone: &DomainName, mut changes: Vec<Change
         match provider.write(zone, &changes).await {
             Ok(()) => why.clear(),
             Err(ProviderError::Moved(says)) => return Ended::Moved(says),
+            // Whether it took place, what is live tells.
             Err(error @ (ProviderError::Unavailable(_) | ProviderError::Unknown(_))) => why = error.to_string(),
             Err(error) => return Ended::Failed(error.to_string()),
         }
@@ -316,8 +328,7 @@ async fn one(provider: &dyn Provider, zone: &DomainName, mut changes: Vec<Change
         let there = |key: &SetKey| live.sets.get(key);
         changes.retain(|change| there(&change.key) != change.after.as_ref());
         if changes.is_empty() {
-            // It may be written, and yet not served: as where a name server did not load it.
-            return if why.is_empty() || attempt > 0 { Ended::Done } else { Ended::Failed(why) };
+            return Ended::Done;
         }
         if let Some(other) = changes.iter().find(|change| there(&change.key) != change.before.as_ref()) {
             return Ended::Moved(format!("`{}` is neither as before nor as planned", other.key));
@@ -330,9 +341,4 @@ async fn one(provider: &dyn Provider, zone: &DomainName, mut changes: Vec<Change
         }
     }
     Ended::Failed(why)
-}
-
-/// A set in words, as plans show it.
-pub fn values(set: Option<&Set>) -> Vec<String> {
-    set.map_or_else(Vec::new, |set| set.values.iter().map(ToString::to_string).collect())
 }

@@ -11,7 +11,7 @@ mod people;
 mod records;
 mod says;
 pub mod show;
-mod staged;
+pub mod staged;
 mod state;
 
 pub use says::{Says, v};

@@ -41,6 +41,9 @@ pub enum ProviderError {
     /// The write may have taken place, or not: read again.
     #[error("{0}")]
     Unknown(String),
+    /// It is written, and the provider does not serve it.
+    #[error("{0}")]
+    Unserved(String),
 }
 
 /// A DNS provider.
@@ -51,7 +54,8 @@ pub trait Provider: Send + Sync {
     /// A whole zone.
     async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError>;
     /// Changes sets of a zone: all of them or none, as far as the provider can. Refuses where a set is not as its change
-    /// has it before. Where it cannot change all at once, it adds before it removes.
+    /// has it before. Where it cannot change all at once, it adds before it removes. Without changes it does what a write
+    /// that was cut off may have left undone beside the records, as having the zone loaded.
     async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError>;
 }
 
@@ -85,22 +89,16 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
 
 impl Ground<'_> {
     fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
-        let text = match reference {
-            SecretRef::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no `{name}`"))?,
-            SecretRef::File(name) => {
-                let octets = self.sources.secret(name).map_err(|why| format!("`{name}` {why}"))?;
-                String::from_utf8(octets).map_err(|_| format!("`{name}` is not text"))?
-            }
-            SecretRef::Age(_) => {
-                let octets = secrets::opened(reference, self.sources, self.identities);
-                let octets = octets.map_err(|why| format!("{reference} {why}"))?;
-                String::from_utf8(octets).map_err(|_| format!("{reference} is not text"))?
+        let mut unopened = None;
+        let age = || match secrets::opened(reference, self.sources, self.identities) {
+            Ok(octets) => Some(octets),
+            Err(why) => {
+                unopened = Some(why.to_string());
+                None
             }
         };
-        match text.trim() {
-            "" => Err(format!("{reference} is empty")),
-            text => Ok(Secret::new(text.to_owned())),
-        }
+        let text = secrets::text(reference, self.sources, age)?;
+        text.ok_or_else(|| unopened.unwrap_or_else(|| format!("{reference} is not opened")))
     }
 }
 

@@ -3,6 +3,8 @@
 use crate::apply::{Ground, Looked, Survey};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
+use crate::diff::staged::DMARC_HELP;
+use crate::lint::dkim;
 use crate::lint::tags::{tag, tags};
 use crate::plan::{Change, Set};
 use crate::resolve::Domain;
@@ -82,23 +84,16 @@ fn dmarc(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report)
             looked.zone,
             before.escape_debug()
         );
-        let help = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow W0800 reason=\"…\" until=\"YYYY-MM-DD\"`";
-        report.find(Code::DmarcLeap, domain.dmarc.at.as_ref().unwrap_or(&domain.at).clone(), says).help(help);
+        report.find(Code::DmarcLeap, domain.dmarc.at.as_ref().unwrap_or(&domain.at).clone(), says).help(DMARC_HELP);
     }
-}
-
-/// The key in a key record; `None` where it has none or is revoked.
-fn public(set: Option<&Set>) -> Option<String> {
-    let Some(Rdata::Txt(text)) = set?.values.first() else { return None };
-    let public: String = tag(&tags(text)?, "p")?.split_whitespace().collect();
-    (!public.is_empty()).then_some(public)
 }
 
 /// RFC 6376 §3.1: what is queued, here and elsewhere, is checked by the key that signed it.
 fn key(domain: &Domain, (change, applied): (&Change, &Applied), (now, expire): (i64, Period), report: &mut Report) {
     let tail = format!("._domainkey.{}", domain.name);
     let Some(selector) = change.key.name.as_str().strip_suffix(&tail) else { return };
-    let (Some(was), is) = (public(change.before.as_ref()), public(change.after.as_ref())) else { return };
+    let key = |set: Option<&Set>| set?.values.first().and_then(dkim::public).filter(|public| !public.is_empty());
+    let (Some(was), is) = (key(change.before.as_ref()), key(change.after.as_ref())) else { return };
     let Some(used) = applied.keys.iter().find(|(known, _)| known.eq_ignore_ascii_case(selector)) else { return };
     if is.as_ref() == Some(&was) {
         return;

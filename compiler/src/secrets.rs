@@ -10,7 +10,7 @@ use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::read::files::{FileError, Sources};
 use crate::read::grammar::{self, Kind, Shape};
-use schema::name::SecretRef;
+use schema::name::{Secret, SecretRef};
 use schema::spec::Spec;
 use sealed::header::Header;
 use sealed::identity::Identities;
@@ -125,6 +125,41 @@ pub fn misfit(header: &Header, recipients: &[Recipient]) -> Option<String> {
 pub fn opened(reference: &SecretRef, sources: &Sources, identities: &Identities) -> Result<Vec<u8>, SealedError> {
     let octets = sealed_octets(reference, sources)?;
     sealed::open(&octets, identities).map_err(|why| SealedError::Unopened(reference.clone(), why))
+}
+
+/// A secret as text, trimmed, by whatever way it is referred to; `age` opens an encrypted one, or has told why not.
+/// `None` only then.
+///
+/// # Errors
+/// Why there is none, without anything of it.
+pub fn text(
+    reference: &SecretRef,
+    sources: &Sources,
+    age: impl FnOnce() -> Option<Vec<u8>>,
+) -> Result<Option<Secret>, String> {
+    let octets = match reference {
+        SecretRef::Env(name) => match std::env::var(name) {
+            Ok(text) if !text.is_empty() => return Ok(Some(Secret::new(text))),
+            _ => return Err(format!("the environment has no `{name}`")),
+        },
+        SecretRef::File(name) => sources.secret(name).map_err(|why| match why {
+            FileError::Missing | FileError::Outside => format!("`{name}` {why}"),
+            why => format!("`{name}`: {why}"),
+        })?,
+        SecretRef::Age(_) => match age() {
+            Some(octets) => octets,
+            None => return Ok(None),
+        },
+    };
+    let name = match reference {
+        SecretRef::File(name) => format!("`{name}`"),
+        reference => reference.to_string(),
+    };
+    match String::from_utf8(octets) {
+        Ok(text) if !text.trim().is_empty() => Ok(Some(Secret::new(text.trim().to_owned()))),
+        Ok(_) => Err(format!("{name} is empty")),
+        Err(_) => Err(format!("{name} is not text")),
+    }
 }
 
 /// A secret encrypted to a spec's recipients, as armoured text.

@@ -132,6 +132,7 @@ pub fn keep(survey: &mut Survey, planned: &Planned) -> Vec<String> {
             let same = planned.get(&key) == Some(change);
             if !same {
                 moved.push(format!("`{}`", change.key));
+                looked.left.insert(change.key.clone());
             }
             met.insert(key);
             same

@@ -1,6 +1,6 @@
 //! How a survey is told: for people, for programs, and as the comment of a pull request.
 
-use super::{Survey, values};
+use super::Survey;
 use crate::diagnostic::{machine, printable};
 use crate::emit::Artefacts;
 use crate::locate::Located;
@@ -39,6 +39,10 @@ fn sign(change: &Change) -> char {
         (_, None) => '-',
         _ => '~',
     }
+}
+
+fn values(set: Option<&Set>) -> Vec<String> {
+    set.map_or_else(Vec::new, |set| set.values.iter().map(ToString::to_string).collect())
 }
 
 fn short(value: &str) -> String {

@@ -1,8 +1,8 @@
 //! `waybill apply`
 
-use super::plan::{Ready, Which, coloured_out, runtime};
+use super::plan::{Ready, Which, runtime};
 use super::secrets::Identity;
-use super::{Outcome, Spec};
+use super::{Outcome, Spec, coloured};
 use clap::Args;
 use compiler::apply::{self, Ended, Survey, file, show};
 use compiler::diagnostic::printable;
@@ -66,7 +66,7 @@ impl Apply {
             moved = file::keep(&mut survey, &plan.planned()?);
         }
         ready.complain(&survey)?;
-        write!(io::stdout(), "{}", show::human(&survey, &ready.places(), coloured_out()))?;
+        write!(io::stdout(), "{}", show::human(&survey, &ready.places(), coloured(&io::stdout())))?;
         if !moved.is_empty() {
             writeln!(io::stderr(), "changed since the plan was made, and left alone: {}", moved.join(", "))?;
         }
@@ -113,6 +113,11 @@ fn told(
         }
     }
     let changed: std::collections::BTreeSet<_> = survey.changes().map(|(looked, _)| &looked.zone).collect();
+    // A zone of which nothing is heard is none that is well.
+    for zone in changed.iter().filter(|zone| !ended.contains_key(**zone)) {
+        failed = true;
+        writeln!(err, "{zone}: it is not known whether it was written; `waybill plan` shows what is there")?;
+    }
     let written = changed.iter().filter(|zone| ended.get(**zone) == Some(&Ended::Done)).count();
     if !changed.is_empty() {
         writeln!(io::stdout(), "{written} of {} zones written and read again", changed.len())?;

@@ -85,7 +85,7 @@ impl Diff {
             for (which, side) in [("old", &old), ("new", &new)] {
                 if side.report.has_errors() {
                     writeln!(err, "the {which} spec has errors:")?;
-                    write!(err, "{}", render::human(&side.report, &side.located, super::coloured()))?;
+                    write!(err, "{}", render::human(&side.report, &side.located, super::coloured(&err)))?;
                 }
             }
             return Ok(Outcome::Failed);
@@ -103,7 +103,7 @@ impl Diff {
             Format::Markdown => write!(out, "{}", show::markdown(&diff, &new.located))?,
         }
         out.flush()?;
-        write!(err, "{}", render::human(&diff.report, &new.located, super::coloured()))?;
+        write!(err, "{}", render::human(&diff.report, &new.located, super::coloured(&err)))?;
         if diff.report.has_errors() {
             writeln!(err, "this change must not be made in one step; `waybill explain CODE` says more")?;
             return Ok(Outcome::Failed);

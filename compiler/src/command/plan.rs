@@ -155,7 +155,7 @@ impl Ready {
         for (zone, why) in survey.failed() {
             writeln!(err, "{zone}: {}", printable(why))?;
         }
-        write!(err, "{}", render::human(&survey.report, &self.compiled.located, coloured()))
+        write!(err, "{}", render::human(&survey.report, &self.compiled.located, coloured(&err)))
     }
 }
 
@@ -177,7 +177,7 @@ impl Plan {
         };
         let mut out = io::stdout().lock();
         match self.format {
-            Told::Human => write!(out, "{}", show::human(&survey, &ready.places(), coloured_out()))?,
+            Told::Human => write!(out, "{}", show::human(&survey, &ready.places(), coloured(&io::stdout())))?,
             Told::Json => write!(out, "{}", json()?)?,
             Told::Markdown => write!(out, "{}", show::markdown(&survey, &ready.places()))?,
         }
@@ -196,12 +196,6 @@ impl Plan {
             Outcome::Fine
         })
     }
-}
-
-/// Whether what goes to stdout may be coloured.
-pub fn coloured_out() -> bool {
-    use std::io::IsTerminal;
-    std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()) && io::stdout().is_terminal()
 }
 
 fn put(path: &Path, text: &str) -> io::Result<()> {

@@ -9,6 +9,9 @@ use crate::resolve::{Dkim, Domain};
 use schema::name::DomainName;
 use schema::spec::{DmarcPolicy, MtaStsMode};
 
+/// How a DMARC policy is tightened.
+pub const DMARC_HELP: &str = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow W0800 reason=\"…\" until=\"YYYY-MM-DD\"`";
+
 /// Finds the steps that are too long. Places are the new spec's.
 pub fn staged(old: &Side<'_>, new: &Side<'_>, report: &mut Report) {
     for (a, b) in pairs(&old.resolved.domains, &new.resolved.domains, |domain| &domain.name) {
@@ -49,8 +52,7 @@ fn dmarc(a: &Domain, b: &Domain, report: &mut Report) {
                 dmarc_word(was),
                 dmarc_word(now)
             );
-            let help = "write `dmarc \"quarantine\"` first and read the reports for some weeks; or write `allow W0800 reason=\"…\" until=\"YYYY-MM-DD\"`";
-            report.find(Code::DmarcLeap, or(new.at.as_ref(), b).clone(), says).help(help);
+            report.find(Code::DmarcLeap, or(new.at.as_ref(), b).clone(), says).help(DMARC_HELP);
             return;
         }
     }

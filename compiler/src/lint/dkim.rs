@@ -30,20 +30,24 @@ pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
 pub fn rekeyed(old: &[Zone], new: &[Zone]) -> Vec<DomainName> {
     let mut known: HashMap<&DomainName, String> = HashMap::new();
     for set in old.iter().flat_map(|zone| &zone.sets) {
-        known.extend(public(set).map(|public| (&set.name, public)));
+        known.extend(published(set).map(|public| (&set.name, public)));
     }
     let changed = |set: &&RecordSet| {
-        public(set).is_some_and(|new| !new.is_empty() && known.get(&set.name).is_some_and(|old| *old != new))
+        published(set).is_some_and(|new| !new.is_empty() && known.get(&set.name).is_some_and(|old| *old != new))
     };
     new.iter().flat_map(|zone| &zone.sets).filter(changed).map(|set| set.name.clone()).collect()
 }
 
-/// The key in a key record.
-fn public(set: &RecordSet) -> Option<String> {
-    let under = set.kind == Kind::Txt && set.name.labels().any(|label| label == "_domainkey");
-    let text = set.values.first().filter(|_| under)?;
-    let Rdata::Txt(text) = text else { return None };
+/// The key in a key record's value; empty where it is revoked.
+pub fn public(value: &Rdata) -> Option<String> {
+    let Rdata::Txt(text) = value else { return None };
     tag(&tags(text)?, "p").map(|public| public.split_whitespace().collect())
+}
+
+/// The key in a set, where that is one of key records.
+fn published(set: &RecordSet) -> Option<String> {
+    let under = set.kind == Kind::Txt && set.name.labels().any(|label| label == "_domainkey");
+    set.values.first().filter(|_| under).and_then(public)
 }
 
 /// The keys of a domain, and what is published for each.
@@ -64,12 +68,8 @@ fn keys(domain: &Domain, world: &World<'_>, told: &mut HashSet<Path>, report: &m
             report.find(Code::DkimReplaced, at.clone(), says).help("publish it, or take the key out");
             continue;
         };
-        let published = set.values.iter().filter_map(|value| match value {
-            Rdata::Txt(text) => tag(&tags(text)?, "p").map(|public| public.split_whitespace().collect::<String>()),
-            _ => None,
-        });
         if let Some(at) = own(set)
-            && !published.into_iter().any(|public| public == key.public)
+            && !set.values.iter().filter_map(public).any(|public| public == key.public)
         {
             let says = format!("`{name}` publishes another key than `{}`, with which mail is signed", key.selector);
             let help = "take the record out: it is made from the key";

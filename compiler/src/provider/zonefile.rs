@@ -74,7 +74,7 @@ impl ZoneFile {
         let Some((program, arguments)) = self.reload.split_first() else { return Ok(()) };
         let arguments = arguments.iter().map(|word| word.replace("{zone}", zone.as_str()));
         let failed =
-            |why: String| ProviderError::Unavailable(format!("the file of `{zone}` is written, but `{program}` {why}"));
+            |why: String| ProviderError::Unserved(format!("the file of `{zone}` is written, but `{program}` {why}"));
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         let output = match timeout(RELOAD, command.output()).await {
@@ -102,6 +102,9 @@ impl Provider for ZoneFile {
     }
 
     async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError> {
+        if changes.is_empty() {
+            return self.reload(zone).await;
+        }
         let text = self.text(zone)?;
         let entries = self.entries(zone, &text)?;
         if let Some(says) = moved(&live(zone, &entries), changes) {

@@ -5,9 +5,8 @@
 use super::Outside;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report, Step};
-use crate::read::files::FileError;
 use crate::secrets::check::Opener;
-use crate::secrets::references;
+use crate::secrets::{self, references};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use rcgen::{KeyPair, PublicKeyData};
 use schema::name::{Secret, SecretRef};
@@ -70,29 +69,14 @@ impl Opening<'_> {
     }
 
     fn read(&mut self, reference: &SecretRef, at: &Path) -> Option<Secret> {
-        let wrong = match reference {
-            SecretRef::File(name) => match self.outside.sources.secret(name) {
-                Ok(octets) => match String::from_utf8(octets) {
-                    Ok(text) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
-                    Ok(_) => format!("`{name}` is empty"),
-                    Err(_) => format!("`{name}` is not text"),
-                },
-                Err(why @ (FileError::Missing | FileError::Outside)) => format!("`{name}` {why}"),
-                Err(why) => format!("`{name}`: {why}"),
-            },
-            SecretRef::Env(name) => match std::env::var(name) {
-                Ok(text) if !text.is_empty() => return Some(Secret::new(text)),
-                _ => format!("the environment has no `{name}`"),
-            },
-            SecretRef::Age(_) => match self.age.open(reference, at, self.report).map(String::from_utf8) {
-                None => return None,
-                Some(Ok(text)) if !text.trim().is_empty() => return Some(Secret::new(text.trim().to_owned())),
-                Some(Ok(_)) => format!("{reference} is empty"),
-                Some(Err(_)) => format!("{reference} is not text"),
-            },
-        };
-        self.report.find(Code::SecretAway, at.clone(), wrong);
-        None
+        let (age, report) = (&mut self.age, &mut *self.report);
+        match secrets::text(reference, self.outside.sources, || age.open(reference, at, report)) {
+            Ok(secret) => secret,
+            Err(wrong) => {
+                self.report.find(Code::SecretAway, at.clone(), wrong);
+                None
+            }
+        }
     }
 
     fn dkim(&mut self, key: &spec::DkimKey, at: &Path) {
