@@ -13,7 +13,9 @@ use compiler::zone::{Kind, master};
 use harness::bind::{Bind, TSIG, empty_zone};
 use schema::name::{DomainName, Secret};
 use schema::spec;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const ZONE: &str = "example.org";
 
@@ -171,33 +173,50 @@ async fn a_zone_file_is_loaded_by_the_name_server() {
     assert!(failed.contains("is written") && failed.contains("no such zone"), "{failed}");
 }
 
-/// A provider whose answer is lost after it has written.
-struct Lost<P>(P);
+/// A provider with a fault.
+struct Faulty {
+    inner: ZoneFile,
+    /// It takes what is written, and its answer is lost.
+    takes: bool,
+    /// After a write nothing can be read.
+    mute: bool,
+    written: AtomicBool,
+}
 
 #[async_trait]
-impl<P: Provider> Provider for Lost<P> {
+impl Provider for Faulty {
     fn limits(&self) -> Limits {
-        self.0.limits()
+        self.inner.limits()
     }
     async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError> {
-        self.0.read(zone).await
+        match self.mute && self.written.load(Ordering::Relaxed) {
+            true => Err(ProviderError::Refused("it says nothing".into())),
+            false => self.inner.read(zone).await,
+        }
     }
     async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError> {
-        self.0.write(zone, changes).await?;
+        self.written.store(true, Ordering::Relaxed);
+        if !self.takes {
+            return Err(ProviderError::Refused("it takes nothing".into()));
+        }
+        self.inner.write(zone, changes).await?;
         Err(ProviderError::Unknown("the connection is gone".into()))
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_is_lost_after_the_write_is_no_failure() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = "waybill 1\nhost \"mail.example.org\" { address \"192.0.2.25\"; }\nstore \"s\" { rocksdb \"d\"; }\n\
-                dns \"main\" { zonefile \".\"; }\ndomain \"example.org\" { dns \"main\"; account \"postmaster\"; }\n";
-    std::fs::write(folder.path().join("mail.kdl"), text).unwrap();
-    std::fs::write(folder.path().join("example.org.zone"), empty_zone(ZONE)).unwrap();
-    let compiled = compile(&Wish::new(folder.path(), 0));
+/// Applies example.org with a TXT record of this text, to a provider that takes it or not, and says then what is there or
+/// not.
+async fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut State) -> Ended {
+    let spec = format!(
+        "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; }}\nstore \"s\" {{ rocksdb \"d\"; }}\n\
+         dns \"main\" {{ zonefile \".\"; }}\n\
+         domain \"example.org\" {{ dns \"main\" {{ record \"x\" TXT \"{text}\"; }}; account \"postmaster\"; }}\n"
+    );
+    std::fs::write(folder.join("mail.kdl"), spec).unwrap();
+    let compiled = compile(&Wish::new(folder, 0));
     let spec = spec::ZoneFile { folder: ".".into(), reload: Vec::new() };
-    let provider: Arc<dyn Provider> = Arc::new(Lost(ZoneFile::new(folder.path(), &spec, 0)));
+    let inner = ZoneFile::new(folder, &spec, 0);
+    let provider: Arc<dyn Provider> = Arc::new(Faulty { inner, takes, mute, written: AtomicBool::new(false) });
     let providers = [("main".to_owned(), provider)].into();
     let (resolved, artefacts) = (compiled.resolved.unwrap(), compiled.artefacts.unwrap());
     let ground = Ground {
@@ -209,14 +228,35 @@ async fn an_answer_that_is_lost_after_the_write_is_no_failure() {
         prune: false,
         now: 0,
     };
-    let held = Held::take(&folder.path().join("state.json")).unwrap();
+    let held = Held::take(&folder.join("state.json")).unwrap();
+    let survey = apply::survey(&ground, state).await;
+    let ended = apply::apply(&ground, &survey, (&held, state)).await.unwrap();
+    assert_eq!(*state, State::load(&folder.join("state.json")).unwrap());
+    ended[&zone()].clone()
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_after_the_write_is_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("example.org.zone"), empty_zone(ZONE)).unwrap();
     let mut state = State::default();
-    let survey = apply::survey(&ground, &state).await;
-    assert!(survey.changes().next().is_some());
-    let ended = apply::apply(&ground, &survey, (&held, &mut state)).await.unwrap();
-    assert_eq!(ended[&zone()], Ended::Done);
+    assert_eq!(applied(folder.path(), "one", (true, false), &mut state).await, Ended::Done);
     assert!(state.zones[&zone()].begun.is_empty());
-    assert!(apply::survey(&ground, &state).await.changes().next().is_none());
+}
+
+#[tokio::test]
+async fn what_several_runs_began_stays_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("example.org.zone");
+    std::fs::write(&file, empty_zone(ZONE)).unwrap();
+    let mut state = State::default();
+    // The first is cut off after it wrote, the second before, and each wanted another text.
+    assert!(matches!(applied(folder.path(), "one", (true, true), &mut state).await, Ended::Failed(_)));
+    assert!(matches!(applied(folder.path(), "two", (false, false), &mut state).await, Ended::Failed(_)));
+    assert_eq!(applied(folder.path(), "three", (true, false), &mut state).await, Ended::Done);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let texts: Vec<&str> = text.lines().filter(|line| line.starts_with("x.")).collect();
+    assert_eq!(texts, ["x.example.org. 3600 IN TXT \"three\""]);
 }
 
 #[tokio::test]

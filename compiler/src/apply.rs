@@ -5,7 +5,7 @@ pub mod show;
 
 use crate::diagnostic::Report;
 use crate::emit::Artefacts;
-use crate::plan::{self, Change, Live, Plan, SetKey, Sets, Sides};
+use crate::plan::{self, Change, Live, Plan, Set, SetKey, Sets, Sides};
 use crate::provider::{Provider, ProviderError};
 use crate::resolve::{Domain, KeyState, Resolved};
 use crate::safety;
@@ -223,9 +223,12 @@ pub async fn apply(
             *applied = Applied { provider: looked.provider.clone(), ..Applied::default() };
         }
         for change in &plan.changes {
-            if let Some(set) = looked.wanted.get(&change.key) {
-                applied.begun.insert(change.key.clone(), set.clone());
-            }
+            // What runs before were about to write may stand there as well: a run that was cut off before it wrote
+            // must not make that somebody else's.
+            let before = applied.begun.remove(&change.key).map_or_else(Vec::new, |set| set.values);
+            let set = looked.wanted.get(&change.key);
+            let values = set.into_iter().flat_map(|set| set.values.iter().cloned()).chain(before);
+            applied.begun.extend(Set::of(set.map_or(0, |set| set.ttl), values).map(|set| (change.key.clone(), set)));
         }
         begun = true;
     }
