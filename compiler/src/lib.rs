@@ -27,6 +27,7 @@
 
 pub mod allowance;
 pub mod apply;
+pub mod authority;
 pub mod code;
 pub mod diagnostic;
 pub mod diff;
@@ -54,6 +55,7 @@ pub mod safety;
 pub mod secrets;
 pub mod sound;
 pub mod state;
+pub mod tls;
 pub mod upgrade;
 pub mod write;
 pub mod zone;

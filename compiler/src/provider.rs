@@ -1,11 +1,13 @@
 //! DNS providers: a trait of three methods, and one file for each behind it. Nothing else knows an API.
 
+pub mod http;
 pub mod rfc2136;
 pub mod zonefile;
 
 use crate::plan::{Change, Live, Set, SetKey};
 use crate::read::files::Sources;
 use crate::secrets;
+use crate::tls::Trust;
 use crate::zone::{Kind, Rdata};
 use async_trait::async_trait;
 use schema::name::{DomainName, Secret, SecretRef};
@@ -65,6 +67,8 @@ pub struct Ground<'a> {
     pub sources: &'a Sources,
     /// What `(age)` secrets are opened with.
     pub identities: &'a Identities,
+    /// Whom an API's certificate must come from.
+    pub trust: &'a Trust,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -88,18 +92,30 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
 }
 
 impl Ground<'_> {
-    fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
-        let mut unopened = None;
-        let age = || match secrets::opened(reference, self.sources, self.identities) {
-            Ok(octets) => Some(octets),
-            Err(why) => {
-                unopened = Some(why.to_string());
-                None
-            }
-        };
-        let text = secrets::text(reference, self.sources, age)?;
-        text.ok_or_else(|| unopened.unwrap_or_else(|| format!("{reference} is not opened")))
+    /// Opens a secret.
+    ///
+    /// # Errors
+    /// Why it is not opened, without anything of it.
+    pub fn secret(&self, reference: &SecretRef) -> Result<Secret, String> {
+        secret(reference, self.sources, self.identities)
     }
+}
+
+/// Opens a secret, encrypted or not.
+///
+/// # Errors
+/// Why it is not opened, without anything of it.
+pub fn secret(reference: &SecretRef, sources: &Sources, identities: &Identities) -> Result<Secret, String> {
+    let mut unopened = None;
+    let age = || match secrets::opened(reference, sources, identities) {
+        Ok(octets) => Some(octets),
+        Err(why) => {
+            unopened = Some(why.to_string());
+            None
+        }
+    };
+    let text = secrets::text(reference, sources, age)?;
+    text.ok_or_else(|| unopened.unwrap_or_else(|| format!("{reference} is not opened")))
 }
 
 /// A zone as it is collected from a provider's records.

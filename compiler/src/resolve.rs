@@ -154,6 +154,14 @@ fn names(spec: &Spec, report: &mut Report) {
             dns.powerdns.is_some(),
             dns.route53.is_some(),
             dns.zonefile.is_some(),
+            dns.digitalocean.is_some(),
+            dns.hetzner.is_some(),
+            dns.desec.is_some(),
+            dns.gandi.is_some(),
+            dns.ovh.is_some(),
+            dns.google.is_some(),
+            dns.azure.is_some(),
+            !dns.command.is_empty(),
         ];
         one_kind("dns", &kinds, Path::root().field("dns").item(at), report);
     }

@@ -1,6 +1,6 @@
 //! Whom the commands that look at the world ask: the system's DNS servers, or one that is named.
 
-use hickory_resolver::TokioResolver;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -19,15 +19,31 @@ pub const AT_ONCE: usize = 32;
 /// # Errors
 /// Where the system does not say whom to ask.
 pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
-    let mut builder = match server {
+    let builder = match server {
         None => TokioResolver::builder_tokio()?,
-        Some(server) => {
-            let mut config = NameServerConfig::udp_and_tcp(server.ip());
-            config.connections.iter_mut().for_each(|connection| connection.port = server.port());
-            let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
-            TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-        }
+        Some(server) => of(server),
     };
+    build(builder)
+}
+
+/// Asks one name server for what it has itself.
+///
+/// # Errors
+/// Where no connection can be made.
+pub fn one_server(server: SocketAddr) -> Result<TokioResolver, NetError> {
+    let mut builder = of(server);
+    builder.options_mut().recursion_desired = false;
+    build(builder)
+}
+
+fn of(server: SocketAddr) -> ResolverBuilder<TokioRuntimeProvider> {
+    let mut config = NameServerConfig::udp_and_tcp(server.ip());
+    config.connections.iter_mut().for_each(|connection| connection.port = server.port());
+    let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
+}
+
+fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
     options.timeout = TIMEOUT;
     options.attempts = ATTEMPTS;

@@ -1,6 +1,7 @@
 //! A zone: record sets by name and type, as master-file text (RFC 1035 §5) and as `records.json`.
 
 pub mod master;
+pub mod wire;
 
 use crate::diagnostic::Path;
 use schema::name::DomainName;

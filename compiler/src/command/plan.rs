@@ -12,6 +12,7 @@ use compiler::provider;
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
 use compiler::state::{STATE_FILE, State};
+use compiler::tls::Trust;
 use compiler::write;
 use schema::name::DomainName;
 use sealed::identity::Identities;
@@ -87,7 +88,8 @@ impl Ready {
         }
         let sources = Sources::open(&spec.dir).map_err(|why| io::Error::other(why.to_string()))?;
         let used: BTreeSet<&str> = resolved.domains.iter().filter_map(|domain| domain.provider.as_deref()).collect();
-        let ground = provider::Ground { sources: &sources, identities, now };
+        let trust = trust(&compiled.spec, &sources, identities).map_err(io::Error::other)?;
+        let ground = provider::Ground { sources: &sources, identities, trust: &trust, now };
         let mut providers = Providers::new();
         // A zone that the spec has no more may lie at a provider that no other zone is at.
         for dns in compiled.spec.dns.iter().filter(|dns| which.prune || used.contains(dns.name.as_str())) {
@@ -157,6 +159,13 @@ impl Ready {
         }
         write!(err, "{}", render::human(&survey.report, &self.compiled.located, coloured(&err)))
     }
+}
+
+/// Whom a spec trusts over TLS.
+fn trust(spec: &schema::spec::Spec, sources: &Sources, identities: &Identities) -> Result<Trust, String> {
+    let named = spec.trust.iter().flat_map(|trust| &trust.ca);
+    let opened = named.map(|ca| provider::secret(ca, sources, identities).map(|text| text.reveal().to_owned()));
+    Ok(Trust::beside(opened.collect::<Result<_, _>>()?))
 }
 
 /// A runtime for what asks over the network.

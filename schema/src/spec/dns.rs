@@ -17,18 +17,33 @@ pub struct Dns {
     #[schemars(extend("x-kdl" = "argument", "examples" = ["main"]))]
     pub name: String,
     /// Cloudflare.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub cloudflare: Option<Cloudflare>,
     /// Dynamic updates (RFC 2136) with TSIG (RFC 8945).
     pub rfc2136: Option<Rfc2136>,
     /// PowerDNS by its HTTP API.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub powerdns: Option<PowerDns>,
     /// Amazon Route 53.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub route53: Option<Route53>,
     /// Zone files in a folder, for what publishes them (RFC 1035 §5).
     pub zonefile: Option<ZoneFile>,
+    /// DigitalOcean.
+    pub digitalocean: Option<DnsToken>,
+    /// Hetzner, by its Cloud API.
+    pub hetzner: Option<DnsToken>,
+    /// deSEC.
+    pub desec: Option<DnsToken>,
+    /// Gandi LiveDNS.
+    pub gandi: Option<DnsToken>,
+    /// OVHcloud.
+    pub ovh: Option<Ovh>,
+    /// Google Cloud DNS.
+    pub google: Option<Google>,
+    /// Azure DNS.
+    pub azure: Option<Azure>,
+    /// A program that speaks the protocol of `docs/dns.md` on its standard input and output, and its arguments.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["/usr/local/bin/dns-writer", "--quiet"]]))]
+    pub command: Vec<String>,
     /// How long the provider takes until all of its servers answer with what was written. Left out: `1m` (Waybill).
     pub settles: Option<Period>,
 }
@@ -43,6 +58,81 @@ pub struct Cloudflare {
     /// The account whose zones they are, where the token knows several. Left out: whichever has the zone.
     #[schemars(extend("x-kdl" = "property", "examples" = ["023e105f4ecef8ad9ca31a8372d0c353"]))]
     pub account: Option<String>,
+    /// The URL of the API. Left out: Cloudflare's.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://api.cloudflare.com/client/v4"]))]
+    pub url: Option<Url>,
+}
+
+/// An API that takes a token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DnsToken {
+    /// A token that may edit the zones.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub token: SecretRef,
+    /// The URL of the API. Left out: the provider's own.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://api.example.org/v1"]))]
+    pub url: Option<Url>,
+}
+
+/// OVHcloud's API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ovh {
+    /// The application's key.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub application_key: SecretRef,
+    /// The application's secret.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub application_secret: SecretRef,
+    /// The key of whose zones they are.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub consumer_key: SecretRef,
+    /// The URL of the API. Left out: `https://eu.api.ovh.com/1.0` (OVHcloud).
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://ca.api.ovh.com/1.0"]))]
+    pub url: Option<Url>,
+}
+
+/// Google Cloud DNS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Google {
+    /// The project whose zones they are.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["mail-dns"]))]
+    pub project: String,
+    /// The JSON key of a service account. Left out: what the machine's own account gives.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub key: Option<SecretRef>,
+    /// The URL of the API. Left out: Google's.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://dns.googleapis.com/dns/v1"]))]
+    pub url: Option<Url>,
+}
+
+/// Azure DNS.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Azure {
+    /// The directory of the application.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["72f988bf-86f1-41af-91ab-2d7cd011db47"]))]
+    pub tenant: String,
+    /// The application.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["4f5b9a2e-3c1d-4f7a-9b61-0a1b2c3d4e5f"]))]
+    pub client: String,
+    /// The application's secret.
+    #[schemars(extend("x-kdl" = "property"))]
+    pub secret: SecretRef,
+    /// The subscription whose zones they are.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["0b1f6471-1bf0-4dda-aec3-cb9272f09590"]))]
+    pub subscription: String,
+    /// The resource group that holds them.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["dns"]))]
+    pub group: String,
+    /// The URL of the API. Left out: Azure's.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://management.azure.com"]))]
+    pub url: Option<Url>,
+    /// The URL that gives access tokens. Left out: Microsoft's.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://login.microsoftonline.com"]))]
+    pub login: Option<Url>,
 }
 
 /// A name server that takes dynamic updates.
@@ -109,6 +199,9 @@ pub struct Route53 {
     /// The region that signs requests. Left out: `us-east-1` (Amazon).
     #[schemars(extend("x-kdl" = "property", "examples" = ["us-east-1"]))]
     pub region: Option<String>,
+    /// The URL of the API. Left out: `AWS_ENDPOINT_URL_ROUTE_53`, `AWS_ENDPOINT_URL`, or Amazon's.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["https://route53.amazonaws.com"]))]
+    pub url: Option<Url>,
 }
 
 /// Where `waybill apply` notes what it wrote. Exactly one kind inside.
