@@ -1,6 +1,7 @@
 //! From a compiled spec to its zones at their providers: read, plan, write, read again. The only caller of providers.
 
 pub mod file;
+pub mod rollout;
 pub mod show;
 
 use crate::diagnostic::Report;
@@ -10,7 +11,8 @@ use crate::provider::{Provider, ProviderError};
 use crate::resolve::{Domain, KeyState, Resolved};
 use crate::safety;
 use crate::state::{Applied, Held, KeyUse, State, StateError};
-use aws_lc_rs::digest::{SHA256, digest};
+use crate::transition::AllStages;
+use aws_lc_rs::digest;
 use schema::name::DomainName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -31,9 +33,9 @@ pub type Providers = HashMap<String, Arc<dyn Provider>>;
 /// What is applied, and how.
 #[derive(Clone, Copy)]
 pub struct Ground<'a> {
-    /// What the spec means.
+    /// What the spec means, as far as rollovers let it be in effect.
     pub resolved: &'a Resolved,
-    /// Its zones.
+    /// Its zones, likewise.
     pub artefacts: &'a Artefacts,
     /// The opened providers.
     pub providers: &'a Providers,
@@ -114,19 +116,19 @@ impl Ground<'_> {
         let meant = zones.filter(|(domain, zone)| domain.name == zone.name && self.is_meant(&domain.name));
         meant.filter_map(|(domain, zone)| Some((domain, domain.provider.clone()?, plan::wanted(zone)))).collect()
     }
+}
 
-    /// A digest of what all zones want and who publishes them: of two specs with the same one, neither changes what the
-    /// other has applied.
-    pub fn digest(&self) -> String {
-        let mut text = Vec::new();
-        // Writing into memory does not fail.
-        let _ = self.artefacts.records_json(&mut text);
-        for domain in &self.resolved.domains {
-            text.extend(format!("{} {}\n", domain.name, domain.provider.as_deref().unwrap_or("-")).bytes());
-        }
-        let octets = digest(&SHA256, &text);
-        octets.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
+/// A digest of what all zones want and who publishes them: of two specs with the same one, neither changes what the other
+/// has applied.
+pub fn digest(resolved: &Resolved, artefacts: &Artefacts) -> String {
+    let mut text = Vec::new();
+    // Writing into memory does not fail.
+    let _ = artefacts.records_json(&mut text);
+    for domain in &resolved.domains {
+        text.extend(format!("{} {}\n", domain.name, domain.provider.as_deref().unwrap_or("-")).bytes());
     }
+    let octets = digest::digest(&digest::SHA256, &text);
+    octets.as_ref().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Reads every zone and plans it.
@@ -203,7 +205,8 @@ async fn patiently<T, F: Future<Output = Result<T, ProviderError>>>(
     work().await
 }
 
-/// Makes the changes of a survey. The state says before what is begun, and afterwards what was done.
+/// Makes the changes of a survey. The state says before what is begun and how far rollovers are, and afterwards what was
+/// done.
 ///
 /// # Errors
 /// Where the state cannot be kept; then nothing more is written.
@@ -211,16 +214,21 @@ pub async fn apply(
     ground: &Ground<'_>,
     survey: &Survey,
     (held, state): (&Held, &mut State),
+    stages: &AllStages,
 ) -> Result<BTreeMap<DomainName, Ended>, StateError> {
     let plans = || survey.zones.iter().filter_map(|looked| Some((looked, looked.plan.as_ref().ok()?)));
     let is_begun = |zone: &DomainName| state.zones.get(zone).is_some_and(|applied| !applied.begun.is_empty());
     let cut_off: BTreeSet<DomainName> =
         plans().map(|(looked, _)| looked.zone.clone()).filter(|zone| is_begun(zone)).collect();
-    let mut begun = false;
+    let mut begun = state.stages() != *stages;
+    if begun {
+        state.set_stages(stages.clone());
+    }
     for (looked, plan) in plans().filter(|(_, plan)| !plan.changes.is_empty()) {
         let applied = state.zones.entry(looked.zone.clone()).or_default();
         if applied.provider != looked.provider {
-            *applied = Applied { provider: looked.provider.clone(), ..Applied::default() };
+            let stages = std::mem::take(&mut applied.stages);
+            *applied = Applied { provider: looked.provider.clone(), stages, ..Applied::default() };
         }
         for change in &plan.changes {
             // What runs before were about to write may stand there as well: a run that was cut off before it wrote
@@ -250,7 +258,7 @@ pub async fn apply(
 fn note(ground: &Ground<'_>, looked: &Looked, plan: &Plan, state: &mut State) {
     let applied = state.zones.entry(looked.zone.clone()).or_default();
     if applied.provider != looked.provider {
-        *applied = Applied::default();
+        *applied = Applied { stages: std::mem::take(&mut applied.stages), ..Applied::default() };
     }
     let refused: BTreeSet<&SetKey> = plan.refused.iter().map(|refused| &refused.key).chain(&looked.left).collect();
     let left = applied.sets.iter().filter(|(key, _)| refused.contains(key));

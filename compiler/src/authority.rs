@@ -8,7 +8,9 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use schema::name::DomainName;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use tokio::task::JoinSet;
 
 /// The port of name servers (RFC 1035 §4.2).
 const PORT: u16 = 53;
@@ -101,4 +103,97 @@ pub async fn ask(asker: &TokioResolver, key: &SetKey) -> Result<Option<Set>, Str
         },
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// How many questions wait for their answers at once.
+const AT_ONCE: usize = 64;
+
+/// What the name servers of zones show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The sets whose values every name server of the zone shows as they are wanted.
+    pub everywhere: BTreeSet<SetKey>,
+    /// What is shown otherwise, or not known: in words, by zone.
+    pub lacking: BTreeMap<DomainName, Vec<String>>,
+}
+
+/// What is asked for in zones: the values that sets are to have, or that there is none.
+pub type Wanted = BTreeMap<DomainName, Vec<(SetKey, Option<Set>)>>;
+
+/// Asks every name server of zones for sets, whom the system asks for them, or `resolver`. Times to live do not count.
+pub async fn shown(resolver: Option<SocketAddr>, wanted: Wanted) -> Shown {
+    let mut shown = Shown::default();
+    let world = match World::seen_by(resolver) {
+        Ok(world) => world,
+        Err(why) => {
+            shown.lacking = wanted.into_keys().map(|zone| (zone, vec![why.clone()])).collect();
+            return shown;
+        }
+    };
+    let mut waiting = JoinSet::new();
+    for (zone, asked) in wanted {
+        if waiting.len() >= AT_ONCE
+            && let Some(Ok((zone, everywhere, lacking))) = waiting.join_next().await
+        {
+            shown.take(zone, everywhere, lacking);
+        }
+        let world = world.clone();
+        waiting.spawn(async move {
+            let (everywhere, lacking) = everywhere(&world, &zone, asked).await;
+            (zone, everywhere, lacking)
+        });
+    }
+    while let Some(answer) = waiting.join_next().await {
+        if let Ok((zone, everywhere, lacking)) = answer {
+            shown.take(zone, everywhere, lacking);
+        }
+    }
+    shown
+}
+
+impl Shown {
+    fn take(&mut self, zone: DomainName, everywhere: Vec<SetKey>, lacking: Vec<String>) {
+        self.everywhere.extend(everywhere);
+        if !lacking.is_empty() {
+            self.lacking.insert(zone, lacking);
+        }
+    }
+}
+
+/// The sets that every name server of a zone has as they are wanted, and what is otherwise, in words.
+async fn everywhere(
+    world: &World,
+    zone: &DomainName,
+    asked: Vec<(SetKey, Option<Set>)>,
+) -> (Vec<SetKey>, Vec<String>) {
+    let servers = match world.name_servers(zone).await {
+        Ok(servers) => servers,
+        Err(why) => return (Vec::new(), vec![why]),
+    };
+    let mut everywhere: BTreeSet<SetKey> = asked.iter().map(|(key, _)| key.clone()).collect();
+    let mut lacking = Vec::new();
+    for server in servers {
+        let NameServer { name, address } = &server;
+        let asker = match asker(&server) {
+            Ok(asker) => asker,
+            Err(why) => {
+                everywhere.clear();
+                lacking.push(format!("`{name}` ({address}): {why}"));
+                continue;
+            }
+        };
+        let answers = asked.iter().map(|(key, _)| ask(&asker, key));
+        for ((key, wanted), answer) in asked.iter().zip(futures_util::future::join_all(answers).await) {
+            let values = |set: &Option<Set>| set.as_ref().map(|set| set.values.clone());
+            let why = match answer {
+                Ok(found) if values(&found) == values(wanted) => continue,
+                Ok(None) => "does not have it yet".to_owned(),
+                Ok(Some(_)) => "has other values".to_owned(),
+                Err(why) => why,
+            };
+            everywhere.remove(key);
+            lacking.push(format!("`{name}` ({address}), `{key}`: {why}"));
+        }
+    }
+    (everywhere.into_iter().collect(), lacking)
 }

@@ -56,6 +56,7 @@ pub mod secrets;
 pub mod sound;
 pub mod state;
 pub mod tls;
+pub mod transition;
 pub mod upgrade;
 pub mod write;
 pub mod zone;

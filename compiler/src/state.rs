@@ -5,10 +5,12 @@
 //! run that is cut off anywhere is taken up by the next one from what is live.
 
 use crate::plan::{Set, SetKey, Sets};
+use crate::transition::{AllStages, Stages};
 use crate::write;
 use crate::zone::{Kind, master};
 use rustix::fs::{FlockOperation, flock};
 use schema::name::DomainName;
+use schema::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,6 +23,12 @@ pub const FORMAT: u32 = 1;
 pub const STATE_FILE: &str = "waybill.state.json";
 /// The largest state, in octets.
 const LARGEST: u64 = 256 << 20;
+
+/// Where a spec's state is, where it is a file.
+pub fn state_file(folder: &Path, spec: &Spec) -> PathBuf {
+    let named = spec.state.as_ref().and_then(|state| state.file.as_deref());
+    folder.join(named.unwrap_or(STATE_FILE))
+}
 
 /// What was applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +50,8 @@ pub struct Applied {
     pub begun: Sets,
     /// Since when each selector's key signs, or does no more; by selector.
     pub keys: BTreeMap<String, KeyUse>,
+    /// How far its rollovers are.
+    pub stages: Stages,
 }
 
 /// What a DKIM key is used for.
@@ -96,6 +106,8 @@ struct WrittenZone {
     begun: Vec<WrittenSet>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     keys: BTreeMap<String, KeyUse>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    stages: Stages,
 }
 
 /// A record set as the state and plans have it; values are as in a master file.
@@ -141,36 +153,86 @@ fn read_sets(written: &[WrittenSet]) -> Result<Sets, String> {
     written.iter().map(one).collect()
 }
 
+/// The parts of a state that `build` needs.
+#[derive(Deserialize)]
+struct WrittenStages {
+    format: u32,
+    zones: BTreeMap<DomainName, WrittenZoneStages>,
+}
+
+#[derive(Deserialize)]
+struct WrittenZoneStages {
+    #[serde(default)]
+    stages: Stages,
+}
+
+/// What is at a path, if anything is.
+fn text_at(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    let system = |error| StateError::System(path.to_owned(), error);
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(system(error)),
+    };
+    let mut text = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut text).map_err(system)?;
+    match text.len() as u64 > LARGEST {
+        true => Err(StateError::Form(path.to_owned(), format!("larger than {LARGEST} octets"))),
+        false => Ok(Some(text)),
+    }
+}
+
+fn check_format(format: u32) -> Result<(), String> {
+    match format {
+        FORMAT => Ok(()),
+        other => Err(format!("format {other} in place of {FORMAT}: use the `waybill` that wrote it")),
+    }
+}
+
 impl State {
     /// Reads the state at a path; where nothing is, nothing was applied.
     ///
     /// # Errors
     /// [`StateError`].
     pub fn load(path: &Path) -> Result<State, StateError> {
-        let system = |error| StateError::System(path.to_owned(), error);
+        let Some(text) = text_at(path)? else { return Ok(State::default()) };
         let form = |why: String| StateError::Form(path.to_owned(), why);
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(error) => return Err(system(error)),
-        };
-        let mut text = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut text).map_err(system)?;
-        if text.len() as u64 > LARGEST {
-            return Err(form(format!("larger than {LARGEST} octets")));
-        }
         let written: Written = serde_json::from_slice(&text).map_err(|error| form(error.to_string()))?;
-        if written.format != FORMAT {
-            return Err(form(format!(
-                "format {} in place of {FORMAT}: use the `waybill` that wrote it",
-                written.format
-            )));
-        }
+        check_format(written.format).map_err(form)?;
         let zones = written.zones.into_iter().map(|(name, zone)| {
-            let WrittenZone { provider, sets, begun, keys } = zone;
-            Ok((name, Applied { provider, sets: read_sets(&sets)?, begun: read_sets(&begun)?, keys }))
+            let WrittenZone { provider, sets, begun, keys, stages } = zone;
+            Ok((name, Applied { provider, sets: read_sets(&sets)?, begun: read_sets(&begun)?, keys, stages }))
         });
         Ok(State { serial: written.serial, zones: zones.collect::<Result<_, String>>().map_err(form)? })
+    }
+
+    /// How far the rollovers of all zones are.
+    pub fn stages(&self) -> AllStages {
+        let zones = self.zones.iter().filter(|(_, zone)| !zone.stages.is_empty());
+        zones.map(|(name, zone)| (name.clone(), zone.stages.clone())).collect()
+    }
+
+    /// Takes over how far rollovers are.
+    pub fn set_stages(&mut self, stages: AllStages) {
+        for zone in self.zones.values_mut() {
+            zone.stages.clear();
+        }
+        for (name, stages) in stages {
+            self.zones.entry(name).or_default().stages = stages;
+        }
+    }
+
+    /// How far the rollovers are by the state at a path, without reading the rest of it.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn stages_at(path: &Path) -> Result<AllStages, StateError> {
+        let Some(text) = text_at(path)? else { return Ok(AllStages::new()) };
+        let form = |why: String| StateError::Form(path.to_owned(), why);
+        let written: WrittenStages = serde_json::from_slice(&text).map_err(|error| form(error.to_string()))?;
+        check_format(written.format).map_err(form)?;
+        let zones = written.zones.into_iter().filter(|(_, zone)| !zone.stages.is_empty());
+        Ok(zones.map(|(name, zone)| (name, zone.stages)).collect())
     }
 
     /// The text that is kept.
@@ -180,6 +242,7 @@ impl State {
             sets: write_sets(&zone.sets),
             begun: write_sets(&zone.begun),
             keys: zone.keys.clone(),
+            stages: zone.stages.clone(),
         };
         let zones = self.zones.iter().map(|(name, one)| (name.clone(), zone(one))).collect();
         let written = Written { format: FORMAT, serial: self.serial, zones };
@@ -225,13 +288,16 @@ impl Held {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::transition::{Stage, Topic};
 
     fn state() -> State {
         let text = master::value(Kind::Txt, "\"v=DKIM1; p=A\\\"\\195\\169\" \"B\"").unwrap();
         let key = SetKey { name: "a._domainkey.example.org".parse().unwrap(), kind: Kind::Txt };
         let sets: Sets = [(key, Set::of(60, [text]).unwrap())].into();
         let keys = [("a".to_owned(), KeyUse { signs: true, since: 7 })].into();
-        let zone = Applied { provider: "main".into(), sets: sets.clone(), begun: sets, keys };
+        let stage = Stage::at(vec!["a".into()], 7);
+        let stages = [(Topic::Dkim, stage.clone()), (Topic::Tls("mail.example.org".parse().unwrap()), stage)].into();
+        let zone = Applied { provider: "main".into(), sets: sets.clone(), begun: sets, keys, stages };
         State { serial: 0, zones: [("example.org".parse().unwrap(), zone)].into() }
     }
 

@@ -3,6 +3,7 @@
 
 use super::Survey;
 use crate::plan::{Change, Set, SetKey};
+use crate::transition::AllStages;
 use crate::zone::{Kind, master};
 use schema::name::DomainName;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,9 @@ pub struct File {
     pub spec: Spec,
     /// The state.
     pub state: StateFacts,
+    /// How far rollovers are that the plan goes by.
+    #[serde(default)]
+    pub stages: AllStages,
     zones: Vec<Zone>,
 }
 

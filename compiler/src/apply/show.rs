@@ -1,11 +1,14 @@
 //! How a survey is told: for people, for programs, and as the comment of a pull request.
 
 use super::Survey;
+use crate::authority::Shown;
 use crate::diagnostic::{machine, printable};
 use crate::emit::Artefacts;
 use crate::locate::Located;
 use crate::plan::{Change, Kept, Refused, Set, SetKey, Why};
+use crate::transition::Rollout;
 use schema::name::DomainName;
+use schema::unit::Period;
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
 
@@ -146,6 +149,38 @@ pub fn human(survey: &Survey, places: &Places<'_>, colour: bool) -> String {
     out
 }
 
+/// Values as people read them.
+fn listed(values: &[String]) -> String {
+    if values.is_empty() { "nothing".to_owned() } else { printable(&values.join(", ")) }
+}
+
+/// What rollovers wait for.
+pub fn waiting(rollouts: &[Rollout], shown: &Shown, now: i64) -> String {
+    let mut out = String::new();
+    for rollout in rollouts {
+        let Some(step) = rollout.step() else { continue };
+        let Rollout { zone, topic, from, to, at, steps, .. } = rollout;
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "{zone} {topic}: from {} to {}; step {} of {}: until {}",
+            listed(from),
+            listed(to),
+            at + 1,
+            steps.len(),
+            step.says
+        );
+        let _ = match rollout.due() {
+            Some(due) => writeln!(out, ", in {}", Period(u64::try_from(due - now).unwrap_or(0))),
+            None => writeln!(out),
+        };
+        for lack in shown.lacking.get(zone).into_iter().flatten().filter(|_| rollout.due().is_none()) {
+            let _ = writeln!(out, "    {}", printable(lack));
+        }
+    }
+    out
+}
+
 fn one(of: Option<&Set>) -> Json {
     of.map_or(Json::Null, |set| json!({ "ttl": set.ttl, "values": values(Some(set)) }))
 }
@@ -182,6 +217,7 @@ pub fn json_form(survey: &Survey, places: &Places<'_>, facts: &Json) -> Json {
         "format": super::file::FORMAT,
         "spec": facts["spec"],
         "state": facts["state"],
+        "stages": facts["stages"],
         "zones": survey.zones.iter().map(zone).collect::<Vec<_>>(),
         "orphans": survey.orphans,
         "findings": machine::json(&survey.report, places.located),

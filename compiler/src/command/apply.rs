@@ -2,13 +2,26 @@
 
 use super::plan::{Ready, Which, runtime};
 use super::secrets::Identity;
-use super::{Outcome, Spec, coloured};
+use super::{Outcome, Spec, coloured, now};
 use clap::Args;
+use compiler::apply::file::Planned;
+use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ended, Survey, file, show};
+use compiler::authority::Shown;
 use compiler::diagnostic::printable;
+use compiler::plan::SetKey;
 use compiler::state::{Held, State, StateError};
+use schema::name::DomainName;
+use schema::unit::Period;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How often rollovers are looked at again within one run: each of their steps may make another one due.
+const MOST_ROUNDS: usize = 8;
+/// How often name servers are asked for what was written.
+const POLL: Duration = Duration::from_secs(2);
 
 /// Makes the changes in DNS that `waybill plan` shows, and reads every zone again.
 #[derive(Args)]
@@ -24,6 +37,12 @@ pub struct Apply {
     /// Does not ask.
     #[arg(long)]
     yes: bool,
+    /// Waits until every name server shows what was written.
+    #[arg(long)]
+    wait: bool,
+    /// How long `--wait` waits at most, as `10m`; for ever unless said. Exits with 5 where it was in vain.
+    #[arg(long, value_name = "PERIOD", requires = "wait")]
+    deadline: Option<Period>,
     #[command(flatten)]
     identity: Identity,
 }
@@ -40,22 +59,24 @@ impl Apply {
         };
         let (spec, which) = match &plan {
             Some(file::File { spec, .. }) => {
-                let which = Which { only: spec.only.clone(), adopt: spec.adopt, prune: spec.prune };
+                let which = Which {
+                    only: spec.only.clone(),
+                    adopt: spec.adopt,
+                    prune: spec.prune,
+                    resolver: self.which.resolver,
+                };
                 (Spec { dir: spec.folder.clone(), env: spec.environment.clone() }, which)
             }
             None => (Spec { dir: self.what.clone(), env: self.env.clone() }, self.which.clone()),
         };
         let Some(ready) = Ready::of(&spec, which, &identities)? else { return Ok(Outcome::Failed) };
-        let held = match Held::take(&ready.state) {
-            Ok(held) => held,
-            Err(error) => return Err(io::Error::other(error)),
-        };
+        let held = Held::take(&ready.state).map_err(io::Error::other)?;
         let mut state = State::load(&ready.state).map_err(io::Error::other)?;
+        let mut rolling = ready.rolling(&state);
         let runtime = runtime()?;
-        let mut survey = runtime.block_on(ready.survey(&state));
-        let mut moved = Vec::new();
+        let mut run = Run { ready: &ready, held: &held, state: &mut state, runtime: &runtime, asks: !self.yes };
         if let Some(plan) = &plan {
-            if plan.spec.digest != ready.ground().digest() {
+            if plan.spec.digest != ready.digest() {
                 writeln!(
                     io::stderr(),
                     "the spec in {} is not the one that was planned: plan it again",
@@ -63,38 +84,132 @@ impl Apply {
                 )?;
                 return Ok(Outcome::Moved);
             }
-            moved = file::keep(&mut survey, &plan.planned()?);
+            if plan.state.serial == run.state.serial {
+                rolling.set(plan.stages.clone());
+            }
+            let planned = plan.planned()?;
+            return Ok(run.round(&rolling, Some(&planned))?.outcome);
         }
+        let wait = Wait { deadline: self.deadline.map(|long| Instant::now() + Duration::from_secs(long.0)), all: self.wait };
+        run.rounds(&mut rolling, &wait)
+    }
+}
+
+/// What waiting is for, and how long.
+struct Wait {
+    deadline: Option<Instant>,
+    /// For all that was written, not for what a rollover needs alone.
+    all: bool,
+}
+
+/// A run of `waybill apply`.
+struct Run<'a> {
+    ready: &'a Ready,
+    held: &'a Held,
+    state: &'a mut State,
+    runtime: &'a tokio::runtime::Runtime,
+    asks: bool,
+}
+
+/// How a round ended.
+struct Round {
+    outcome: Outcome,
+    /// What was written, by zone.
+    written: BTreeMap<DomainName, BTreeSet<SetKey>>,
+}
+
+impl Run<'_> {
+    /// Rounds until nothing more is due.
+    fn rounds(&mut self, rolling: &mut Rolling<'_>, wait: &Wait) -> io::Result<Outcome> {
+        let which = &self.ready.which;
+        self.runtime.block_on(rolling.advance(which.resolver, which.only.as_ref(), now()));
+        let mut outcome = Outcome::Fine;
+        let mut last = Shown::default();
+        for _ in 0..MOST_ROUNDS {
+            let round = self.round(rolling, None)?;
+            outcome = round.outcome;
+            if outcome != Outcome::Fine {
+                break;
+            }
+            if wait.all && !self.shown(rolling, &round.written, wait.deadline)? {
+                return Ok(Outcome::Partly);
+            }
+            let (changed, shown) = self.runtime.block_on(rolling.advance(which.resolver, which.only.as_ref(), now()));
+            last = shown;
+            if !changed {
+                break;
+            }
+        }
+        write!(io::stdout(), "{}", show::waiting(&rolling.rollouts(), &last, now()))?;
+        Ok(outcome)
+    }
+
+    /// Waits until every name server shows what was written; whether they do in time.
+    fn shown(
+        &self,
+        rolling: &Rolling<'_>,
+        written: &BTreeMap<DomainName, BTreeSet<SetKey>>,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
+        loop {
+            let shown = self.runtime.block_on(rolling.shown(self.ready.which.resolver, written));
+            if shown.lacking.is_empty() {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() + POLL > deadline) {
+                let mut err = io::stderr().lock();
+                for (zone, lacking) in &shown.lacking {
+                    for lack in lacking {
+                        writeln!(err, "{zone}: written, but {}", printable(lack))?;
+                    }
+                }
+                return Ok(false);
+            }
+            self.runtime.block_on(tokio::time::sleep(POLL));
+        }
+    }
+
+    /// Reads, plans, shows, writes and reads again: what is due now, or of that what was planned.
+    fn round(&mut self, rolling: &Rolling<'_>, planned: Option<&Planned>) -> io::Result<Round> {
+        let ready = self.ready;
+        let end = |outcome| Ok(Round { outcome, written: BTreeMap::new() });
+        let mut survey = self.runtime.block_on(ready.survey(rolling, self.state));
+        let moved = planned.map_or_else(Vec::new, |planned| file::keep(&mut survey, planned));
         ready.complain(&survey)?;
-        write!(io::stdout(), "{}", show::human(&survey, &ready.places(), coloured(&io::stdout())))?;
+        write!(io::stdout(), "{}", show::human(&survey, &ready.places(rolling), coloured(&io::stdout())))?;
         if !moved.is_empty() {
             writeln!(io::stderr(), "changed since the plan was made, and left alone: {}", moved.join(", "))?;
         }
         if survey.is_refused() {
             writeln!(io::stderr(), "nothing is applied: see what is refused; `--only DOMAIN` applies another zone")?;
-            return Ok(Outcome::Refused);
+            return end(Outcome::Refused);
         }
-        if survey.changes().next().is_some() && !self.yes && !agreed()? {
+        if survey.changes().next().is_some() && self.asks && !agreed()? {
             writeln!(io::stderr(), "nothing is applied; `--yes` does not ask")?;
-            return Ok(Outcome::Failed);
+            return end(Outcome::Failed);
         }
-        let ground = ready.ground();
-        let ended = match runtime.block_on(apply::apply(&ground, &survey, (&held, &mut state))) {
+        let ground = ready.ground(rolling);
+        let applying = apply::apply(&ground, &survey, (self.held, self.state), &rolling.stages);
+        let ended = match self.runtime.block_on(applying) {
             Ok(ended) => ended,
             Err(error @ StateError::Moved(..)) => {
                 writeln!(io::stderr(), "waybill: {error}")?;
-                return Ok(Outcome::Moved);
+                return end(Outcome::Moved);
             }
             Err(error) => return Err(io::Error::other(error)),
         };
-        told(&survey, &ended, !moved.is_empty())
+        let mut written: BTreeMap<DomainName, BTreeSet<SetKey>> = BTreeMap::new();
+        for (looked, change) in survey.changes().filter(|(looked, _)| ended.get(&looked.zone) == Some(&Ended::Done)) {
+            written.entry(looked.zone.clone()).or_default().insert(change.key.clone());
+        }
+        Ok(Round { outcome: told(&survey, &ended, !moved.is_empty())?, written })
     }
 }
 
 /// Tells how it ended.
 fn told(
     survey: &Survey,
-    ended: &std::collections::BTreeMap<schema::name::DomainName, Ended>,
+    ended: &BTreeMap<DomainName, Ended>,
     moved: bool,
 ) -> io::Result<Outcome> {
     let mut err = io::stderr().lock();
@@ -112,7 +227,7 @@ fn told(
             }
         }
     }
-    let changed: std::collections::BTreeSet<_> = survey.changes().map(|(looked, _)| &looked.zone).collect();
+    let changed: BTreeSet<_> = survey.changes().map(|(looked, _)| &looked.zone).collect();
     // A zone of which nothing is heard is none that is well.
     for zone in changed.iter().filter(|zone| !ended.contains_key(**zone)) {
         failed = true;

@@ -4,6 +4,8 @@ use super::{Format, Outcome, Spec, at_the_end, tell};
 use clap::Args;
 use compiler::environment::show;
 use compiler::pipeline::compile;
+use compiler::state::{State, state_file};
+use compiler::transition;
 use compiler::write;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -34,7 +36,13 @@ impl Build {
         {
             write!(io::stdout(), "{merged}")?;
         }
-        let Some(artefacts) = compiled.artefacts.take() else { return Ok(Outcome::Failed) };
+        let Some(mut artefacts) = compiled.artefacts.take() else { return Ok(Outcome::Failed) };
+        if let Some(resolved) = &compiled.resolved {
+            let stages = State::stages_at(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+            if let Some((_, staged)) = transition::staged(resolved, &artefacts, &stages) {
+                artefacts = staged;
+            }
+        }
         if let Some(out) = &self.out {
             write::build(out, &artefacts)?;
         }

@@ -4,6 +4,7 @@ use super::secrets::Identity;
 use super::{Format, Outcome, Spec, coloured, now, tell};
 use clap::{Args, ValueEnum};
 use compiler::allowance;
+use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ground, Providers, Survey, file, show};
 use compiler::diagnostic::{printable, render};
 use compiler::emit::Artefacts;
@@ -11,7 +12,7 @@ use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider;
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
-use compiler::state::{STATE_FILE, State};
+use compiler::state::{State, state_file};
 use compiler::tls::Trust;
 use compiler::write;
 use schema::name::DomainName;
@@ -19,6 +20,7 @@ use sealed::identity::Identities;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Shows what would change in DNS.
@@ -50,6 +52,9 @@ pub struct Which {
     /// Removes what was written into zones that the spec has no more.
     #[arg(long)]
     pub prune: bool,
+    /// The DNS server that finds name servers, for rollovers that wait for them, in place of the system's: `ADDR:PORT`.
+    #[arg(long, env = "WAYBILL_RESOLVER")]
+    pub resolver: Option<SocketAddr>,
 }
 
 /// How a plan is told.
@@ -102,21 +107,25 @@ impl Ready {
                 "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
             return Err(io::Error::other(says));
         }
-        let kept = compiled.spec.state.as_ref();
-        let file = kept.and_then(|state| state.file.as_deref());
-        if kept.is_some() && file.is_none() {
+        if compiled.spec.state.as_ref().is_some_and(|state| state.file.is_none()) {
             return Err(io::Error::other(
                 "this version keeps its state in a file: write `state { file \"waybill.state.json\"; }`",
             ));
         }
-        let state = sources.root().join(file.unwrap_or(STATE_FILE));
+        let state = state_file(sources.root(), &compiled.spec);
         Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now }))
     }
 
-    pub fn ground(&self) -> Ground<'_> {
+    /// What is in effect by a state.
+    pub fn rolling(&self, state: &State) -> Rolling<'_> {
+        Rolling::of(&self.resolved, &self.artefacts, state)
+    }
+
+    /// The ground with what is in effect.
+    pub fn ground<'a>(&'a self, rolling: &'a Rolling<'_>) -> Ground<'a> {
         Ground {
-            resolved: &self.resolved,
-            artefacts: &self.artefacts,
+            resolved: rolling.resolved(),
+            artefacts: rolling.artefacts(),
             providers: &self.providers,
             only: self.which.only.as_ref(),
             adopt: self.which.adopt,
@@ -125,30 +134,36 @@ impl Ready {
         }
     }
 
-    pub fn places(&self) -> show::Places<'_> {
-        show::Places { artefacts: &self.artefacts, located: &self.compiled.located }
+    pub fn places<'a>(&'a self, rolling: &'a Rolling<'_>) -> show::Places<'a> {
+        show::Places { artefacts: rolling.artefacts(), located: &self.compiled.located }
     }
 
     /// Reads all zones, and weighs what is found by what the spec allows.
-    pub async fn survey(&self, state: &State) -> Survey {
-        let mut survey = apply::survey(&self.ground(), state).await;
+    pub async fn survey(&self, rolling: &Rolling<'_>, state: &State) -> Survey {
+        let mut survey = apply::survey(&self.ground(rolling), state).await;
         allowance::bear(&self.compiled.spec, &self.compiled.located, self.now, &mut survey.report);
         survey.report.sort(&self.compiled.located);
         survey
     }
 
     /// Which spec and state it is, for the file.
-    pub fn facts(&self, spec: &Spec, state: &State) -> io::Result<Json> {
+    pub fn facts(&self, spec: &Spec, (rolling, state): (&Rolling<'_>, &State)) -> io::Result<Json> {
         let which = self.which.clone();
         let spec = file::Spec {
             folder: spec.dir.clone(),
             environment: spec.env.clone(),
-            digest: self.ground().digest(),
+            digest: self.digest(),
             adopt: which.adopt,
             prune: which.prune,
             only: which.only,
         };
-        Ok(json!({ "spec": spec, "state": file::StateFacts { file: self.state.clone(), serial: state.serial } }))
+        let state = file::StateFacts { file: self.state.clone(), serial: state.serial };
+        Ok(json!({ "spec": spec, "state": state, "stages": rolling.stages }))
+    }
+
+    /// A digest of what the spec wants in all zones.
+    pub fn digest(&self) -> String {
+        apply::digest(&self.resolved, &self.artefacts)
     }
 
     /// Tells what keeps the plan from being made.
@@ -178,17 +193,26 @@ impl Plan {
         let identities = self.identity.load()?;
         let Some(ready) = Ready::of(&self.spec, self.which, &identities)? else { return Ok(Outcome::Failed) };
         let state = State::load(&ready.state).map_err(io::Error::other)?;
-        let survey = runtime()?.block_on(ready.survey(&state));
+        let mut rolling = ready.rolling(&state);
+        let (survey, shown) = runtime()?.block_on(async {
+            let (_, shown) = rolling.advance(ready.which.resolver, ready.which.only.as_ref(), ready.now).await;
+            (ready.survey(&rolling, &state).await, shown)
+        });
+        let rolling = &rolling;
+        let places = ready.places(rolling);
         let json = || {
-            let facts = ready.facts(&self.spec, &state)?;
-            let json = show::json_form(&survey, &ready.places(), &facts);
+            let facts = ready.facts(&self.spec, (rolling, &state))?;
+            let json = show::json_form(&survey, &places, &facts);
             Ok::<_, io::Error>(serde_json::to_string_pretty(&json)? + "\n")
         };
         let mut out = io::stdout().lock();
         match self.format {
-            Told::Human => write!(out, "{}", show::human(&survey, &ready.places(), coloured(&io::stdout())))?,
+            Told::Human => {
+                write!(out, "{}", show::human(&survey, &places, coloured(&io::stdout())))?;
+                write!(out, "{}", show::waiting(&rolling.rollouts(), &shown, ready.now))?;
+            }
             Told::Json => write!(out, "{}", json()?)?,
-            Told::Markdown => write!(out, "{}", show::markdown(&survey, &ready.places()))?,
+            Told::Markdown => write!(out, "{}", show::markdown(&survey, &places))?,
         }
         out.flush()?;
         if let Some(path) = &self.out {

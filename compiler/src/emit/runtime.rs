@@ -1,7 +1,8 @@
 //! `runtime.json`: what the server loads.
 
-use crate::resolve::{Domain, Host, Resolved};
+use crate::resolve::{Domain, Host, KeyState, Resolved};
 use schema::config::{self, DkimKey, FORMAT, RuntimeConfig};
+use schema::name::DomainName;
 use schema::spec::MtaStsMode;
 use std::fmt::Write as _;
 
@@ -41,6 +42,7 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         dkim: domain
             .dkim
             .iter()
+            .filter(|key| key.state == KeyState::Signing)
             .filter_map(|key| {
                 let private = key.private.clone()?;
                 Some(DkimKey { selector: key.selector.clone(), algorithm: key.algorithm, private })
@@ -62,7 +64,10 @@ pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
     };
     let mut text = format!("version: STSv1\r\nmode: {mode}\r\n");
     let hosts = || resolved.hosts_of(domain).map(|(_, host)| host.name.domain()).collect();
-    for host in domain.own_exchangers().unwrap_or_else(hosts) {
+    let mut names: Vec<&DomainName> = domain.own_exchangers().unwrap_or_else(hosts);
+    let also: Vec<&DomainName> = domain.policy_also.iter().filter(|host| !names.contains(host)).collect();
+    names.extend(also);
+    for host in names {
         // Writing to a String cannot fail.
         let _ = write!(text, "mx: {host}\r\n");
     }

@@ -142,7 +142,7 @@ impl<'a> Sets<'a> {
         let mx = resolved
             .hosts_of(self.domain)
             .map(|(priority, host)| Rdata::Mx(priority, Some(host.name.domain().clone())));
-        let mx: Vec<Rdata> = mx.collect();
+        let mx: Vec<Rdata> = self.domain.exchangers.clone().unwrap_or_else(|| mx.collect());
         let said = (self.domain.hosts_at != self.domain.at).then_some(&self.domain.hosts_at);
         let origin = self.origin("says which hosts take the domain's mail", "RFC 5321 §5.1", said);
         self.put(self.domain.name.clone(), mx, origin);
@@ -187,10 +187,14 @@ impl<'a> Sets<'a> {
                 DkimAlgorithm::Rsa => "rsa",
             };
             let (text, why) = match key.state {
-                KeyState::Signing => {
+                KeyState::Signing | KeyState::Next => {
                     let flags = if key.testing { "t=y; " } else { "" };
                     let text = format!("v=DKIM1; k={kind}; h=sha256; {flags}p={}", key.public);
-                    (text, "is the public key of the domain's signatures")
+                    let why = match key.state {
+                        KeyState::Signing => "is the public key of the domain's signatures",
+                        _ => "is the public key of signatures to come",
+                    };
+                    (text, why)
                 }
                 KeyState::Retiring => (
                     format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public),

@@ -84,6 +84,7 @@ pub fn dmarc(text: &str) -> Option<(Dmarc, Vec<String>)> {
         testing: None,
         strict: None,
         psd: None,
+        step: None,
     };
     let mut notes = Vec::new();
     let (mut adkim, mut aspf) = (false, false);

@@ -382,5 +382,6 @@ pub fn no_dmarc() -> Dmarc {
         testing: None,
         strict: None,
         psd: None,
+        step: None,
     }
 }

@@ -19,7 +19,7 @@ pub struct Dkim {
     pub algorithm: DkimAlgorithm,
     /// The value of `p=`.
     pub public: String,
-    /// Where the private key is; a key that signs has one.
+    /// Where the private key is; a key that signs has one, and one that goes signs until the next one can.
     pub private: Option<SecretRef>,
     /// Whether mail is signed with it.
     pub state: KeyState,
@@ -34,6 +34,8 @@ pub struct Dkim {
 pub enum KeyState {
     /// Mail is signed with it.
     Signing,
+    /// It is published, and signs as soon as the world sees it.
+    Next,
     /// It is published for signatures under way.
     Retiring,
     /// Its record says that it holds no longer.
@@ -91,11 +93,11 @@ impl Binding<'_, '_> {
 
     /// Keys that are published, and sign nothing.
     fn published(&mut self, dkim: &spec::Dkim, at: &Path, selectors: &mut HashMap<String, Path>, made: &mut Vec<Dkim>) {
-        let bare = |selector: &str, algorithm, public, state, at| Dkim {
+        let bare = |selector: &str, (algorithm, private), public, state, at| Dkim {
             selector: selector.to_ascii_lowercase(),
             algorithm,
             public,
-            private: None,
+            private,
             state,
             testing: false,
             at,
@@ -105,13 +107,13 @@ impl Binding<'_, '_> {
             if self.selector(&key.selector, &at.field("selector"), selectors)
                 && let Some(public) = self.sound(key.algorithm, squeezed(&key.public), at.field("public"))
             {
-                made.push(bare(&key.selector, key.algorithm, public, KeyState::Retiring, at));
+                made.push(bare(&key.selector, (key.algorithm, key.private.clone()), public, KeyState::Retiring, at));
             }
         }
         for (n, selector) in dkim.revoked.iter().enumerate() {
             let at = at.field("revoked").item(n);
             if self.selector(selector, &at, selectors) {
-                made.push(bare(selector, DkimAlgorithm::Rsa, String::new(), KeyState::Revoked, at));
+                made.push(bare(selector, (DkimAlgorithm::Rsa, None), String::new(), KeyState::Revoked, at));
             }
         }
     }

@@ -47,6 +47,10 @@ pub struct Domain {
     pub dmarc: Dmarc,
     /// TLS for mail to it.
     pub mta_sts: Option<MtaSts>,
+    /// Hosts that its MTA-STS policy names beside those of its MX: those that mail moves from or to.
+    pub policy_also: Vec<DomainName>,
+    /// MX records that are published in the place of what the spec says, while mail moves.
+    pub exchangers: Option<Vec<Rdata>>,
     /// Who hears of TLS troubles, and where that was said.
     pub tls_report: Vec<Address>,
     /// Where TLS reports were said.
@@ -63,11 +67,15 @@ pub struct Domain {
 
 impl Domain {
     /// Where a record of the operator's own replaces the domain's MX: the hosts that it names, most preferred first;
-    /// none where it says that the domain takes no mail (RFC 7505). Else `None`.
+    /// none where it says that the domain takes no mail (RFC 7505). So do those that stand while mail moves. Else `None`.
     pub fn own_exchangers(&self) -> Option<Vec<&DomainName>> {
-        let own = self.records.iter().find(|own| own.kind == Kind::Mx && own.name == self.name)?;
+        let own = || self.records.iter().find(|own| own.kind == Kind::Mx && own.name == self.name);
+        let values = match &self.exchangers {
+            Some(values) => values,
+            None => &own()?.values,
+        };
         let mut seen = HashSet::new();
-        Some(own.values.iter().filter_map(Rdata::target).filter(|host| seen.insert(*host)).collect())
+        Some(values.iter().filter_map(Rdata::target).filter(|host| seen.insert(*host)).collect())
     }
 }
 
@@ -86,6 +94,8 @@ pub struct Dmarc {
     pub strict: bool,
     /// `psd=`
     pub psd: Option<bool>,
+    /// How long each weaker policy is published before the next.
+    pub step: Option<Period>,
     /// Who gets reports.
     pub report: Address,
     /// Where that was written, if it was.
@@ -108,6 +118,8 @@ pub struct MtaSts {
     pub mode: MtaStsMode,
     /// How long it is kept.
     pub max_age: Period,
+    /// How long it is tested before it is enforced.
+    pub step: Option<Period>,
     /// Where it was written, if it was.
     pub at: Option<Path>,
 }
@@ -337,6 +349,8 @@ impl<'a> Binding<'a, '_> {
             spf,
             dmarc,
             mta_sts,
+            policy_also: Vec::new(),
+            exchangers: None,
             tls_report,
             tls_report_at,
             postmaster: people.postmasters.get(&domain.name).cloned().flatten(),
@@ -430,6 +444,7 @@ impl<'a> Binding<'a, '_> {
             testing: said.iter().find_map(|(given, _)| given.testing).unwrap_or(false),
             strict: said.iter().find_map(|(given, _)| given.strict).unwrap_or(false),
             psd: said.iter().find_map(|(given, _)| given.psd),
+            step: said.iter().find_map(|(given, _)| given.step),
             report: report.unwrap_or_else(|| Address::new(LocalPart::postmaster(), self.spec().name.clone())),
             reports_at,
             at: said.into_iter().next().map(|(_, at)| at),
@@ -453,7 +468,7 @@ impl<'a> Binding<'a, '_> {
             // RFC 8461 §5: testing harms nobody, and tells of what would fail.
             let server = server.filter(|_| !no_mail)?;
             self.policy_certificate(server, &self.at.field("name"));
-            return Some(MtaSts { mode: MtaStsMode::Testing, max_age: Period(604_800), at: None });
+            return Some(MtaSts { mode: MtaStsMode::Testing, max_age: Period(604_800), step: None, at: None });
         };
         let mode = said.iter().find_map(|(given, _)| given.mode).unwrap_or(MtaStsMode::Enforce);
         let max_age = said.iter().find_map(|(given, at)| Some((given.max_age?, at.field("max-age"))));
@@ -492,7 +507,8 @@ impl<'a> Binding<'a, '_> {
             let help = "write `mta-sts \"testing\"` until it has a certificate";
             self.report.find(Code::EnforceSelfSigned, at.clone(), says).help(help);
         }
-        Some(MtaSts { mode, max_age: max_age.map_or(Period(604_800), |(max_age, _)| max_age), at: Some(at) })
+        let step = said.iter().find_map(|(given, _)| given.step);
+        Some(MtaSts { mode, max_age: max_age.map_or(Period(604_800), |(max_age, _)| max_age), step, at: Some(at) })
     }
 
     fn policy_certificate(&mut self, server: &Host, at: &Path) {

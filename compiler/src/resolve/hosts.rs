@@ -32,6 +32,8 @@ pub struct Host {
     pub outbound: Vec<IpAddr>,
     /// Keys and certificates for the server.
     pub tls: config::Tls,
+    /// Its keys' names and private parts; the certificate is for the first, the others come next.
+    pub keys: Vec<(String, SecretRef)>,
     /// What its TLSA records hold.
     pub tlsa: Vec<TlsaData>,
     /// It has no certificate but one of its own.
@@ -194,6 +196,7 @@ fn one(whole: &Whole, outside: &Outside<'_>, report: &mut Report) -> Host {
                 .collect(),
             self_signed_key: tls.key.first().map(|key| key.private.clone()),
         },
+        keys: tls.key.iter().map(|key| (key.name.clone(), key.private.clone())).collect(),
         tlsa: tlsa.into_iter().collect(),
         self_signed,
         covers: names.filter(|_| !self_signed),

@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Dkim {
+    /// How old a key may get: `waybill apply` puts a new one in its place then, in the spec's files. Left out: any age.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub rotate: Option<Period>,
     /// The keys; mail is signed with each.
     pub key: Vec<DkimKey>,
     /// Keys that no mail is signed with any more, published until mail under way has arrived; a week is usual.
@@ -18,7 +22,7 @@ pub struct Dkim {
     pub revoked: Vec<String>,
 }
 
-/// A DKIM key that is only published.
+/// A DKIM key that goes: it is published until mail under way has arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RetiringKey {
@@ -31,6 +35,11 @@ pub struct RetiringKey {
     /// The value of `p=`.
     #[schemars(extend("x-kdl" = "property", "examples" = ["11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="]))]
     pub public: String,
+    /// Where its private key is. It signs until `waybill apply` has seen the new keys at every name server. Left out: it
+    /// signs no more.
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property"))]
+    pub private: Option<SecretRef>,
 }
 
 /// A DKIM key.
@@ -134,6 +143,11 @@ pub struct Dmarc {
     #[serde(default)]
     #[schemars(extend("x-kdl" = "property"))]
     pub psd: Option<bool>,
+    /// How long `waybill apply` has each weaker policy published before the next. Left out: the policy is published as it
+    /// is (Waybill).
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["14d"]))]
+    pub step: Option<Period>,
 }
 
 /// A DMARC policy (RFC 9989 §4.7).
@@ -159,6 +173,10 @@ pub struct MtaSts {
     /// How long senders keep the policy, at most a year (RFC 8461 §3.2). Left out: `7d` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub max_age: Option<Period>,
+    /// How long `waybill apply` has the policy tested before it is enforced. Left out: it is enforced at once (Waybill).
+    #[serde(default)]
+    #[schemars(extend("x-kdl" = "property", "examples" = ["14d"]))]
+    pub step: Option<Period>,
 }
 
 /// An MTA-STS policy's mode (RFC 8461 §5).
