@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::bind::{Bind, TSIG, empty_zone};
-use harness::{password_hash, program};
+use harness::{next_month, password_hash, program};
 use serde_json::Value as Json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn what_would_harm_mail_is_refused_with_its_evidence() {
     let said = site.ends(3, &["plan"]);
     assert!(said.contains("W0800") && said.contains("`p=none` to `p=reject`"), "{said}");
     site.ends(3, &["apply", "--yes"]);
-    let until = until();
+    let until = next_month();
     site.spec(
         dns,
         &format!("    dmarc \"reject\"\n    allow W0800 reason=\"the reports are read\" until=\"{until}\"\n"),
@@ -175,13 +175,6 @@ fn what_would_harm_mail_is_refused_with_its_evidence() {
     fs::write(site.path().join("waybill.state.json"), earlier).unwrap();
     site.ends(0, &["apply", "--yes"]);
     assert!(!site.text("example.org").contains("_domainkey"));
-}
-
-/// A month from now.
-fn until() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let then = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + 30 * 86_400).unwrap();
-    jiff::tz::TimeZone::UTC.to_datetime(then).date().to_string()
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub const TSIG: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LXNlY3I=";
 /// A zone of nothing but SOA and NS.
 pub fn empty_zone(name: &str) -> String {
     format!(
-        "$ORIGIN {name}.\n$TTL 3600\n@ IN SOA ns1 hostmaster 1 3600 900 1209600 300\n@ IN NS ns1\nns1 IN A 192.0.2.53\n"
+        "$ORIGIN {name}.\n$TTL 3600\n@ IN SOA ns1 hostmaster 1 3600 900 1209600 300\n@ IN NS ns1\nns1 IN A 127.0.0.1\n"
     )
 }
 
@@ -40,6 +40,15 @@ impl Bind {
 
     /// Serves these zones, which hold nothing yet, and takes updates signed with [`TSIG`], as `waybill.`.
     pub fn updatable(zones: &[&str]) -> Bind {
+        Bind::with(zones, "")
+    }
+
+    /// As [`Bind::updatable`], and signs the zones.
+    pub fn signing(zones: &[&str]) -> Bind {
+        Bind::with(zones, "dnssec-policy default; ")
+    }
+
+    fn with(zones: &[&str], option: &str) -> Bind {
         let folder = tempfile::tempdir().unwrap();
         let port = free_port("127.0.0.1".parse().unwrap());
         let mut config = format!("key \"waybill.\" {{ algorithm hmac-sha256; secret \"{TSIG}\"; }};\n");
@@ -47,7 +56,7 @@ impl Bind {
             let file = folder.path().join(name);
             std::fs::write(&file, empty_zone(name)).unwrap();
             config += &format!(
-                "zone \"{name}\" {{ type primary; file \"{}\"; allow-update {{ key \"waybill.\"; }}; \
+                "zone \"{name}\" {{ type primary; {option}file \"{}\"; allow-update {{ key \"waybill.\"; }}; \
                  allow-transfer {{ key \"waybill.\"; }}; }};\n",
                 file.display()
             );

@@ -203,3 +203,122 @@ fn parses_as_report(fetched: &str) {
         assert len(fields) == 2 and fields[0]['Reporting-MTA'] and fields[1]['Action'] == 'failed', fields\n";
     harness::run("python3", &["-c", script, file.path().to_str().unwrap()]);
 }
+
+/// A peer whose zone a name server takes by updates.
+fn updated(domain: &'static str, last: u8, dns: &Bind) -> Peer {
+    let peer = Peer::new(domain, last, "");
+    let file = peer.folder.path().join("spec/mail.kdl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let head = format!("domain \"{domain}\" {{\n");
+    let allow = format!("    allow W0621 reason=\"a trial\" until=\"{}\"\n", harness::next_month());
+    let text = text.replacen(&head, &format!("{head}    dns \"main\" ttl=\"2s\"\n{allow}"), 1);
+    let node = format!(
+        "dns \"main\" {{ rfc2136 \"{}\" key=\"waybill.\" algorithm=\"hmac-sha256\" secret=(env)\"TSIG\"; }}\n",
+        dns.address
+    );
+    std::fs::write(&file, text + &node).unwrap();
+    peer
+}
+
+/// Runs the compiler on a peer's spec; what it says, and its exit code.
+fn told(peer: &Peer, dns: &Bind, arguments: &[&str]) -> (Option<i32>, String) {
+    let (command, rest) =
+        arguments.split_at(arguments.iter().position(|word| word.starts_with('-')).unwrap_or(arguments.len()));
+    let mut run = Command::new(program("waybill"));
+    // `keys rotate DIR NAME`, `apply DIR --yes`.
+    let (verb, names) = command.split_at(if command.first() == Some(&"keys") { 2 } else { 1 });
+    run.args(verb).arg(peer.folder.path().join("spec")).args(names).args(rest);
+    run.env("TSIG", harness::bind::TSIG).env("WAYBILL_RESOLVER", dns.address.to_string());
+    let output = run.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_dkim_rotation_leaves_no_message_without_a_signature_that_holds() {
+    let dns = Bind::signing(&["e.example", "f.example"]);
+    let (e, f) = (updated("e.example", 6, &dns), updated("f.example", 7, &dns));
+    for peer in [&e, &f] {
+        let (code, said) = told(peer, &dns, &["apply", "--yes", "--wait", "--deadline", "1m"]);
+        assert_eq!(code, Some(0), "{said}");
+    }
+    let (at_e, at_f) = (e.serve(&dns), f.serve(&dns));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                sent += 1;
+                e.submit(&f.account, &format!("number {sent}"));
+            }
+            sent
+        });
+        let turned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| turn(&e, &f, &dns)));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let sent = sender.join().unwrap();
+        turned.unwrap_or_else(|why| std::panic::resume_unwind(why));
+        sent
+    });
+    assert!(sent > 10, "{sent}");
+    let mut signers = std::collections::BTreeSet::new();
+    let mut client = f.imap();
+    client.wait_for("INBOX", sent);
+    for number in 1..=sent {
+        let fetched = client.imap_ok(&format!("FETCH {number} BODY.PEEK[]"));
+        let fetched = fetched.into_iter().find(|line| line.contains("BODY[]")).unwrap();
+        let found = results(&fetched);
+        assert!(found.contains("dmarc=pass") && found.matches("dkim=pass").count() == 2, "message {number}: {found}");
+        let selectors = fetched.split("; s=").skip(1).filter_map(|rest| rest.split(';').next());
+        signers.extend(selectors.map(str::to_owned));
+    }
+    assert_eq!(signers.len(), 4, "two keys before, and two after: {signers:?}");
+    drop((at_e, at_f));
+}
+
+/// Rotates the keys of one peer, from the first edit until the other one has got mail that the new ones signed.
+fn turn(e: &Peer, f: &Peer, dns: &Bind) {
+    let spec = e.folder.path().join("spec/mail.kdl");
+    let (code, said) = told(e, dns, &["keys", "rotate", "e.example"]);
+    assert!(code == Some(0) && said.matches("takes the place of").count() == 2, "{said}");
+    // No step is taken early: neither by a command nor by hand.
+    let (code, said) = told(e, dns, &["keys", "retire", "e.example"]);
+    assert!(code == Some(1) && said.contains("signs still"), "{said}");
+    let text = std::fs::read_to_string(&spec).unwrap();
+    let early: Vec<&str> = text.lines().filter(|line| !line.trim().starts_with("retiring")).collect();
+    let away = tempfile::tempdir().unwrap();
+    harness::run("cp", &["-r", e.folder.path().join("spec").to_str().unwrap(), away.path().to_str().unwrap()]);
+    std::fs::write(away.path().join("spec/mail.kdl"), early.join("\n") + "\n").unwrap();
+    let mut run = Command::new(program("waybill"));
+    run.arg("plan").arg(away.path().join("spec")).env("TSIG", harness::bind::TSIG);
+    let output = run.env("WAYBILL_RESOLVER", dns.address.to_string()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(3) && said.contains("W0811"), "{said}");
+    // Runs of `apply` as a pipeline makes them, until nothing is left to wait for.
+    let began = std::time::Instant::now();
+    let mut seen = String::new();
+    loop {
+        let (code, said) = told(e, dns, &["apply", "--yes"]);
+        assert_eq!(code, Some(0), "{said}");
+        seen += &said;
+        let (_, said) = told(e, dns, &["rollout"]);
+        if said == "nothing rolls over\n" {
+            break;
+        }
+        assert!(began.elapsed() < harness::PATIENCE, "{said}");
+    }
+    assert!(seen.contains("step 1 of 2") || seen.contains("step 2 of 2"), "{seen}");
+    let (_, listed) = told(e, dns, &["keys", "list"]);
+    assert_eq!((listed.matches(" signs ").count(), listed.matches(" goes ").count()), (2, 2), "{listed}");
+    let new = listed.lines().find(|line| line.contains(" signs ")).unwrap();
+    let selector = format!("; s={};", new.split_whitespace().nth(2).unwrap());
+    let mut client = f.imap();
+    let mut number = 1;
+    loop {
+        client.wait_for("INBOX", number);
+        if client.imap_ok(&format!("FETCH {number} BODY.PEEK[]")).join("").contains(&selector) {
+            return;
+        }
+        number += 1;
+        assert!(began.elapsed() < 2 * harness::PATIENCE, "no message is signed with {selector}");
+    }
+}

@@ -352,3 +352,10 @@ pub fn message(id: &str, size: usize) -> String {
     }
     text
 }
+
+/// A day a month from now, as `allow` has it.
+pub fn next_month() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let then = jiff::Timestamp::from_second(i64::try_from(now).unwrap() + 30 * 86_400).unwrap();
+    jiff::tz::TimeZone::UTC.to_datetime(then).date().to_string()
+}

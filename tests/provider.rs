@@ -230,7 +230,7 @@ async fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: 
     };
     let held = Held::take(&folder.join("state.json")).unwrap();
     let survey = apply::survey(&ground, state).await;
-    let ended = apply::apply(&ground, &survey, (&held, state)).await.unwrap();
+    let ended = apply::apply(&ground, &survey, (&held, state), &Default::default()).await.unwrap();
     assert_eq!(*state, State::load(&folder.join("state.json")).unwrap());
     ended[&zone()].clone()
 }

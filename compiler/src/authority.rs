@@ -161,11 +161,7 @@ impl Shown {
 }
 
 /// The sets that every name server of a zone has as they are wanted, and what is otherwise, in words.
-async fn everywhere(
-    world: &World,
-    zone: &DomainName,
-    asked: Vec<(SetKey, Option<Set>)>,
-) -> (Vec<SetKey>, Vec<String>) {
+async fn everywhere(world: &World, zone: &DomainName, asked: Vec<(SetKey, Option<Set>)>) -> (Vec<SetKey>, Vec<String>) {
     let servers = match world.name_servers(zone).await {
         Ok(servers) => servers,
         Err(why) => return (Vec::new(), vec![why]),

@@ -215,7 +215,7 @@ codes! {
     W0618 RecordForm Error
     W0619 CnameBeside Error
     W0620 NothingOmitted Warning
-    W0621 Ttl Error
+    W0621 Ttl Error (allowable)
     W0622 NoTlsa Warning
     W0623 NoCaa Warning
     W0624 DkimPair Error

@@ -10,9 +10,11 @@ mod fmt;
 mod graph;
 mod import;
 mod init;
+mod keys;
 mod lock;
 mod lsp;
 mod plan;
+mod rollout;
 mod schema;
 mod secrets;
 
@@ -43,6 +45,10 @@ pub enum Command {
     Plan(plan::Plan),
     /// Makes the changes in DNS that `waybill plan` shows, and reads every zone again.
     Apply(apply::Apply),
+    /// Shows what rolls over: which step it is at, and what it waits for.
+    Rollout(rollout::Rollout),
+    /// Lists DKIM and TLS keys, makes them, and has them take each other's place.
+    Keys(keys::Keys),
     /// Draws domains, hosts, stores and the ways of mail as SVG.
     Graph(graph::Graph),
     /// Lays a spec's files out in the one canonical way; comments stay.
@@ -73,6 +79,8 @@ impl Command {
             Command::Fix(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Rollout(command) => command.run(),
+            Command::Keys(command) => command.run(),
             Command::Apply(command) => command.run(),
             Command::Graph(command) => command.run(),
             Command::Fmt(command) => command.run(),

@@ -39,6 +39,7 @@ pub mod format;
 pub mod graph;
 pub mod import;
 pub mod init;
+pub mod keys;
 pub mod lint;
 pub mod locate;
 pub mod lock;

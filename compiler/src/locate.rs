@@ -253,6 +253,13 @@ impl Located {
         })
     }
 
+    /// The node whose name stands at a place.
+    pub fn node_at(&self, place: &Place) -> Option<Node<'_>> {
+        let tree = &self.files.get(place.file)?.tree;
+        let nodes = (0u32..).map_while(|id| tree.node(place.file, id));
+        nodes.into_iter().find(|node| node.span() == place.span)
+    }
+
     fn node(&self, file: u32, id: u32) -> Option<Node<'_>> {
         let file = usize::try_from(file).ok()?;
         self.files.get(file)?.tree.node(file, id)

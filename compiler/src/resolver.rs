@@ -1,9 +1,9 @@
 //! Whom the commands that look at the world ask: the system's DNS servers, or one that is named.
 
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -4,13 +4,16 @@ use crate::apply::{Ground, Looked, Survey};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::diff::staged::DMARC_HELP;
+use crate::emit::zone::policy_host;
 use crate::lint::dkim;
 use crate::lint::tags::{tag, tags};
 use crate::plan::{Change, Set};
 use crate::resolve::Domain;
 use crate::state::{Applied, State};
+use crate::transition::Topic;
 use crate::zone::{Kind, Rdata};
 use schema::name::DomainName;
+use schema::spec::MtaStsMode;
 use schema::unit::Period;
 
 /// How many record sets may be removed at once.
@@ -21,6 +24,7 @@ pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
     let mut report = Report::new();
     for looked in &survey.zones {
         let (Some(domain), Ok(plan)) = (ground.resolved.domain(&looked.zone), &looked.plan) else { continue };
+        withdrawn(domain, (ground, state), &mut report);
         for change in &plan.changes {
             exchangers(domain, looked, change, &mut report);
             dmarc(domain, looked, change, &mut report);
@@ -54,6 +58,25 @@ fn exchangers(domain: &Domain, looked: &Looked, change: &Change, report: &mut Re
     let says = format!("`{}` loses its last MX; mail for it goes to {} now", looked.zone, names.join(" and "));
     let help = "leave the MX in, or write `allow W0810 reason=\"…\" until=\"YYYY-MM-DD\"`";
     report.find(Code::LastExchanger, domain.hosts_at.clone(), says).help(help);
+}
+
+/// RFC 8461 §8.3: a policy is withdrawn by one that says `none`, which somebody has to serve.
+fn withdrawn(domain: &Domain, (ground, state): (&Ground<'_>, &State), report: &mut Report) {
+    let stage = state.zones.get(&domain.name).and_then(|zone| zone.stages.get(&Topic::MtaSts));
+    let Some([mode, age, ..]) = stage.map(|stage| stage.is.as_slice()) else { return };
+    let goes = domain.mta_sts.as_ref().is_some_and(|policy| policy.mode == MtaStsMode::None);
+    let Some(age) = age.parse().ok().map(Period).filter(|_| mode == "enforce" && goes) else { return };
+    if policy_host(domain, ground.resolved).is_some() {
+        return;
+    }
+    let says = format!(
+        "the enforced MTA-STS policy of `{}` is withdrawn, senders hold it for up to {age}, and no host of the domain serves the one that says so",
+        domain.name
+    );
+    let help = format!(
+        "have a host of the domain listen on `https` until {age} have passed; or write `allow W0803 reason=\"…\" until=\"YYYY-MM-DD\"`"
+    );
+    report.find(Code::PolicyWithdrawn, domain.at.clone(), says).help(help);
 }
 
 /// How strict a published policy is; one that is only tested is a step weaker (RFC 9989 §4.7).

@@ -248,9 +248,11 @@ fn one(
     if stage.is == goal.values {
         return;
     }
-    let mut toward = old
-        .filter(|toward| toward.to == goal.values)
-        .unwrap_or_else(|| Toward { to: goal.values.clone(), step: 0, since: now });
+    let mut toward = old.filter(|toward| toward.to == goal.values).unwrap_or_else(|| Toward {
+        to: goal.values.clone(),
+        step: 0,
+        since: now,
+    });
     let steps = course(topic, stage, goal, beside);
     while let Some(step) = steps.get(toward.step) {
         let is_over = match &step.until {
@@ -264,7 +266,10 @@ fn one(
         }
         toward = Toward { step: toward.step + 1, since: now, ..toward };
         // What comes next is published first: what is shown now says nothing of it.
-        if steps.get(toward.step).is_some_and(|next| next.effect != step.effect && matches!(next.until, Until::Shown(_))) {
+        if steps
+            .get(toward.step)
+            .is_some_and(|next| next.effect != step.effect && matches!(next.until, Until::Shown(_)))
+        {
             stage.toward = Some(toward);
             return;
         }
@@ -346,6 +351,10 @@ fn lay(resolved: &mut Resolved, zone: &DomainName, topic: &Topic, effect: &Effec
             domain.dmarc.nonexistent = domain.dmarc.nonexistent.map(weaker);
         }
         Topic::MtaSts => {
+            // What the spec leaves out is left out when nobody holds it any more.
+            let is_policy =
+                |name: &DomainName| name.as_str().split('.').next().is_some_and(|label| label.ends_with("mta-sts"));
+            domain.omit.retain(|omission| !is_policy(&omission.name));
             let mut values = effect.values.iter();
             let policy = values.next().zip(values.next());
             let at = domain.mta_sts.as_ref().and_then(|policy| policy.at.clone());
@@ -360,8 +369,7 @@ fn lay(resolved: &mut Resolved, zone: &DomainName, topic: &Topic, effect: &Effec
             });
         }
         Topic::Exchangers => {
-            let values: Option<Vec<Rdata>> =
-                effect.values.iter().map(|value| master::value(Kind::Mx, value)).collect();
+            let values: Option<Vec<Rdata>> = effect.values.iter().map(|value| master::value(Kind::Mx, value)).collect();
             domain.records.retain(|own| own.kind != Kind::Mx || own.name != domain.name);
             domain.exchangers = values;
             domain.policy_also.clone_from(&effect.also);

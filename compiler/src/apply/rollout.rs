@@ -66,7 +66,8 @@ impl<'a> Rolling<'a> {
         awaited.retain(|zone, _| is_meant(zone));
         let shown = self.shown(resolver, &awaited).await;
         let one = only.and_then(|zone| self.goals.get_key_value(zone));
-        let one: Option<Goals> = only.map(|_| one.map(|(zone, goals)| (zone.clone(), goals.clone())).into_iter().collect());
+        let one: Option<Goals> =
+            only.map(|_| one.map(|(zone, goals)| (zone.clone(), goals.clone())).into_iter().collect());
         let goals = one.as_ref().unwrap_or(&self.goals);
         let mut stages = self.stages.clone();
         let others: AllStages = match only {

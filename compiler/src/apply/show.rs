@@ -10,6 +10,7 @@ use crate::transition::Rollout;
 use schema::name::DomainName;
 use schema::unit::Period;
 use serde_json::{Value as Json, json};
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 /// The longest comment that forges take, in octets, with room for what they add.
@@ -176,6 +177,38 @@ pub fn waiting(rollouts: &[Rollout], shown: &Shown, now: i64) -> String {
         };
         for lack in shown.lacking.get(zone).into_iter().flatten().filter(|_| rollout.due().is_none()) {
             let _ = writeln!(out, "    {}", printable(lack));
+        }
+    }
+    out
+}
+
+/// Rollovers with all of their steps.
+pub fn rollouts(rollouts: &[Rollout], shown: &Shown, now: i64) -> String {
+    let mut out = String::new();
+    for rollout in rollouts {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "{} {}: from {} to {}",
+            rollout.zone,
+            rollout.topic,
+            listed(&rollout.from),
+            listed(&rollout.to)
+        );
+        for (at, step) in rollout.steps.iter().enumerate() {
+            let sign = match at.cmp(&rollout.at) {
+                Ordering::Less => "done   ",
+                Ordering::Equal => "now    ",
+                Ordering::Greater => "       ",
+            };
+            let due = rollout.due().filter(|_| at == rollout.at);
+            let due =
+                due.map_or_else(String::new, |due| format!(", in {}", Period(u64::try_from(due - now).unwrap_or(0))));
+            let _ = writeln!(out, "  {sign}{}. until {}{due}", at + 1, step.says);
+            let lacking = shown.lacking.get(&rollout.zone).filter(|_| at == rollout.at && rollout.due().is_none());
+            for lack in lacking.into_iter().flatten() {
+                let _ = writeln!(out, "            {}", printable(lack));
+            }
         }
     }
     out

@@ -1,5 +1,6 @@
 //! `waybill apply`
 
+use super::keys::month;
 use super::plan::{Ready, Which, runtime};
 use super::secrets::Identity;
 use super::{Outcome, Spec, coloured, now};
@@ -9,10 +10,13 @@ use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ended, Survey, file, show};
 use compiler::authority::Shown;
 use compiler::diagnostic::printable;
+use compiler::keys::{self, Edit};
+use compiler::pipeline::Wish;
 use compiler::plan::SetKey;
 use compiler::state::{Held, State, StateError};
 use schema::name::DomainName;
 use schema::unit::Period;
+use sealed::identity::Identities;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
@@ -72,6 +76,13 @@ impl Apply {
         let Some(ready) = Ready::of(&spec, which, &identities)? else { return Ok(Outcome::Failed) };
         let held = Held::take(&ready.state).map_err(io::Error::other)?;
         let mut state = State::load(&ready.state).map_err(io::Error::other)?;
+        let ready = match &plan {
+            Some(_) => ready,
+            None => match turned(ready, &spec, (&self.which, &identities), &state)? {
+                Some(ready) => ready,
+                None => return Ok(Outcome::Failed),
+            },
+        };
         let mut rolling = ready.rolling(&state);
         let runtime = runtime()?;
         let mut run = Run { ready: &ready, held: &held, state: &mut state, runtime: &runtime, asks: !self.yes };
@@ -90,9 +101,34 @@ impl Apply {
             let planned = plan.planned()?;
             return Ok(run.round(&rolling, Some(&planned))?.outcome);
         }
-        let wait = Wait { deadline: self.deadline.map(|long| Instant::now() + Duration::from_secs(long.0)), all: self.wait };
+        let wait =
+            Wait { deadline: self.deadline.map(|long| Instant::now() + Duration::from_secs(long.0)), all: self.wait };
         run.rounds(&mut rolling, &wait)
     }
+}
+
+/// The spec with new keys in the place of those that are as old as it lets them get, and without those that have gone.
+fn turned(
+    ready: Ready,
+    spec: &Spec,
+    (which, identities): (&Which, &Identities),
+    state: &State,
+) -> io::Result<Option<Ready>> {
+    let (rotate, retire) = keys::due(&ready.resolved, (state, now()));
+    let is_meant = |name: &&DomainName| which.only.as_ref().is_none_or(|only| only == *name);
+    let mut edit = Edit::of(&ready.compiled, &ready.resolved, month());
+    edit.avoid(&spec.dir);
+    rotate.iter().filter(is_meant).try_for_each(|name| edit.rotate(name)).map_err(io::Error::other)?;
+    let gone = retire.iter().filter(is_meant);
+    gone.map(|name| edit.retire(name, None, (state, now()))).collect::<Result<(), _>>().map_err(io::Error::other)?;
+    if edit.is_empty() {
+        return Ok(Some(ready));
+    }
+    let wish = Wish { identities: Some(identities), ..spec.wish() };
+    for says in edit.write(&wish).map_err(io::Error::other)? {
+        writeln!(io::stdout(), "{}; commit the spec", printable(&says))?;
+    }
+    Ready::of(spec, which.clone(), identities)
 }
 
 /// What waiting is for, and how long.
@@ -207,11 +243,7 @@ impl Run<'_> {
 }
 
 /// Tells how it ended.
-fn told(
-    survey: &Survey,
-    ended: &BTreeMap<DomainName, Ended>,
-    moved: bool,
-) -> io::Result<Outcome> {
+fn told(survey: &Survey, ended: &BTreeMap<DomainName, Ended>, moved: bool) -> io::Result<Outcome> {
     let mut err = io::stderr().lock();
     let (mut done, mut elsewhere, mut failed) = (0, moved, survey.failed().next().is_some());
     for (zone, end) in ended {

@@ -355,7 +355,8 @@ fn issue(issuer: &str) -> Rdata {
 }
 
 /// The host that serves the domain's policy: the most preferred one of those on port 443, else on any.
-fn policy_host<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
+/// The host that serves a domain's MTA-STS policy.
+pub fn policy_host<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
     let usual = resolved.hosts_of(domain).map(|(_, host)| host).find(|host| host.serves_policies());
     usual.or_else(|| https(domain, resolved))
 }

@@ -3,8 +3,8 @@
 
 use super::{Collected, Limits, Provider, ProviderError};
 use crate::plan::{Change, Live, Set};
-use crate::zone::wire::{kind, name, rdata, value};
 use crate::zone::Rdata;
+use crate::zone::wire::{kind, name, rdata, value};
 use async_trait::async_trait;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hickory_resolver::proto::op::{Message, MessageType, OpCode, Query, ResponseCode, UpdateMessage};

@@ -41,6 +41,8 @@ pub struct Domain {
     pub caa: Option<Path>,
     /// Its keys.
     pub dkim: Vec<Dkim>,
+    /// How old a key may get.
+    pub rotate: Option<Period>,
     /// Who else sends for it.
     pub spf: Spf,
     /// What others do with what is not its.
@@ -321,6 +323,8 @@ impl<'a> Binding<'a, '_> {
         let caa = caa.filter(|(asked, _)| **asked).map(|(_, at)| at);
         self.caa(caa.as_ref(), &hosts);
         let dkim = self.dkim(keys);
+        let rotate = self.around.layers.said(self.of, "dkim", |d| d.dkim.as_ref(), |d| d.dkim.as_ref());
+        let rotate = rotate.and_then(|(dkim, _)| dkim.rotate);
         let spf = self.spf();
         let dmarc = self.dmarc();
         let mta_sts = self.mta_sts(&hosts, &records);
@@ -346,6 +350,7 @@ impl<'a> Binding<'a, '_> {
             dnssec,
             caa,
             dkim,
+            rotate,
             spf,
             dmarc,
             mta_sts,

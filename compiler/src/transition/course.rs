@@ -92,8 +92,7 @@ fn ladder(stage: &Stage, goal: &Goal) -> Vec<Step> {
     if to <= from {
         return Vec::new();
     }
-    let mut steps =
-        vec![step("reports come in", &stage.is, Until::Time(stage.since.saturating_add(long)))];
+    let mut steps = vec![step("reports come in", &stage.is, Until::Time(stage.since.saturating_add(long)))];
     for word in DMARC.iter().take(to).skip(from + 1) {
         let values = [(*word).to_owned()];
         steps.push(step("the policy is shown by every name server", &values, Until::Shown(txt(goal, "_dmarc"))));
@@ -153,14 +152,34 @@ fn exchangers(stage: &Stage, goal: &Goal, beside: &Stages) -> Vec<Step> {
     let mut steps = Vec::new();
     if !new.is_subset(&old) {
         let policy = Until::Shown(txt(goal, "_mta-sts"));
-        steps.push(Step { says: "a policy that names old and new hosts is shown by every name server", effect: effect(&stage.is), until: policy });
-        steps.push(Step { says: "no sender holds a policy without the new hosts", effect: effect(&stage.is), until: Until::Passed(age) });
-        steps.push(Step { says: "no sender holds an older policy", effect: effect(&stage.is), until: Until::Time(held) });
+        steps.push(Step {
+            says: "a policy that names old and new hosts is shown by every name server",
+            effect: effect(&stage.is),
+            until: policy,
+        });
+        steps.push(Step {
+            says: "no sender holds a policy without the new hosts",
+            effect: effect(&stage.is),
+            until: Until::Passed(age),
+        });
+        steps.push(Step {
+            says: "no sender holds an older policy",
+            effect: effect(&stage.is),
+            until: Until::Time(held),
+        });
     }
     if !steps.is_empty() || !old.is_subset(&new) {
         let mx = vec![SetKey { name: goal.zone.clone(), kind: Kind::Mx }];
-        steps.push(Step { says: "the new MX is shown by every name server", effect: effect(&goal.values), until: Until::Shown(mx) });
-        steps.push(Step { says: "no cache holds the old MX", effect: effect(&goal.values), until: Until::Passed(goal.ttl) });
+        steps.push(Step {
+            says: "the new MX is shown by every name server",
+            effect: effect(&goal.values),
+            until: Until::Shown(mx),
+        });
+        steps.push(Step {
+            says: "no cache holds the old MX",
+            effect: effect(&goal.values),
+            until: Until::Passed(goal.ttl),
+        });
     }
     steps
 }

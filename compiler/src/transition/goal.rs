@@ -82,9 +82,7 @@ fn of(resolved: &Resolved, domain: &Domain, zone: &Zone) -> BTreeMap<Topic, Goal
         step: None,
         tlsa: Vec::new(),
     };
-    let has = |prefix: &str| {
-        domain.name.under(prefix).is_ok_and(|name| zone.set(&name, Kind::Txt).is_some())
-    };
+    let has = |prefix: &str| domain.name.under(prefix).is_ok_and(|name| zone.set(&name, Kind::Txt).is_some());
     let signing = selectors(domain, |key| key.state == KeyState::Signing);
     if !signing.is_empty() {
         goals.insert(Topic::Dkim, Goal { start: leaving(domain), ..goal(signing) });
