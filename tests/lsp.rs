@@ -275,7 +275,7 @@ fn what_may_stand_here_is_offered() {
     assert!(!inside.contains(&"store".to_owned()));
     assert_eq!(
         editor.labels(FILE, "domain \"a\" { dmarc \"§"),
-        ["none", "quarantine", "reject", "nonexistent", "psd", "report", "strict", "subdomain", "testing"]
+        ["none", "quarantine", "reject", "nonexistent", "psd", "report", "step", "strict", "subdomain", "testing"]
     );
     has(&editor.labels(FILE, "domain \"a\" { dmarc \"reject\" §"), &["report", "subdomain"]);
     has(&editor.labels(FILE, "domain \"a\" { spf { §"), &["include", "ip4", "all"]);

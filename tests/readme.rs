@@ -13,9 +13,10 @@ fn every_command_of_the_readme_works() {
     let beside = program("waybill").parent().unwrap().to_path_buf();
     let path = format!("{}:{}", beside.display(), std::env::var("PATH").unwrap());
     let mut count = 0;
-    // The page on DNS goes on where the README ends.
-    let dns = std::fs::read_to_string(root().join("docs/dns.md")).unwrap();
-    for line in text.lines().chain(dns.lines()).filter_map(|line| line.strip_prefix("$ ")) {
+    // The pages on DNS and on rollovers go on where the README ends.
+    let page = |name: &str| std::fs::read_to_string(root().join(name)).unwrap();
+    let (dns, rollovers) = (page("docs/dns.md"), page("docs/rollovers.md"));
+    for line in text.lines().chain(dns.lines()).chain(rollovers.lines()).filter_map(|line| line.strip_prefix("$ ")) {
         let output =
             Command::new("sh").args(["-c", line]).env("PATH", &path).current_dir(folder.path()).output().unwrap();
         assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));

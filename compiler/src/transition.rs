@@ -155,8 +155,8 @@ pub struct Rollout {
     pub to: Vec<String>,
     /// All steps.
     pub steps: Vec<Step>,
-    /// Which of them it is at.
-    pub at: usize,
+    /// Which of them it is at; `None` where the next `apply` begins with the first.
+    pub at: Option<usize>,
     /// Since when, in seconds since 1970.
     pub since: i64,
 }
@@ -164,7 +164,7 @@ pub struct Rollout {
 impl Rollout {
     /// The step that it is at; `None` where it is through.
     pub fn step(&self) -> Option<&Step> {
-        self.steps.get(self.at)
+        self.steps.get(self.at?)
     }
 
     /// When the step that it is at is over, in seconds since 1970, where a time alone says so.
@@ -183,17 +183,19 @@ pub fn rollouts(goals: &Goals, stages: &AllStages) -> Vec<Rollout> {
     for (zone, wanted) in goals {
         let Some(known) = stages.get(zone) else { continue };
         for (topic, goal) in wanted {
-            let Some((stage, toward)) = known.get(topic).and_then(|stage| Some((stage, stage.toward.as_ref()?))) else {
+            let Some(stage) = known.get(topic).filter(|stage| stage.is != goal.values || stage.toward.is_some()) else {
                 continue;
             };
+            let toward = stage.toward.as_ref();
+            let to = toward.map_or(&goal.values, |toward| &toward.to);
             found.push(Rollout {
                 zone: zone.clone(),
                 topic: topic.clone(),
                 from: stage.is.clone(),
-                to: toward.to.clone(),
-                steps: course(topic, stage, &goal.toward(&toward.to), known),
-                at: toward.step,
-                since: toward.since,
+                to: to.clone(),
+                steps: course(topic, stage, &goal.toward(to), known),
+                at: toward.map(|toward| toward.step),
+                since: toward.map_or(stage.since, |toward| toward.since),
             });
         }
     }

@@ -10,7 +10,6 @@ use crate::transition::Rollout;
 use schema::name::DomainName;
 use schema::unit::Period;
 use serde_json::{Value as Json, json};
-use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 /// The longest comment that forges take, in octets, with room for what they add.
@@ -167,7 +166,7 @@ pub fn waiting(rollouts: &[Rollout], shown: &Shown, now: i64) -> String {
             "{zone} {topic}: from {} to {}; step {} of {}: until {}",
             listed(from),
             listed(to),
-            at + 1,
+            at.map_or(1, |at| at + 1),
             steps.len(),
             step.says
         );
@@ -195,17 +194,25 @@ pub fn rollouts(rollouts: &[Rollout], shown: &Shown, now: i64) -> String {
             listed(&rollout.from),
             listed(&rollout.to)
         );
+        if rollout.at.is_none() {
+            let _ = writeln!(out, "  begins with the next `waybill apply`");
+        }
         for (at, step) in rollout.steps.iter().enumerate() {
-            let sign = match at.cmp(&rollout.at) {
-                Ordering::Less => "done   ",
-                Ordering::Equal => "now    ",
-                Ordering::Greater => "       ",
+            let is_now = rollout.at == Some(at);
+            let sign = match rollout.at {
+                Some(now) if at < now => "done   ",
+                Some(_) if is_now => "now    ",
+                _ => "       ",
             };
-            let due = rollout.due().filter(|_| at == rollout.at);
-            let due =
-                due.map_or_else(String::new, |due| format!(", in {}", Period(u64::try_from(due - now).unwrap_or(0))));
+            let due = rollout.due().filter(|_| is_now);
+            let left = due.map(|due| Period(u64::try_from(due - now).unwrap_or(0)));
+            let due = match left {
+                None => String::new(),
+                Some(Period(0)) => ": `waybill apply` goes on".to_owned(),
+                Some(left) => format!(", in {left}"),
+            };
             let _ = writeln!(out, "  {sign}{}. until {}{due}", at + 1, step.says);
-            let lacking = shown.lacking.get(&rollout.zone).filter(|_| at == rollout.at && rollout.due().is_none());
+            let lacking = shown.lacking.get(&rollout.zone).filter(|_| is_now && rollout.due().is_none());
             for lack in lacking.into_iter().flatten() {
                 let _ = writeln!(out, "            {}", printable(lack));
             }

@@ -7,6 +7,7 @@ use compiler::apply::rollout::Rolling;
 use compiler::apply::show;
 use compiler::pipeline::{Compiled, compile};
 use compiler::state::{State, state_file};
+use compiler::transition;
 use schema::name::DomainName;
 use serde_json::json;
 use std::io::{self, Write};
@@ -45,12 +46,13 @@ impl Rollout {
             return Ok(Outcome::Failed);
         };
         let state = State::load(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
-        let mut rolling = Rolling::of(resolved, artefacts, &state);
-        // As the next `apply` would find it; nothing is written.
-        let advance = rolling.advance(self.resolver, self.only.as_ref(), now());
-        let (_, shown) = runtime()?.block_on(advance);
+        let rolling = Rolling::of(resolved, artefacts, &state);
+        let is_meant = |zone: &DomainName| self.only.as_ref().is_none_or(|only| only == zone);
+        let mut awaited = transition::awaited(&rolling.goals, &rolling.stages);
+        awaited.retain(|zone, _| is_meant(zone));
+        let shown = runtime()?.block_on(rolling.shown(self.resolver, &awaited));
         let mut rollouts = rolling.rollouts();
-        rollouts.retain(|rollout| self.only.as_ref().is_none_or(|only| *only == rollout.zone));
+        rollouts.retain(|rollout| is_meant(&rollout.zone));
         let mut out = io::stdout().lock();
         match self.format {
             Told::Human if rollouts.is_empty() => writeln!(out, "nothing rolls over")?,
@@ -62,7 +64,7 @@ impl Rollout {
                         "topic": rollout.topic.to_string(),
                         "from": rollout.from,
                         "to": rollout.to,
-                        "step": rollout.at + 1,
+                        "step": rollout.at.map(|at| at + 1),
                         "steps": rollout.steps.iter().map(|step| step.says).collect::<Vec<_>>(),
                         "since": rollout.since,
                         "due": rollout.due(),
