@@ -492,7 +492,7 @@ pub fn due(resolved: &Resolved, (state, now): (&State, i64)) -> (Vec<DomainName>
         };
         if going.is_empty() && old {
             rotate.push(domain.name.clone());
-        } else if !going.is_empty() && going.iter().all(|key| gone(&key)) {
+        } else if !going.is_empty() && going.iter().all(gone) {
             retire.push(domain.name.clone());
         }
     }

@@ -16,7 +16,7 @@ use crate::plan::SetKey;
 use crate::resolve::{Domain, KeyState, MtaSts, Resolved};
 use crate::zone::{Kind, Rdata, master};
 use schema::name::{DomainName, HostName};
-use schema::spec::{DmarcPolicy, MtaStsMode};
+use schema::spec::MtaStsMode;
 use schema::unit::Period;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -347,10 +347,11 @@ fn lay(resolved: &mut Resolved, zone: &DomainName, topic: &Topic, effect: &Effec
         Topic::Dkim => return signing(domain, &effect.values),
         Topic::Dmarc => {
             let Some(most) = effect.values.first().and_then(|word| goal::dmarc(word)) else { return false };
-            let weaker = |policy: DmarcPolicy| if goal::weight(policy) > goal::weight(most) { most } else { policy };
-            domain.dmarc.policy = weaker(domain.dmarc.policy);
-            domain.dmarc.subdomain = domain.dmarc.subdomain.map(weaker);
-            domain.dmarc.nonexistent = domain.dmarc.nonexistent.map(weaker);
+            let dmarc = &mut domain.dmarc;
+            let others = [&mut dmarc.subdomain, &mut dmarc.nonexistent].into_iter().filter_map(Option::as_mut);
+            for policy in std::iter::once(&mut dmarc.policy).chain(others) {
+                *policy = std::cmp::min_by_key(*policy, most, |policy| goal::weight(*policy));
+            }
         }
         Topic::MtaSts => {
             // What the spec leaves out is left out when nobody holds it any more.

@@ -20,7 +20,7 @@ use sealed::identity::Identities;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often rollovers are looked at again within one run: each of their steps may make another one due.
 const MOST_ROUNDS: usize = 8;
@@ -101,8 +101,8 @@ impl Apply {
             let planned = plan.planned()?;
             return Ok(run.round(&rolling, Some(&planned))?.outcome);
         }
-        let wait =
-            Wait { deadline: self.deadline.map(|long| Instant::now() + Duration::from_secs(long.0)), all: self.wait };
+        let until = |long: Period| now().saturating_add(i64::try_from(long.0).unwrap_or(i64::MAX));
+        let wait = Wait { deadline: self.deadline.map(until), all: self.wait };
         run.rounds(&mut rolling, &wait)
     }
 }
@@ -119,8 +119,8 @@ fn turned(
     let mut edit = Edit::of(&ready.compiled, &ready.resolved, month());
     edit.avoid(&spec.dir);
     rotate.iter().filter(is_meant).try_for_each(|name| edit.rotate(name)).map_err(io::Error::other)?;
-    let gone = retire.iter().filter(is_meant);
-    gone.map(|name| edit.retire(name, None, (state, now()))).collect::<Result<(), _>>().map_err(io::Error::other)?;
+    let mut gone = retire.iter().filter(is_meant);
+    gone.try_for_each(|name| edit.retire(name, None, (state, now()))).map_err(io::Error::other)?;
     if edit.is_empty() {
         return Ok(Some(ready));
     }
@@ -133,7 +133,8 @@ fn turned(
 
 /// What waiting is for, and how long.
 struct Wait {
-    deadline: Option<Instant>,
+    /// Until when, in seconds since 1970.
+    deadline: Option<i64>,
     /// For all that was written, not for what a rollover needs alone.
     all: bool,
 }
@@ -185,14 +186,14 @@ impl Run<'_> {
         &self,
         rolling: &Rolling<'_>,
         written: &BTreeMap<DomainName, BTreeSet<SetKey>>,
-        deadline: Option<Instant>,
+        deadline: Option<i64>,
     ) -> io::Result<bool> {
         loop {
             let shown = self.runtime.block_on(rolling.shown(self.ready.which.resolver, written));
             if shown.lacking.is_empty() {
                 return Ok(true);
             }
-            if deadline.is_some_and(|deadline| Instant::now() + POLL > deadline) {
+            if deadline.is_some_and(|deadline| now() >= deadline) {
                 let mut err = io::stderr().lock();
                 for (zone, lacking) in &shown.lacking {
                     for lack in lacking {

@@ -259,6 +259,11 @@ fn pause(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds.max(1)))
 }
 
+#[allow(clippy::disallowed_methods, reason = "a pace is kept by the running clock, of which nothing else is known")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// A token bucket: what is not used at once is there later, up to the burst.
 #[derive(Debug)]
 struct Bucket {
@@ -286,14 +291,14 @@ impl Fill {
 
 impl Bucket {
     fn new(pace: Pace) -> Bucket {
-        Bucket { pace, fill: Mutex::new(Fill { tokens: pace.burst, at: Instant::now() }) }
+        Bucket { pace, fill: Mutex::new(Fill { tokens: pace.burst, at: now() }) }
     }
 
     /// Takes a token, after waiting for it.
     async fn take(&self) {
         let at = {
             let mut fill = self.fill.lock().await;
-            let (at, left) = fill.take(self.pace, Instant::now());
+            let (at, left) = fill.take(self.pace, now());
             *fill = left;
             at
         };
@@ -303,7 +308,7 @@ impl Bucket {
     /// Gives none out for a while.
     async fn rest(&self, pause: Duration) {
         let mut fill = self.fill.lock().await;
-        let until = Instant::now() + pause;
+        let until = now() + pause;
         *fill = Fill { tokens: 0.0, at: fill.at.max(until) };
     }
 }
@@ -315,10 +320,10 @@ mod tests {
     #[test]
     fn a_bucket_gives_its_burst_at_once_and_then_by_the_second() {
         let pace = Pace { per_second: 4.0, burst: 3.0 };
-        let began = Instant::now();
+        let began = super::now();
         let mut fill = Fill { tokens: 3.0, at: began };
-        let mut take = |now: u64| {
-            let (at, left) = fill.take(pace, began + Duration::from_millis(now));
+        let mut take = |after: u64| {
+            let (at, left) = fill.take(pace, began + Duration::from_millis(after));
             fill = left;
             (at - began).as_millis()
         };
