@@ -9,6 +9,7 @@
 
 pub mod bind;
 pub mod client;
+pub mod contract;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -271,6 +271,7 @@ codes! {
     W0675 SrvListener Warning
     W0678 CaaForbids Error
     W0679 CaaCritical Error
+    W0680 ProviderLimit Error
     // 07xx: scripts and policies.
     W0701 ScriptAway Error
     W0702 ScriptSyntax Error

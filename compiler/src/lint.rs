@@ -7,6 +7,7 @@ mod caa;
 mod dane;
 pub mod dkim;
 mod dmarc;
+mod holds;
 mod mta_sts;
 mod mx;
 mod people;
@@ -48,7 +49,7 @@ pub struct Around<'a> {
 type Lint = fn(&Around<'_>, &World<'_>, &mut Report);
 
 /// The lints of records.
-const RECORDS: [Lint; 9] = [
+const RECORDS: [Lint; 10] = [
     spf::lint,
     |around, _, report| txt::lint(around, report),
     dkim::lint,
@@ -58,6 +59,7 @@ const RECORDS: [Lint; 9] = [
     mx::lint,
     |around, _, report| srv::lint(around, report),
     caa::lint,
+    |around, _, report| holds::lint(around, report),
 ];
 
 /// The other lints.

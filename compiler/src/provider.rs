@@ -16,13 +16,63 @@ use sealed::identity::Identities;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a provider cannot hold.
+/// What a provider can hold. Without asking it: a spec that it cannot hold fails in `waybill check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// What people call it.
+    pub name: &'static str,
     /// The shortest time to live, in seconds.
     pub least_ttl: u64,
+    /// The longest one.
+    pub longest_ttl: u64,
     /// The longest text of one TXT record, in octets.
     pub longest_text: usize,
+    /// The most values of one set.
+    pub most_values: usize,
+    /// Types that it has not.
+    pub without: &'static [Kind],
+    /// Whether MX and SRV may lead to `.`: no mail is taken (RFC 7505), a service is not offered (RFC 2782).
+    pub nowhere: bool,
+}
+
+impl Limits {
+    /// What DNS itself can hold (RFC 1035 §2.3.4, RFC 2181 §8).
+    pub const fn dns(name: &'static str) -> Limits {
+        Limits {
+            name,
+            least_ttl: 0,
+            longest_ttl: 0x7fff_ffff,
+            longest_text: 65_000,
+            most_values: 2_000,
+            without: &[],
+            nowhere: true,
+        }
+    }
+
+    /// Why a set cannot be held, in words; `None` where it can.
+    pub fn breach(&self, kind: Kind, ttl: u64, values: &[Rdata]) -> Option<String> {
+        if self.without.contains(&kind) {
+            return Some(format!("has no {} records", kind.name()));
+        }
+        if ttl < self.least_ttl || ttl > self.longest_ttl {
+            return Some(format!("has times to live from {} to {} s, not {ttl} s", self.least_ttl, self.longest_ttl));
+        }
+        if values.len() > self.most_values {
+            return Some(format!("has at most {} values of one name and type", self.most_values));
+        }
+        let long = |value: &Rdata| matches!(value, Rdata::Txt(text) if text.len() > self.longest_text);
+        if values.iter().any(long) {
+            return Some(format!("has texts of at most {} octets", self.longest_text));
+        }
+        let nowhere = |value: &Rdata| matches!(value, Rdata::Mx(_, None) | Rdata::Srv(_, _, _, None));
+        (!self.nowhere && values.iter().any(nowhere)).then(|| "has no records that lead to `.`".to_owned())
+    }
+}
+
+/// What the provider of a `dns` node can hold; `None` where the node names none.
+pub fn limits(dns: &spec::Dns) -> Option<Limits> {
+    let known = [dns.zonefile.as_ref().map(|_| zonefile::LIMITS), dns.rfc2136.as_ref().map(|_| rfc2136::LIMITS)];
+    known.into_iter().flatten().next()
 }
 
 /// Why a provider did not do something.
@@ -51,7 +101,7 @@ pub enum ProviderError {
 /// A DNS provider.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// What it cannot hold.
+    /// What it can hold.
     fn limits(&self) -> Limits;
     /// A whole zone.
     async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError>;

@@ -312,7 +312,8 @@ impl Zone {
         text
     }
 
-    fn relative(&self, name: &DomainName) -> String {
+    /// A name as the zone's own file has it: `@`, `mail`, or whole with a dot.
+    pub fn relative(&self, name: &DomainName) -> String {
         match name.as_str().strip_suffix(self.name.as_str()) {
             Some("") => "@".to_owned(),
             Some(front) => front.trim_end_matches('.').to_owned(),

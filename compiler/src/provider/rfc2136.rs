@@ -24,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const FUDGE: u16 = 300;
 /// The most octets of one update, with room for its signature; more is sent as several.
 const LARGEST_UPDATE: usize = 60_000;
+/// What it can hold: what one message can.
+pub const LIMITS: Limits = Limits { longest_text: 50_000, ..Limits::dns("RFC 2136") };
 /// The most records of one zone.
 const MOST_RECORDS: usize = 1_000_000;
 
@@ -140,7 +142,7 @@ impl Rfc2136 {
 #[async_trait]
 impl Provider for Rfc2136 {
     fn limits(&self) -> Limits {
-        Limits { least_ttl: 0, longest_text: 60_000 }
+        LIMITS
     }
 
     async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError> {

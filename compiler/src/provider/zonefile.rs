@@ -20,6 +20,8 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::time::timeout;
 
+/// What it can hold.
+pub const LIMITS: Limits = Limits::dns("master files");
 /// The largest master file, in octets.
 const LARGEST: u64 = 256 << 20;
 /// How long the name server may take to load a zone.
@@ -93,7 +95,7 @@ impl ZoneFile {
 #[async_trait]
 impl Provider for ZoneFile {
     fn limits(&self) -> Limits {
-        Limits { least_ttl: 0, longest_text: 65_000 }
+        LIMITS
     }
 
     async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError> {
