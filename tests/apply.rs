@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::bind::{Bind, TSIG, empty_zone};
-use harness::{next_month, password_hash, program};
+use harness::cloudflare::{self, Cloudflare, Fault};
+use harness::{PATIENCE, next_month, password_hash, program};
 use serde_json::Value as Json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// A spec of two domains, and the folder of their zones.
@@ -336,4 +338,90 @@ fn a_name_server_is_updated_and_a_kill_anywhere_is_taken_up() {
     let output = Command::new(program("waybill")).arg("plan").arg(site.path()).env_remove("TSIG").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("the environment has no `TSIG`"), "{said}");
+}
+
+/// A spec whose zones are at Cloudflare, the token in `TOKEN`, with so many records of one's own.
+fn at_cloudflare(server: &Cloudflare, many: usize) -> Site {
+    let site = Site::files();
+    fs::remove_dir_all(site.path().join("zones")).unwrap();
+    let records: String = (0..many).map(|n| format!("        record \"n{n}\" TXT \"number {n}\"\n")).collect();
+    let dns = format!("dns \"main\" {{ cloudflare token=(env)\"TOKEN\" url=\"{}\"; }}\n", server.url);
+    site.spec(&dns, &format!("    dns {{\n{records}    }}\n"));
+    site
+}
+
+#[test]
+fn a_kill_between_two_requests_is_taken_up() {
+    let server = Cloudflare::start(&["example.net", "example.org"]);
+    let site = at_cloudflare(&server, 450);
+    let command = || {
+        let mut command = Command::new(program("waybill"));
+        command.arg("apply").arg(site.path()).arg("--yes").env("TOKEN", cloudflare::TOKEN).stdin(Stdio::null());
+        command
+    };
+    // Each time one more batch is taken and never answered, so that nobody knows how far it came.
+    for batches in 1..=3 {
+        let before = server.count("POST");
+        server.site.lock().unwrap().faults.extend([Fault::Mute; 2]);
+        let mut child = command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        while server.count("POST") == before {
+            assert!(began.elapsed() < PATIENCE && child.try_wait().unwrap().is_none(), "batch {batches}");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        server.site.lock().unwrap().faults.clear();
+    }
+    let output = command().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let stored = |n: usize| server.stored(&format!("n{n}.example.org"), "TXT").len();
+    assert!((0..450).all(|n| stored(n) == 1), "each is there once");
+    let posts = server.count("POST");
+    let output = command().output().unwrap();
+    assert!(output.status.success() && output.stdout == b"no change\n");
+    assert_eq!(server.count("POST"), posts, "nothing is written for nothing");
+}
+
+#[test]
+fn a_token_is_in_nothing_that_is_said_or_written() {
+    let server = Cloudflare::start(&["example.net", "example.org"]);
+    let site = at_cloudflare(&server, 1);
+    let run = |token: &str, arguments: &[&str]| {
+        let mut command = Command::new(program("waybill"));
+        command.current_dir(site.path()).args(arguments).env("TOKEN", token).env("RUST_LOG", "trace");
+        let output = command.env("RUST_BACKTRACE", "full").stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains(token), "{arguments:?}: {said}");
+        (output.status.code().unwrap(), said)
+    };
+    let wrong = "wrong-token-that-the-api-repeats";
+    for arguments in [&["plan", "."][..], &["plan", ".", "--format", "json"], &["apply", ".", "--yes"]] {
+        let (code, said) = run(wrong, arguments);
+        assert!(code == 1 && said.contains("does not take the token"), "{said}");
+    }
+    assert_eq!(run(cloudflare::TOKEN, &["plan", ".", "--out", "plan.json"]).0, 2);
+    for format in ["human", "json", "markdown"] {
+        assert_eq!(run(cloudflare::TOKEN, &["plan", ".", "--format", format]).0, 2);
+    }
+    let (code, said) = run(cloudflare::TOKEN, &["apply", "plan.json", "--yes"]);
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(run(cloudflare::TOKEN, &["build", ".", "--out", "built"]).0, 0);
+    let mut folders = vec![site.path().to_path_buf()];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+                continue;
+            }
+            files += 1;
+            let octets = fs::read(entry.path()).unwrap();
+            for token in [cloudflare::TOKEN, wrong] {
+                let is_there = octets.windows(token.len()).any(|some| some == token.as_bytes());
+                assert!(!is_there, "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(files > 4, "plan, state, zones, configuration");
 }

@@ -17,6 +17,15 @@ pub fn empty_zone(name: &str) -> String {
     )
 }
 
+/// The values of a record set as a server of 127.0.0.1 has them.
+pub fn dig(server: SocketAddr, name: &str, kind: &str) -> Vec<String> {
+    let port = server.port().to_string();
+    let arguments = ["@127.0.0.1", "-p", &port, "+short", "+norecurse", "+tries=1", "+time=1", "-t", kind, "-q", name];
+    let output = Command::new("dig").args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+}
+
 /// A running name server; killed when dropped.
 pub struct Bind {
     child: Child,
@@ -91,12 +100,7 @@ impl Bind {
 
     /// The values of a record set as this server has them.
     pub fn dig(&self, name: &str, kind: &str) -> Vec<String> {
-        let port = self.address.port().to_string();
-        let arguments =
-            ["@127.0.0.1", "-p", &port, "+short", "+norecurse", "+tries=1", "+time=1", "-t", kind, "-q", name];
-        let output = Command::new("dig").args(arguments).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().filter(|line| !line.starts_with(';')).map(str::to_owned).collect()
+        dig(self.address, name, kind)
     }
 
     /// Stops it, politely.

@@ -1,9 +1,16 @@
 //! What every DNS provider does, told once, for tests to hold against each of them.
 
+use compiler::pipeline::{Wish, compile};
 use compiler::plan::{Change, Live, Set, SetKey, Sets};
-use compiler::provider::{Provider, ProviderError};
+use compiler::provider::{self, Ground, Provider, ProviderError};
+use compiler::read::files::Sources;
+use compiler::tls::Trust;
 use compiler::zone::{Kind, Rdata, master};
 use schema::name::DomainName;
+use sealed::identity::Identities;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 /// The zone that the story changes.
 pub const ZONE: &str = "example.org";
@@ -45,6 +52,23 @@ pub async fn written(provider: &dyn Provider, mut wanted: Vec<(SetKey, Option<Se
         assert_eq!(after.sets.get(&change.key), change.after.as_ref(), "{}", change.key);
     }
     after
+}
+
+/// The provider of a `dns` node, opened; its secrets are `(file)"secret"`.
+pub fn opened(node: &str, secret: &str) -> Arc<dyn Provider> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), secret).unwrap();
+    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    let text = format!(
+        "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; }}\nstore \"s\" {{ rocksdb \"d\"; }}\n\
+         dns \"main\" {{ {node}; }}\n"
+    );
+    fs::write(folder.path().join("mail.kdl"), text).unwrap();
+    let compiled = compile(&Wish::new(folder.path(), 0));
+    assert!(!compiled.report.has_errors(), "{node}: {:?}", compiled.report);
+    let sources = Sources::open(folder.path()).unwrap();
+    let ground = Ground { sources: &sources, identities: &Identities::default(), trust: &Trust::default(), now: 0 };
+    provider::open(&compiled.spec.dns[0], &ground).unwrap_or_else(|why| panic!("{node}: {why}"))
 }
 
 /// A text as a master file has it.

@@ -9,7 +9,10 @@
 
 pub mod bind;
 pub mod client;
+pub mod cloudflare;
 pub mod contract;
+pub mod knot;
+pub mod powerdns;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -224,6 +227,26 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{text}", output.status);
     text
+}
+
+/// A Python with these packages, `name==version` each, made once.
+pub fn python(packages: &[&str]) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let name = packages.join("-").replace(|c: char| !c.is_ascii_alphanumeric() && !"-.=".contains(c), "_");
+    let folder = own.ancestors().nth(3).unwrap().join("fixtures").join(format!("python-{name}"));
+    std::fs::create_dir_all(&folder).unwrap();
+    // Tests that want the same one wait for the first.
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (home, made) = (folder.join("venv"), folder.join("made"));
+    if !made.exists() {
+        run("python3", &["-m", "venv", "--clear", home.to_str().unwrap()]);
+        let pip = home.join("bin/pip");
+        let words = ["install", "--quiet", "--disable-pip-version-check"];
+        run(pip.to_str().unwrap(), &words.iter().copied().chain(packages.iter().copied()).collect::<Vec<_>>());
+        std::fs::write(made, "").unwrap();
+    }
+    home.join("bin")
 }
 
 /// The folder of an npm package, fetched once.

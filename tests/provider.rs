@@ -9,14 +9,20 @@ use compiler::provider::rfc2136::Rfc2136;
 use compiler::provider::zonefile::ZoneFile;
 use compiler::provider::{Limits, Provider, ProviderError};
 use compiler::state::{Held, State};
-use compiler::zone::Kind;
+use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
-use harness::contract::{ZONE, keeps_the_contract, key, set, to, zone};
+use harness::cloudflare::{self, Cloudflare, Fault};
+use harness::contract::{ZONE, keeps_the_contract, key, opened, set, to, written, zone};
+use harness::knot::Knot;
+use harness::powerdns::{self, PowerDns};
+use harness::{python, root, run};
 use schema::name::{DomainName, Secret};
 use schema::spec;
+use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::runtime::Runtime;
 
 /// As many records as APIs show on several pages.
 const MANY: [usize; 3] = [101, 601, 1201];
@@ -160,4 +166,140 @@ async fn bind_keeps_the_contract() {
         let wrong = Rfc2136::new(&spec(algorithm), &Secret::new(secret.into())).err().unwrap();
         assert!(!wrong.contains(secret), "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn knot_keeps_the_contract() {
+    for algorithm in ["hmac-sha256", "hmac-sha384", "hmac-sha512"] {
+        let knot = Knot::start(&[ZONE], algorithm);
+        let node =
+            format!("rfc2136 \"{}\" key=\"waybill.\" algorithm=\"{algorithm}\" secret=(file)\"secret\"", knot.address);
+        keeps_the_contract(&*opened(&node, TSIG), &MANY).await;
+    }
+}
+
+#[tokio::test]
+async fn powerdns_keeps_the_contract_by_its_api() {
+    let server = PowerDns::start(&[ZONE]);
+    let node = |url: &str| format!("powerdns \"{url}\" api-key=(file)\"secret\"");
+    let provider = opened(&node(&server.api), powerdns::KEY);
+    keeps_the_contract(&*provider, &MANY).await;
+    // A disabled record is no part of the zone, and stays.
+    server.util(&["add-record", ZONE, "mail", "A", "192.0.2.1"]);
+    let disabled = || server.sql("SELECT content FROM records WHERE disabled = 1");
+    server.sql("UPDATE records SET disabled = 1 WHERE name = 'mail.example.org'");
+    assert_eq!(disabled(), "192.0.2.1\n");
+    let address = |last: u8| (key("mail", Kind::A), set(60, Kind::A, &[&format!("192.0.2.{last}")]));
+    assert!(!provider.read(&zone()).await.unwrap().sets.contains_key(&address(2).0));
+    written(&*provider, vec![address(2)]).await;
+    assert_eq!(disabled(), "192.0.2.1\n");
+    written(&*provider, vec![(address(2).0, None)]).await;
+    assert_eq!(disabled(), "192.0.2.1\n");
+    // A wrong key is told, and not which.
+    let other = "another-key-than-the-server-has";
+    let wrong = opened(&node(&server.api), other).read(&zone()).await.unwrap_err().to_string();
+    assert!(wrong.contains("does not take the token") && !wrong.contains(other), "{wrong}");
+    let nobody = opened(&node("http://127.0.0.1:9"), other).read(&zone()).await.unwrap_err();
+    assert!(matches!(&nobody, ProviderError::Unavailable(_)), "{nobody}");
+}
+
+#[tokio::test]
+async fn powerdns_keeps_the_contract_by_dynamic_updates() {
+    let server = PowerDns::start(&[ZONE]);
+    let node =
+        format!("rfc2136 \"{}\" key=\"waybill.\" algorithm=\"hmac-sha256\" secret=(file)\"secret\"", server.address);
+    keeps_the_contract(&*opened(&node, TSIG), &MANY).await;
+}
+
+#[tokio::test]
+async fn cloudflare_keeps_the_contract() {
+    let server = Cloudflare::start(&["example.net", ZONE]);
+    let node = |more: &str| format!("cloudflare token=(file)\"secret\" url=\"{}\"{more}", server.url);
+    let provider = opened(&node(&format!(" account=\"{}\"", cloudflare::ACCOUNT)), cloudflare::TOKEN);
+    keeps_the_contract(&*provider, &MANY).await;
+    let refused = opened(&node(" account=\"another\""), cloudflare::TOKEN).read(&zone()).await.unwrap_err().to_string();
+    assert!(refused.contains("shows this token no zone `example.org`"), "{refused}");
+    // A wrong token is told, and not which, although the API says it.
+    let other = "another-token-than-the-server-has";
+    let wrong = opened(&node(""), other).read(&zone()).await.unwrap_err().to_string();
+    assert!(wrong.contains("does not take the token") && wrong.contains("9109") && !wrong.contains(other), "{wrong}");
+}
+
+#[tokio::test]
+async fn cloudflare_faults_lose_nothing() {
+    let server = Cloudflare::start(&[ZONE]);
+    let provider = opened(&format!("cloudflare token=(file)\"secret\" url=\"{}\"", server.url), cloudflare::TOKEN);
+    let fault = |fault| server.site.lock().unwrap().faults.push_back(fault);
+    let text = |text: &str| vec![(key("x", Kind::Txt), set(60, Kind::Txt, &[&format!("\"{text}\"")]))];
+    // Too fast: it waits as it is told to.
+    fault(Fault::TooFast);
+    written(&*provider, text("one")).await;
+    assert_eq!(server.count("POST"), 2);
+    // An answer that is lost after the write: nobody knows, and what is live tells.
+    fault(Fault::Broken);
+    let live = provider.read(&zone()).await.unwrap();
+    let changes = to(&live, text("two"));
+    let lost = provider.write(&zone(), &changes).await;
+    assert!(matches!(lost, Err(ProviderError::Unknown(_))), "{lost:?}");
+    assert_eq!(provider.read(&zone()).await.unwrap().sets.get(&changes[0].key), changes[0].after.as_ref());
+    // What others do with records of ours stays: a comment, a tag, the proxy, whose time to live is its own.
+    server.add(json!({
+        "type": "CNAME", "name": "mta-sts", "content": "Mail.Example.Org", "ttl": 1, "proxied": true, "comment": "by hand",
+    }));
+    server.add(json!({ "type": "TXT", "name": "plain", "content": "no \\ quotes; at \"all", "ttl": 1 }));
+    let live = provider.read(&zone()).await.unwrap();
+    assert_eq!(live.sets[&key("plain", Kind::Txt)].values, [Rdata::Txt("no \\ quotes; at \"all".into())]);
+    assert!(
+        live.automatic.contains(&key("mta-sts", Kind::Cname)) && live.others.contains(&zone().under("new").unwrap())
+    );
+    let other = vec![(key("mta-sts", Kind::Cname), set(300, Kind::Cname, &["other.example.org."]))];
+    written(&*provider, other).await;
+    let stored = server.stored("mta-sts.example.org", "CNAME");
+    assert_eq!((&stored[0]["proxied"], &stored[0]["comment"]), (&json!(true), &json!("by hand")));
+    assert_eq!(stored[0]["content"], "other.example.org");
+}
+
+#[test]
+fn cloudflares_own_clients_take_the_server_for_cloudflare() {
+    let server = Cloudflare::start(&["example.net", ZONE]);
+    let python = python(&["cloudflare==5.9.0", "octodns==1.22.0", "octodns-cloudflare==1.2.0"]);
+    let script = root().join("tests/peers/cloudflare_client.py");
+    let words = [script.to_str().unwrap(), &server.url, cloudflare::TOKEN, cloudflare::ACCOUNT, ZONE];
+    assert!(run(python.join("python").to_str().unwrap(), &words).contains("done"));
+    // OctoDNS writes a zone there, and we read the same.
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!(
+        "providers:\n  config:\n    class: octodns.provider.yaml.YamlProvider\n    enforce_order: false\n    directory: {0}\n  cf:\n    \
+         class: octodns_cloudflare.CloudflareProvider\n    token: {1}\n    api_url: {2}\n    pagerules: false\n\
+         zones:\n  example.net.:\n    sources: [config]\n    targets: [cf]\n",
+        folder.path().display(),
+        cloudflare::TOKEN,
+        server.url
+    );
+    std::fs::copy(root().join("tests/peers/octodns.yaml"), folder.path().join("example.net.yaml")).unwrap();
+    let file = folder.path().join("config.yaml");
+    std::fs::write(&file, config).unwrap();
+    let words = ["--config-file", file.to_str().unwrap(), "--doit", "--force"];
+    let sync = || run(python.join("octodns-sync").to_str().unwrap(), &words);
+    assert!(sync().contains("Creates="), "it wrote something");
+    assert!(sync().contains("No changes were planned"));
+    let provider = opened(&format!("cloudflare token=(file)\"secret\" url=\"{}\"", server.url), cloudflare::TOKEN);
+    let net: DomainName = "example.net".parse().unwrap();
+    let live = Runtime::new().unwrap().block_on(provider.read(&net)).unwrap();
+    let told: Vec<String> =
+        live.sets.iter().flat_map(|(key, set)| set.values.iter().map(move |value| format!("{key} {value}"))).collect();
+    assert_eq!(
+        told,
+        [
+            "_25._tcp.mail.example.net TLSA 3 1 1 e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "_imaps._tcp.example.net SRV 0 1 993 mail.example.net.",
+            "autoconfig.example.net CNAME mail.example.net.",
+            "example.net CAA 0 issue \"ca.example\"",
+            "example.net MX 10 mail.example.net.",
+            "example.net TXT \"v=spf1 mx -all\"",
+            "mail.example.net A 192.0.2.25",
+            "mail.example.net AAAA 2001:db8::25",
+            &format!("s1._domainkey.example.net TXT \"v=DKIM1; p={}\" \"{}\"", "x".repeat(244), "x".repeat(56)),
+        ]
+    );
 }

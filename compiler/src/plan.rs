@@ -55,6 +55,8 @@ pub struct Live {
     pub sets: Sets,
     /// Sets of these types with a value that cannot be understood here, and so not be written back.
     pub strange: BTreeSet<SetKey>,
+    /// Sets whose time to live is the provider's to decide.
+    pub automatic: BTreeSet<SetKey>,
     /// Names that have records of other types.
     pub others: BTreeSet<DomainName>,
 }
@@ -212,6 +214,7 @@ fn set(key: &SetKey, sides: &Sides<'_>, adopt: bool, kept: &mut Vec<Kept>) -> Re
     kept.extend(others.iter().map(|value| Kept { key: key.clone(), value: value.clone() }));
     let ttl = match (wanted, live) {
         (Some(wanted), None) => wanted.ttl,
+        (Some(_), Some(live)) if sides.live.automatic.contains(key) => live.ttl,
         (Some(wanted), Some(_)) if others.is_empty() => wanted.ttl,
         // A set has one time to live, and others may rely on theirs.
         (_, Some(live)) => live.ttl,

@@ -1,6 +1,8 @@
 //! DNS providers: a trait of three methods, and one file for each behind it. Nothing else knows an API.
 
+pub mod cloudflare;
 pub mod http;
+pub mod powerdns;
 pub mod rfc2136;
 pub mod zonefile;
 
@@ -71,8 +73,13 @@ impl Limits {
 
 /// What the provider of a `dns` node can hold; `None` where the node names none.
 pub fn limits(dns: &spec::Dns) -> Option<Limits> {
-    let known = [dns.zonefile.as_ref().map(|_| zonefile::LIMITS), dns.rfc2136.as_ref().map(|_| rfc2136::LIMITS)];
-    known.into_iter().flatten().next()
+    let known = [
+        (dns.zonefile.is_some(), zonefile::LIMITS),
+        (dns.rfc2136.is_some(), rfc2136::LIMITS),
+        (dns.powerdns.is_some(), powerdns::LIMITS),
+        (dns.cloudflare.is_some(), cloudflare::LIMITS),
+    ];
+    known.into_iter().find_map(|(is_meant, limits)| is_meant.then_some(limits))
 }
 
 /// Why a provider did not do something.
@@ -135,6 +142,12 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
         let secret = ground.secret(&rfc2136.secret)?;
         return Ok(Arc::new(rfc2136::Rfc2136::new(rfc2136, &secret)?));
     }
+    if let Some(powerdns) = &dns.powerdns {
+        return Ok(Arc::new(powerdns::PowerDns::new(powerdns, ground)?));
+    }
+    if let Some(cloudflare) = &dns.cloudflare {
+        return Ok(Arc::new(cloudflare::Cloudflare::new(cloudflare, ground)?));
+    }
     Err(format!(
         "this version applies nothing to the kind of `dns \"{}\"`: `waybill build` writes zones for it",
         dns.name
@@ -168,6 +181,19 @@ pub fn secret(reference: &SecretRef, sources: &Sources, identities: &Identities)
     text.ok_or_else(|| unopened.unwrap_or_else(|| format!("{reference} is not opened")))
 }
 
+/// Where an API is: as the node says, or at its usual place.
+///
+/// # Errors
+/// That it is no URL which can be asked.
+fn base(url: Option<&schema::form::Url>, usual: &str) -> Result<url::Url, String> {
+    let text = url.map_or(usual, |url| url.as_str());
+    let url = url::Url::parse(text).map_err(|error| format!("`{}`: {error}", text.escape_debug()))?;
+    match matches!(url.scheme(), "http" | "https") && url.has_host() {
+        true => Ok(url),
+        false => Err(format!("`{}` is no URL of an API: it begins with https:// or http://", text.escape_debug())),
+    }
+}
+
 /// A zone as it is collected from a provider's records.
 #[derive(Debug, Default)]
 pub struct Collected {
@@ -198,6 +224,12 @@ impl Collected {
             }
             None => drop(self.live.strange.insert(key)),
         }
+    }
+
+    /// Notes that the provider decides on a set's time to live.
+    pub fn automatic(&mut self, zone: &DomainName, name: &str, kind: &str) {
+        let key = owner(name).filter(|name| name.is_within(zone)).zip(Kind::named(kind));
+        self.live.automatic.extend(key.map(|(name, kind)| SetKey { name, kind }));
     }
 
     /// The zone.

@@ -115,7 +115,8 @@ impl Api {
     pub fn with(mut self, name: &'static str, value: &str) -> Result<Api, String> {
         let mut value = HeaderValue::from_str(value).map_err(|_| "the token has characters that no token has")?;
         value.set_sensitive(true);
-        self.headers.insert(HeaderName::from_static(name), value);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+        self.headers.insert(name, value);
         Ok(self)
     }
 
