@@ -9,8 +9,10 @@ use compiler::zone::{Kind, Rdata, master};
 use schema::name::DomainName;
 use sealed::identity::Identities;
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use tempfile::TempDir;
 
 /// The zone that the story changes.
 pub const ZONE: &str = "example.org";
@@ -54,8 +56,22 @@ pub async fn written(provider: &dyn Provider, mut wanted: Vec<(SetKey, Option<Se
     after
 }
 
+/// A provider, and the folder of its spec.
+pub struct Opened {
+    provider: Arc<dyn Provider>,
+    _folder: TempDir,
+}
+
+impl Deref for Opened {
+    type Target = dyn Provider;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.provider
+    }
+}
+
 /// The provider of a `dns` node, opened; its secrets are `(file)"secret"`.
-pub fn opened(node: &str, secret: &str) -> Arc<dyn Provider> {
+pub fn opened(node: &str, secret: &str) -> Opened {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), secret).unwrap();
     fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -68,7 +84,8 @@ pub fn opened(node: &str, secret: &str) -> Arc<dyn Provider> {
     assert!(!compiled.report.has_errors(), "{node}: {:?}", compiled.report);
     let sources = Sources::open(folder.path()).unwrap();
     let ground = Ground { sources: &sources, identities: &Identities::default(), trust: &Trust::default(), now: 0 };
-    provider::open(&compiled.spec.dns[0], &ground).unwrap_or_else(|why| panic!("{node}: {why}"))
+    let provider = provider::open(&compiled.spec.dns[0], &ground).unwrap_or_else(|why| panic!("{node}: {why}"));
+    Opened { provider, _folder: folder }
 }
 
 /// A text as a master file has it.

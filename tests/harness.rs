@@ -12,6 +12,7 @@ pub mod client;
 pub mod cloudflare;
 pub mod contract;
 pub mod knot;
+pub mod moto;
 pub mod powerdns;
 
 use argon2::password_hash::PasswordHasher;

@@ -44,7 +44,7 @@ impl Knot {
             .stderr(log)
             .spawn()
             .unwrap_or_else(|error| panic!("knotd: {error}; tests/run installs it"));
-        let knot = Knot { child, folder: folder, address: SocketAddr::new(local, port) };
+        let knot = Knot { child, folder, address: SocketAddr::new(local, port) };
         let began = Instant::now();
         while !zones.iter().all(|zone| crate::bind::dig(knot.address, zone, "SOA").len() == 1) {
             let log = fs::read_to_string(knot.folder.path().join("log")).unwrap();

@@ -14,6 +14,7 @@ use harness::bind::{Bind, TSIG, empty_zone};
 use harness::cloudflare::{self, Cloudflare, Fault};
 use harness::contract::{ZONE, keeps_the_contract, key, opened, set, to, written, zone};
 use harness::knot::Knot;
+use harness::moto::Moto;
 use harness::powerdns::{self, PowerDns};
 use harness::{python, root, run};
 use schema::name::{DomainName, Secret};
@@ -302,4 +303,70 @@ fn cloudflares_own_clients_take_the_server_for_cloudflare() {
             &format!("s1._domainkey.example.net TXT \"v=DKIM1; p={}\" \"{}\"", "x".repeat(244), "x".repeat(56)),
         ]
     );
+}
+
+#[tokio::test]
+async fn route53_keeps_the_contract() {
+    let moto = Moto::start();
+    // A private zone of the same name is not what the world sees.
+    moto.run(
+        "r = client('route53')\n\
+         zone = r.create_hosted_zone(Name='example.org', CallerReference='1')['HostedZone']['Id']\n\
+         r.create_hosted_zone(Name='example.org', CallerReference='2', HostedZoneConfig={'PrivateZone': True, 'Comment': ''}, VPC={'VPCRegion': 'us-east-1', 'VPCId': 'vpc-1'})\n\
+         def put(kind, **more):\n    \
+             r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={'Changes': [{'Action': 'CREATE', 'ResourceRecordSet': more | {'Type': kind}}]})\n\
+         put('A', Name='ns1.example.org', TTL=3600, ResourceRecords=[{'Value': '127.0.0.1'}])\n",
+    );
+    let spec = format!("route53 access-key=(file)\"secret\" secret-key=(file)\"secret\" url=\"{}\"", moto.url);
+    let provider = opened(&spec, "AKIAIOSFODNN7EXAMPLE");
+    keeps_the_contract(&*provider, &MANY).await;
+    // What is routed otherwise is somebody's own: it is seen, and not touched.
+    let zones = "r = client('route53')\nzone = [z['Id'] for z in r.list_hosted_zones()['HostedZones'] if not z['Config']['PrivateZone']][0]\n";
+    moto.run(&format!(
+        "{zones}\
+         def put(**more):\n    \
+             r.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={{'Changes': [{{'Action': 'CREATE', 'ResourceRecordSet': more | {{'Type': 'A'}}}}]}})\n\
+         put(Name='w.example.org', TTL=60, SetIdentifier='one', Weight=1, ResourceRecords=[{{'Value': '192.0.2.1'}}])\n\
+         put(Name='w.example.org', TTL=60, SetIdentifier='two', Weight=2, ResourceRecords=[{{'Value': '192.0.2.2'}}])\n\
+         put(Name='alias.example.org', AliasTarget={{'HostedZoneId': 'Z2FDTNDATAQYW2', 'DNSName': 'd.cloudfront.net', 'EvaluateTargetHealth': False}})\n"
+    ));
+    let live = provider.read(&zone()).await.unwrap();
+    let strange: Vec<String> = live.strange.iter().map(ToString::to_string).collect();
+    assert_eq!(strange, ["alias.example.org A", "w.example.org A"]);
+    written(&*provider, vec![(key("x", Kind::Txt), set(60, Kind::Txt, &["\"x\""]))]).await;
+    assert_eq!(provider.read(&zone()).await.unwrap().strange.len(), 2);
+    let refused =
+        opened(&spec.replace("AWS", "aws"), "AKIAIOSFODNN7EXAMPLE").read(&"nobody.example".parse().unwrap()).await;
+    assert!(matches!(refused, Err(ProviderError::Missing(_))), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_command_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = root().join("tests/fixtures/dns-writer.py");
+    let first = json!([
+        { "name": "ns1.example.org.", "type": "A", "ttl": 3600, "values": ["127.0.0.1"] },
+        { "name": "example.org", "type": "NS", "ttl": 3600, "values": ["ns1.example.org."] },
+    ]);
+    std::fs::write(folder.path().join("example.org.json"), first.to_string()).unwrap();
+    let run = format!("cd {} && exec {}", folder.path().display(), script.display());
+    let provider = opened(&format!("command \"sh\" \"-c\" \"{run}\""), "");
+    keeps_the_contract(&*provider, &MANY).await;
+    assert!(provider.read(&zone()).await.unwrap().others.contains(&zone().under("other").unwrap()));
+    // One that fails says so in its own words; one that says nothing of use is not believed.
+    let changes = [Change { key: key("x", Kind::Txt), before: None, after: set(60, Kind::Txt, &["\"x\""]) }];
+    for (script, word, write) in [
+        ("echo no such account >&2; exit 3", "no such account", false),
+        ("echo no JSON", "what is no JSON", false),
+        ("echo '{}'", "does not say that it did it", true),
+        ("kill -9 $$", "ends with", true),
+    ] {
+        let provider = opened(&format!("command \"sh\" \"-c\" \"{script}\""), "");
+        let error = match write {
+            true => provider.write(&zone(), &changes).await.unwrap_err(),
+            false => provider.read(&zone()).await.unwrap_err(),
+        };
+        assert!(error.to_string().contains(word), "{error}");
+        assert_eq!(matches!(error, ProviderError::Unknown(_)), write, "{error:?}");
+    }
 }

@@ -14,7 +14,10 @@ const IMPORTS: [(&str, &[&str]); 8] = [
     ("waybill-compiler", &["waybill-schema", "waybill-sealed", "waybill-mail"]),
     ("waybill-store", &["waybill-schema", "waybill-mail"]),
     ("waybill-server", &["waybill-schema", "waybill-sealed", "waybill-proto", "waybill-mail", "waybill-store"]),
-    ("waybill-tests", &["waybill-schema", "waybill-proto", "waybill-mail", "waybill-store", "waybill-compiler"]),
+    (
+        "waybill-tests",
+        &["waybill-sealed", "waybill-schema", "waybill-proto", "waybill-mail", "waybill-store", "waybill-compiler"],
+    ),
 ];
 
 /// Crates that a layer must not even depend on.

@@ -28,6 +28,7 @@
 pub mod allowance;
 pub mod apply;
 pub mod authority;
+pub mod aws;
 pub mod code;
 pub mod diagnostic;
 pub mod diff;

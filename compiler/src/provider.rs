@@ -1,9 +1,11 @@
 //! DNS providers: a trait of three methods, and one file for each behind it. Nothing else knows an API.
 
 pub mod cloudflare;
+pub mod command;
 pub mod http;
 pub mod powerdns;
 pub mod rfc2136;
+pub mod route53;
 pub mod zonefile;
 
 use crate::plan::{Change, Live, Set, SetKey};
@@ -78,6 +80,8 @@ pub fn limits(dns: &spec::Dns) -> Option<Limits> {
         (dns.rfc2136.is_some(), rfc2136::LIMITS),
         (dns.powerdns.is_some(), powerdns::LIMITS),
         (dns.cloudflare.is_some(), cloudflare::LIMITS),
+        (!dns.command.is_empty(), command::LIMITS),
+        (dns.route53.is_some(), route53::LIMITS),
     ];
     known.into_iter().find_map(|(is_meant, limits)| is_meant.then_some(limits))
 }
@@ -147,6 +151,12 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
     }
     if let Some(cloudflare) = &dns.cloudflare {
         return Ok(Arc::new(cloudflare::Cloudflare::new(cloudflare, ground)?));
+    }
+    if let Some(route53) = &dns.route53 {
+        return Ok(Arc::new(route53::Route53::new(route53, ground)?));
+    }
+    if !dns.command.is_empty() {
+        return Ok(Arc::new(command::Command::new(&dns.command, ground)?));
     }
     Err(format!(
         "this version applies nothing to the kind of `dns \"{}\"`: `waybill build` writes zones for it",
@@ -246,6 +256,13 @@ fn owner(text: &str) -> Option<DomainName> {
         Some(below) => below.parse::<DomainName>().ok()?.wildcard().ok(),
         None => text.parse().ok(),
     }
+}
+
+/// The changes of each name, in the order in which they are to be made: what adds before what only removes.
+fn by_name(changes: &[Change]) -> Vec<&[Change]> {
+    let mut names: Vec<&[Change]> = changes.chunk_by(|one, next| one.key.name == next.key.name).collect();
+    names.sort_by_key(|name| name.iter().all(|change| change.after.is_none()));
+    names
 }
 
 /// Which changes do not find what they have before; in words.

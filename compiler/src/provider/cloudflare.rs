@@ -447,11 +447,9 @@ impl Provider for Cloudflare {
             let value = value(key.kind, record);
             sets.entry(key).or_default().extend(value.map(|value| (record, value)));
         }
-        // What takes a CNAME's place, or makes room for one, is one batch with it; names that only lose sets come last.
-        let mut names: Vec<&[Change]> = changes.chunk_by(|one, next| one.key.name == next.key.name).collect();
-        names.sort_by_key(|name| name.iter().all(|change| change.after.is_none()));
+        // What takes a CNAME's place, or makes room for one, is one batch with it.
         let mut batches: Vec<Operations> = Vec::new();
-        for name in names {
+        for name in super::by_name(changes) {
             let mut own = Operations::default();
             for change in name {
                 own.change(change, sets.get(&change.key).map_or(&[], Vec::as_slice));

@@ -179,7 +179,7 @@ impl Provider for Rfc2136 {
         let size = |set: &Option<Set>| set.as_ref().map_or(40, |set| set.values.iter().map(octets).sum());
         // What makes room for a CNAME, and what takes a CNAME's place, is one message with it.
         let (mut messages, mut room): (Vec<Vec<&Change>>, usize) = (Vec::new(), 0);
-        for together in changes.chunk_by(|one, next| one.key.name == next.key.name) {
+        for together in super::by_name(changes) {
             let own: usize = together.iter().map(|change| size(&change.before) + size(&change.after)).sum();
             match messages.last_mut().filter(|_| own <= room) {
                 Some(message) => message.extend(together),
