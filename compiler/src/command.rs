@@ -17,6 +17,7 @@ mod plan;
 mod rollout;
 mod schema;
 mod secrets;
+mod verify;
 
 use clap::{Args, Subcommand, ValueEnum};
 use compiler::diagnostic::{Report, junit, machine, render};
@@ -45,6 +46,8 @@ pub enum Command {
     Plan(plan::Plan),
     /// Makes the changes in DNS that `waybill plan` shows, and reads every zone again.
     Apply(apply::Apply),
+    /// Looks at what the world sees, and holds it against the spec.
+    Verify(verify::Verify),
     /// Shows what rolls over: which step it is at, and what it waits for.
     Rollout(rollout::Rollout),
     /// Lists DKIM and TLS keys, makes them, and has them take each other's place.
@@ -79,6 +82,7 @@ impl Command {
             Command::Fix(command) => command.run(),
             Command::Diff(command) => command.run(),
             Command::Plan(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Rollout(command) => command.run(),
             Command::Keys(command) => command.run(),
             Command::Apply(command) => command.run(),

@@ -20,6 +20,10 @@
 //! - [`diff`] says what a change of the spec means, [`graph`] draws what the spec is, [`explain`] says why a record is.
 //! - [`plan`] holds what was applied, what is live and what is wanted against each other; [`apply`] reads and writes zones
 //!   through [`provider`]s, keeps what it did in [`state`], and does nothing that [`safety`] finds harmful.
+//! - [`transition`] lets keys, policies and MX change step by step, as far as [`authority`] – every name server of a zone,
+//!   asked by itself – shows the last one; [`keys`] edits the keys of a spec.
+//! - [`verify`] looks at what the world sees, over [`tls`] and DNS, and holds it against the spec. [`aws`] signs what
+//!   Amazon's services are asked.
 //! - [`secrets`] finds the secrets of a spec, and opens and seals them where a command asks for that.
 //! - [`init`] writes a first spec, [`import`] one from what runs today; [`lsp`] serves editors.
 //!
@@ -60,5 +64,6 @@ pub mod state;
 pub mod tls;
 pub mod transition;
 pub mod upgrade;
+pub mod verify;
 pub mod write;
 pub mod zone;

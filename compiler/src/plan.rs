@@ -224,7 +224,7 @@ fn set(key: &SetKey, sides: &Sides<'_>, adopt: bool, kept: &mut Vec<Kept>) -> Re
 }
 
 /// Whether others' values may stand in a set beside ours.
-fn is_open(key: &SetKey) -> bool {
+pub fn is_open(key: &SetKey) -> bool {
     match key.kind {
         Kind::Caa => true,
         Kind::Txt => !key.name.labels().any(|label| label.starts_with('_')),

@@ -3,8 +3,10 @@
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one question to one server may take.
@@ -23,6 +25,23 @@ pub fn resolver(server: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
         None => TokioResolver::builder_tokio()?,
         Some(server) => of(server),
     };
+    build(builder)
+}
+
+/// As [`resolver`], and believes only what DNSSEC proves, down from these keys, or from the root's.
+///
+/// # Errors
+/// Where the system does not say whom to ask.
+pub fn validating(server: Option<SocketAddr>, anchors: Option<TrustAnchors>) -> Result<TokioResolver, NetError> {
+    let builder = match server {
+        None => TokioResolver::builder_tokio()?,
+        Some(server) => of(server),
+    };
+    let mut builder = match anchors {
+        Some(anchors) => builder.with_trust_anchor(Arc::new(anchors)),
+        None => builder,
+    };
+    builder.options_mut().validate = true;
     build(builder)
 }
 

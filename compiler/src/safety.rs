@@ -25,10 +25,14 @@ pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
     for looked in &survey.zones {
         let (Some(domain), Ok(plan)) = (ground.resolved.domain(&looked.zone), &looked.plan) else { continue };
         withdrawn(domain, (ground, state), &mut report);
-        for change in &plan.changes {
+        let applied = state.zones.get(&looked.zone);
+        // What puts back what was applied does nothing that was not done before.
+        let last =
+            |change: &&Change| applied.and_then(|applied| applied.sets.get(&change.key)) != change.after.as_ref();
+        for change in plan.changes.iter().filter(|change| change.after.is_none() || last(change)) {
             exchangers(domain, looked, change, &mut report);
             dmarc(domain, looked, change, &mut report);
-            if let Some(applied) = state.zones.get(&looked.zone) {
+            if let Some(applied) = applied {
                 key(domain, (change, applied), (ground.now, ground.resolved.queue.expire), &mut report);
             }
         }

@@ -177,7 +177,7 @@ impl Ready {
 }
 
 /// Whom a spec trusts over TLS.
-fn trust(spec: &schema::spec::Spec, sources: &Sources, identities: &Identities) -> Result<Trust, String> {
+pub fn trust(spec: &schema::spec::Spec, sources: &Sources, identities: &Identities) -> Result<Trust, String> {
     let named = spec.trust.iter().flat_map(|trust| &trust.ca);
     let opened = named.map(|ca| provider::secret(ca, sources, identities).map(|text| text.reveal().to_owned()));
     Ok(Trust::beside(opened.collect::<Result<_, _>>()?))
