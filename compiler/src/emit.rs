@@ -1,5 +1,6 @@
 //! [`Resolved`] → [`Artefacts`]. Total: what could fail has failed in `resolve`.
 
+pub mod foreign;
 pub mod runtime;
 pub mod zone;
 

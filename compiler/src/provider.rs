@@ -73,17 +73,26 @@ impl Limits {
     }
 }
 
+/// The kinds of `dns` nodes, whether a node is of one, and what it can hold.
+fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 6] {
+    [
+        ("zonefile", dns.zonefile.is_some(), zonefile::LIMITS),
+        ("rfc2136", dns.rfc2136.is_some(), rfc2136::LIMITS),
+        ("powerdns", dns.powerdns.is_some(), powerdns::LIMITS),
+        ("cloudflare", dns.cloudflare.is_some(), cloudflare::LIMITS),
+        ("route53", dns.route53.is_some(), route53::LIMITS),
+        ("command", !dns.command.is_empty(), command::LIMITS),
+    ]
+}
+
 /// What the provider of a `dns` node can hold; `None` where the node names none.
 pub fn limits(dns: &spec::Dns) -> Option<Limits> {
-    let known = [
-        (dns.zonefile.is_some(), zonefile::LIMITS),
-        (dns.rfc2136.is_some(), rfc2136::LIMITS),
-        (dns.powerdns.is_some(), powerdns::LIMITS),
-        (dns.cloudflare.is_some(), cloudflare::LIMITS),
-        (!dns.command.is_empty(), command::LIMITS),
-        (dns.route53.is_some(), route53::LIMITS),
-    ];
-    known.into_iter().find_map(|(is_meant, limits)| is_meant.then_some(limits))
+    kinds(dns).into_iter().find_map(|(_, is_meant, limits)| is_meant.then_some(limits))
+}
+
+/// The kind of a `dns` node, as the spec has it; empty where the node names none.
+pub fn kind(dns: &spec::Dns) -> &'static str {
+    kinds(dns).into_iter().find_map(|(kind, is_meant, _)| is_meant.then_some(kind)).unwrap_or_default()
 }
 
 /// Why a provider did not do something.

@@ -8,6 +8,7 @@ use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ground, Providers, Survey, file, show};
 use compiler::diagnostic::{printable, render};
 use compiler::emit::Artefacts;
+use compiler::emit::foreign::{self, Form};
 use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider;
 use compiler::read::files::Sources;
@@ -18,7 +19,7 @@ use compiler::write;
 use schema::name::DomainName;
 use sealed::identity::Identities;
 use serde_json::{Value as Json, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ pub struct Plan {
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Told::Human)]
     format: Told,
-    /// Also writes the plan to a file, for `waybill apply FILE` to make exactly that.
+    /// Also writes the plan to a file, for `waybill apply FILE` to make exactly that; another tool's files into a folder.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -66,6 +67,30 @@ pub enum Told {
     Json,
     /// A pull request's comment.
     Markdown,
+    /// The zones as master files; nobody is asked, as for those below.
+    Bind,
+    /// The zones as OctoDNS's files.
+    Octodns,
+    /// The zones as what extends a dnsconfig.js of DNSControl.
+    Dnscontrol,
+    /// The zones as Terraform's resources, in JSON.
+    Terraform,
+    /// The zones as ExternalDNS's endpoints.
+    ExternalDns,
+}
+
+impl Told {
+    /// Whose files it makes.
+    fn form(self) -> Option<Form> {
+        Some(match self {
+            Told::Human | Told::Json | Told::Markdown => return None,
+            Told::Bind => Form::Bind,
+            Told::Octodns => Form::OctoDns,
+            Told::Dnscontrol => Form::DnsControl,
+            Told::Terraform => Form::Terraform,
+            Told::ExternalDns => Form::ExternalDns,
+        })
+    }
 }
 
 /// A spec that may be applied.
@@ -191,6 +216,9 @@ pub fn runtime() -> io::Result<tokio::runtime::Runtime> {
 impl Plan {
     pub fn run(self) -> io::Result<Outcome> {
         let identities = self.identity.load()?;
+        if let Some(form) = self.format.form() {
+            return self.files(form);
+        }
         let Some(ready) = Ready::of(&self.spec, self.which, &identities)? else { return Ok(Outcome::Failed) };
         let state = State::load(&ready.state).map_err(io::Error::other)?;
         let mut rolling = ready.rolling(&state);
@@ -212,7 +240,7 @@ impl Plan {
                 write!(out, "{}", show::waiting(&rolling.rollouts(), &shown, ready.now))?;
             }
             Told::Json => write!(out, "{}", json()?)?,
-            Told::Markdown => write!(out, "{}", show::markdown(&survey, &places))?,
+            _ => write!(out, "{}", show::markdown(&survey, &places))?,
         }
         out.flush()?;
         if let Some(path) = &self.out {
@@ -228,6 +256,39 @@ impl Plan {
         } else {
             Outcome::Fine
         })
+    }
+}
+
+impl Plan {
+    /// Writes the zones as another tool has them.
+    fn files(&self, form: Form) -> io::Result<Outcome> {
+        let compiled = compile(&self.spec.wish());
+        let (Some(resolved), Some(artefacts)) = (&compiled.resolved, &compiled.artefacts) else {
+            tell(&compiled.report, &compiled.located, Format::Human)?;
+            return Ok(Outcome::Failed);
+        };
+        let state = State::load(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+        let rolling = Rolling::of(resolved, artefacts, &state);
+        let is_meant = |name: &DomainName| self.which.only.as_ref().is_none_or(|only| only == name);
+        let zones: Vec<_> = rolling.artefacts().zones.iter().filter(|zone| is_meant(&zone.name)).collect();
+        let nodes: HashMap<&str, &'static str> =
+            compiled.spec.dns.iter().map(|dns| (dns.name.as_str(), provider::kind(dns))).collect();
+        let kind = |name: &DomainName| nodes.get(resolved.domain(name)?.provider.as_deref()?).copied();
+        let made = foreign::files(form, &zones, &kind);
+        for lack in &made.lacking {
+            writeln!(io::stderr(), "left out, since the form has no such records: {}", printable(lack))?;
+        }
+        let mut out = io::stdout().lock();
+        for file in &made.files {
+            match &self.out {
+                Some(folder) => {
+                    std::fs::create_dir_all(folder)?;
+                    put(&folder.join(&file.name), &file.text)?;
+                }
+                None => out.write_all(file.text.as_bytes())?,
+            }
+        }
+        Ok(Outcome::Fine)
     }
 }
 
