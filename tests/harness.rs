@@ -13,6 +13,7 @@ pub mod cloudflare;
 pub mod contract;
 pub mod knot;
 pub mod moto;
+pub mod postgresql;
 pub mod powerdns;
 
 use argon2::password_hash::PasswordHasher;

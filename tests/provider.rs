@@ -8,7 +8,7 @@ use compiler::plan::{Change, Live};
 use compiler::provider::rfc2136::Rfc2136;
 use compiler::provider::zonefile::ZoneFile;
 use compiler::provider::{Limits, Provider, ProviderError};
-use compiler::state::{Held, State};
+use compiler::state::{Held, Place, State};
 use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
 use harness::cloudflare::{self, Cloudflare, Fault};
@@ -95,7 +95,7 @@ impl Provider for Faulty {
 
 /// Applies example.org with a TXT record of this text, to a provider that takes it or not, and says then what is there or
 /// not.
-async fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut State) -> Ended {
+fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut State) -> Ended {
     let spec = format!(
         "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; }}\nstore \"s\" {{ rocksdb \"d\"; }}\n\
          dns \"main\" {{ zonefile \".\"; }}\n\
@@ -117,32 +117,35 @@ async fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: 
         prune: false,
         now: 0,
     };
-    let held = Held::take(&folder.join("state.json")).unwrap();
-    let survey = apply::survey(&ground, state).await;
-    let ended = apply::apply(&ground, &survey, (&held, state), &Default::default()).await.unwrap();
-    assert_eq!(*state, State::load(&folder.join("state.json")).unwrap());
+    let place = || Place::File(folder.join("state.json"));
+    let (held, _) = Held::take(Arc::new(place())).unwrap();
+    let ended = Runtime::new().unwrap().block_on(async {
+        let survey = apply::survey(&ground, state).await;
+        apply::apply(&ground, &survey, (&held, state), &Default::default()).await.unwrap()
+    });
+    assert_eq!(*state, place().load().unwrap());
     ended[&zone()].clone()
 }
 
-#[tokio::test]
-async fn an_answer_that_is_lost_after_the_write_is_no_failure() {
+#[test]
+fn an_answer_that_is_lost_after_the_write_is_no_failure() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("example.org.zone"), empty_zone(ZONE)).unwrap();
     let mut state = State::default();
-    assert_eq!(applied(folder.path(), "one", (true, false), &mut state).await, Ended::Done);
+    assert_eq!(applied(folder.path(), "one", (true, false), &mut state), Ended::Done);
     assert!(state.zones[&zone()].begun.is_empty());
 }
 
-#[tokio::test]
-async fn what_several_runs_began_stays_ours() {
+#[test]
+fn what_several_runs_began_stays_ours() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("example.org.zone");
     std::fs::write(&file, empty_zone(ZONE)).unwrap();
     let mut state = State::default();
     // The first is cut off after it wrote, the second before, and each wanted another text.
-    assert!(matches!(applied(folder.path(), "one", (true, true), &mut state).await, Ended::Failed(_)));
-    assert!(matches!(applied(folder.path(), "two", (false, false), &mut state).await, Ended::Failed(_)));
-    assert_eq!(applied(folder.path(), "three", (true, false), &mut state).await, Ended::Done);
+    assert!(matches!(applied(folder.path(), "one", (true, true), &mut state), Ended::Failed(_)));
+    assert!(matches!(applied(folder.path(), "two", (false, false), &mut state), Ended::Failed(_)));
+    assert_eq!(applied(folder.path(), "three", (true, false), &mut state), Ended::Done);
     let text = std::fs::read_to_string(&file).unwrap();
     let texts: Vec<&str> = text.lines().filter(|line| line.starts_with("x.")).collect();
     assert_eq!(texts, ["x.example.org. 3600 IN TXT \"three\""]);

@@ -241,7 +241,7 @@ pub async fn apply(
         begun = true;
     }
     if begun {
-        held.save(state)?;
+        held.save(state).await?;
     }
     let ended = write(ground, survey, &cut_off).await;
     let before = state.clone();
@@ -249,7 +249,7 @@ pub async fn apply(
         note(ground, looked, plan, state);
     }
     if *state != before {
-        held.save(state)?;
+        held.save(state).await?;
     }
     Ok(ended)
 }

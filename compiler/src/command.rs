@@ -23,8 +23,12 @@ use clap::{Args, Subcommand, ValueEnum};
 use compiler::diagnostic::{Report, junit, machine, render};
 use compiler::locate::Located;
 use compiler::pipeline::Wish;
+use compiler::provider::Ground;
+use compiler::read::files::Sources;
+use compiler::state::{Place, State};
+use sealed::identity::Identities;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A command.
@@ -136,6 +140,19 @@ impl Spec {
     pub fn wish(&self) -> Wish<'_> {
         Wish { environment: self.env.as_deref(), ..Wish::new(&self.dir, now()) }
     }
+}
+
+/// Where a spec's state is kept.
+pub fn place(dir: &Path, spec: &::schema::spec::Spec, identities: &Identities) -> io::Result<Place> {
+    let sources = Sources::open(dir).map_err(|why| io::Error::other(why.to_string()))?;
+    let trust = plan::trust(spec, &sources, identities).map_err(io::Error::other)?;
+    let ground = Ground { sources: &sources, identities, trust: &trust, now: now() };
+    Place::of(spec, &ground).map_err(|why| io::Error::other(format!("state: {why}")))
+}
+
+/// What was applied of a spec.
+pub fn state(dir: &Path, spec: &::schema::spec::Spec, identities: &Identities) -> io::Result<State> {
+    place(dir, spec, identities)?.load().map_err(io::Error::other)
 }
 
 /// How findings are told.

@@ -205,7 +205,14 @@ pub fn secret(reference: &SecretRef, sources: &Sources, identities: &Identities)
 /// # Errors
 /// That it is no URL which can be asked.
 fn base(url: Option<&schema::form::Url>, usual: &str) -> Result<url::Url, String> {
-    let text = url.map_or(usual, |url| url.as_str());
+    base_url(url.map_or(usual, |url| url.as_str()))
+}
+
+/// The base of an API.
+///
+/// # Errors
+/// That it is no URL which can be asked.
+pub fn base_url(text: &str) -> Result<url::Url, String> {
     let url = url::Url::parse(text).map_err(|error| format!("`{}`: {error}", text.escape_debug()))?;
     match matches!(url.scheme(), "http" | "https") && url.has_host() {
         true => Ok(url),

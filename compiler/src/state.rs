@@ -4,18 +4,23 @@
 //! Before a run writes anything, the state says what the run is about to write (`begun`); afterwards what it wrote. A
 //! run that is cut off anywhere is taken up by the next one from what is live.
 
+mod git;
+pub mod place;
+mod postgresql;
+mod s3;
+
+pub use place::Place;
+
 use crate::plan::{Set, SetKey, Sets};
+use crate::state::place::Mark;
 use crate::transition::{AllStages, Stages};
-use crate::write;
 use crate::zone::{Kind, master};
-use rustix::fs::{FlockOperation, flock};
 use schema::name::DomainName;
-use schema::spec::Spec;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::sync::Arc;
+use tokio::sync::Mutex;
 
 /// The format that is read and written here.
 pub const FORMAT: u32 = 1;
@@ -23,12 +28,6 @@ pub const FORMAT: u32 = 1;
 pub const STATE_FILE: &str = "waybill.state.json";
 /// The largest state, in octets.
 const LARGEST: u64 = 256 << 20;
-
-/// Where a spec's state is, where it is a file.
-pub fn state_file(folder: &Path, spec: &Spec) -> PathBuf {
-    let named = spec.state.as_ref().and_then(|state| state.file.as_deref());
-    folder.join(named.unwrap_or(STATE_FILE))
-}
 
 /// What was applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,29 +63,30 @@ pub struct KeyUse {
     pub since: i64,
 }
 
-/// Why a state cannot be read or written.
+/// Why a state cannot be read or written. Each names the place.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The system says no.
-    #[error("{path}: {error}", path = .0.display(), error = .1)]
-    System(PathBuf, io::Error),
+    /// The system, or who keeps it, says no.
+    #[error("the state ({0}): {1}")]
+    Failed(String, String),
     /// It is no state.
-    #[error("{path}: {why}; it is written by `waybill apply` alone: take the last one that is whole", path = .0.display(), why = .1)]
-    Form(PathBuf, String),
+    #[error("the state ({0}): {1}; it is written by `waybill apply` alone: take the last one that is whole")]
+    Form(String, String),
     /// Another run holds it.
-    #[error("another `waybill apply` is at work: it holds {}", .0.display())]
-    Held(PathBuf),
+    #[error("another `waybill apply` is at work: it holds {0}")]
+    Held(String),
     /// Somebody else changed it.
-    #[error("{path} was changed meanwhile: its serial is {found} in place of {expected}", path = .0.display(), found = .1, expected = .2)]
-    Moved(PathBuf, u64, u64),
+    #[error("the state ({0}) was changed meanwhile, by another `waybill apply`: run it again")]
+    Moved(String),
 }
 
-/// A file that holds the state. As long as this lives, no other run changes it.
-#[derive(Debug)]
+/// A state that is being changed. As long as this lives, no other run changes one that is a file.
 pub struct Held {
-    path: PathBuf,
+    place: Arc<Place>,
+    /// What was read or written last.
+    mark: Mutex<Mark>,
     /// Locked; the system lets go of it however the process ends.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -166,22 +166,6 @@ struct WrittenZoneStages {
     stages: Stages,
 }
 
-/// What is at a path, if anything is.
-fn text_at(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
-    let system = |error| StateError::System(path.to_owned(), error);
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(system(error)),
-    };
-    let mut text = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut text).map_err(system)?;
-    match text.len() as u64 > LARGEST {
-        true => Err(StateError::Form(path.to_owned(), format!("larger than {LARGEST} octets"))),
-        false => Ok(Some(text)),
-    }
-}
-
 fn check_format(format: u32) -> Result<(), String> {
     match format {
         FORMAT => Ok(()),
@@ -190,20 +174,13 @@ fn check_format(format: u32) -> Result<(), String> {
 }
 
 impl State {
-    /// Reads the state at a path; where nothing is, nothing was applied.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn load(path: &Path) -> Result<State, StateError> {
-        let Some(text) = text_at(path)? else { return Ok(State::default()) };
-        let form = |why: String| StateError::Form(path.to_owned(), why);
-        let written: Written = serde_json::from_slice(&text).map_err(|error| form(error.to_string()))?;
-        check_format(written.format).map_err(form)?;
+    /// What was written.
+    fn of(written: Written) -> Result<State, String> {
         let zones = written.zones.into_iter().map(|(name, zone)| {
             let WrittenZone { provider, sets, begun, keys, stages } = zone;
             Ok((name, Applied { provider, sets: read_sets(&sets)?, begun: read_sets(&begun)?, keys, stages }))
         });
-        Ok(State { serial: written.serial, zones: zones.collect::<Result<_, String>>().map_err(form)? })
+        Ok(State { serial: written.serial, zones: zones.collect::<Result<_, String>>()? })
     }
 
     /// How far the rollovers of all zones are.
@@ -222,19 +199,6 @@ impl State {
         }
     }
 
-    /// How far the rollovers are by the state at a path, without reading the rest of it.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn stages_at(path: &Path) -> Result<AllStages, StateError> {
-        let Some(text) = text_at(path)? else { return Ok(AllStages::new()) };
-        let form = |why: String| StateError::Form(path.to_owned(), why);
-        let written: WrittenStages = serde_json::from_slice(&text).map_err(|error| form(error.to_string()))?;
-        check_format(written.format).map_err(form)?;
-        let zones = written.zones.into_iter().filter(|(_, zone)| !zone.stages.is_empty());
-        Ok(zones.map(|(name, zone)| (name, zone.stages)).collect())
-    }
-
     /// The text that is kept.
     fn text(&self) -> Result<String, serde_json::Error> {
         let zone = |zone: &Applied| WrittenZone {
@@ -247,40 +211,6 @@ impl State {
         let zones = self.zones.iter().map(|(name, one)| (name.clone(), zone(one))).collect();
         let written = Written { format: FORMAT, serial: self.serial, zones };
         Ok(serde_json::to_string_pretty(&written)? + "\n")
-    }
-}
-
-impl Held {
-    /// Takes hold of the state at a path, by a lock on the file beside it, `.lock` behind its name.
-    ///
-    /// # Errors
-    /// [`StateError::Held`] where another run has it.
-    pub fn take(path: &Path) -> Result<Held, StateError> {
-        let mut name = path.as_os_str().to_owned();
-        name.push(".lock");
-        let beside = PathBuf::from(name);
-        let system = |error: io::Error| StateError::System(beside.clone(), error);
-        let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&beside).map_err(system)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Held { path: path.to_owned(), _lock: lock }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Held(beside)),
-            Err(error) => Err(system(error.into())),
-        }
-    }
-
-    /// Writes the state, synced, with the next serial number; `state` must be what was read or written last.
-    ///
-    /// # Errors
-    /// [`StateError::Moved`] where another is there by now.
-    pub fn save(&self, state: &mut State) -> Result<(), StateError> {
-        let found = State::load(&self.path)?.serial;
-        if found != state.serial {
-            return Err(StateError::Moved(self.path.clone(), found, state.serial));
-        }
-        state.serial += 1;
-        let system = |error: io::Error| StateError::System(self.path.clone(), error);
-        let text = state.text().map_err(|error| system(error.into()))?;
-        write::replace(&self.path, text.as_bytes(), write::Mode::Public).map_err(system)
     }
 }
 
@@ -303,22 +233,26 @@ mod tests {
 
     #[test]
     fn a_state_is_what_was_written_and_one_run_has_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(STATE_FILE);
-        assert_eq!(State::load(&path).unwrap(), State::default());
-        let held = Held::take(&path).unwrap();
-        assert!(matches!(Held::take(&path), Err(StateError::Held(_))));
+        let place = || Place::File(path.clone());
+        assert_eq!(place().load().unwrap(), State::default());
+        let (held, first) = Held::take(Arc::new(place())).unwrap();
+        assert_eq!(first, State::default());
+        assert!(matches!(Held::take(Arc::new(place())), Err(StateError::Held(_))));
         let mut state = state();
-        held.save(&mut state).unwrap();
-        held.save(&mut state).unwrap();
-        assert_eq!((state.serial, &State::load(&path).unwrap()), (2, &state));
+        let save = |state: &mut State| runtime.block_on(held.save(state));
+        save(&mut state).unwrap();
+        save(&mut state).unwrap();
+        assert_eq!((state.serial, &place().load().unwrap()), (2, &state));
         let mut old = State { serial: 1, ..state.clone() };
-        assert!(matches!(held.save(&mut old), Err(StateError::Moved(_, 2, 1))));
+        assert!(matches!(save(&mut old), Err(StateError::Moved(_))));
         drop(held);
-        Held::take(&path).unwrap();
+        Held::take(Arc::new(place())).unwrap();
         for text in ["", "{}", "{\"format\":9,\"serial\":1,\"zones\":{}}"] {
-            fs::write(&path, text).unwrap();
-            assert!(matches!(State::load(&path), Err(StateError::Form(..))), "{text}");
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(place().load(), Err(StateError::Form(..))), "{text}");
         }
     }
 }

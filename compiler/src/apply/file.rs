@@ -38,8 +38,8 @@ pub struct Spec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateFacts {
-    /// The file.
-    pub file: PathBuf,
+    /// Where it is kept.
+    pub kept: String,
     /// Its serial number.
     pub serial: u64,
 }

@@ -20,6 +20,7 @@ use sealed::identity::Identities;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often rollovers are looked at again within one run: each of their steps may make another one due.
@@ -74,8 +75,7 @@ impl Apply {
             None => (Spec { dir: self.what.clone(), env: self.env.clone() }, self.which.clone()),
         };
         let Some(ready) = Ready::of(&spec, which, &identities)? else { return Ok(Outcome::Failed) };
-        let held = Held::take(&ready.state).map_err(io::Error::other)?;
-        let mut state = State::load(&ready.state).map_err(io::Error::other)?;
+        let (held, mut state) = Held::take(Arc::clone(&ready.state)).map_err(io::Error::other)?;
         let ready = match &plan {
             Some(_) => ready,
             None => match turned(ready, &spec, (&self.which, &identities), &state)? {

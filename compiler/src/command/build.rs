@@ -1,12 +1,12 @@
 //! `waybill build`
 
-use super::{Format, Outcome, Spec, at_the_end, tell};
+use super::{Format, Outcome, Spec, at_the_end, place, tell};
 use clap::Args;
 use compiler::environment::show;
 use compiler::pipeline::compile;
-use compiler::state::{State, state_file};
 use compiler::transition;
 use compiler::write;
+use sealed::identity::Identities;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -38,7 +38,8 @@ impl Build {
         }
         let Some(mut artefacts) = compiled.artefacts.take() else { return Ok(Outcome::Failed) };
         if let Some(resolved) = &compiled.resolved {
-            let stages = State::stages_at(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+            let place = place(&self.spec.dir, &compiled.spec, &Identities::default())?;
+            let stages = place.stages().map_err(io::Error::other)?;
             if let Some((_, staged)) = transition::staged(resolved, &artefacts, &stages) {
                 artefacts = staged;
             }

@@ -7,12 +7,13 @@ use compiler::diagnostic::printable;
 use compiler::keys::{Edit, KeysError};
 use compiler::pipeline::{Compiled, compile};
 use compiler::resolve::KeyState;
-use compiler::state::{State, state_file};
+use compiler::state::State;
 use compiler::transition::{self, Topic};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use schema::name::DomainName;
 use schema::spec::DkimAlgorithm;
+use sealed::identity::Identities;
 use std::io::{self, Write};
 
 /// Lists DKIM and TLS keys, makes them, and has them take each other's place.
@@ -88,7 +89,7 @@ impl Named {
         let identities = self.identity.load()?;
         let wish = compiler::pipeline::Wish { identities: Some(&identities), ..self.spec.wish() };
         let compiled = compile(&wish);
-        let state = State::load(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+        let state = super::state(&self.spec.dir, &compiled.spec, &identities)?;
         let Some(resolved) = compiled.resolved.as_ref().filter(|_| !compiled.report.has_errors()) else {
             super::tell(&compiled.report, &compiled.located, super::Format::Human)?;
             return Ok(Outcome::Failed);
@@ -109,7 +110,7 @@ fn list(spec: &Spec) -> io::Result<Outcome> {
         super::tell(&compiled.report, &compiled.located, super::Format::Human)?;
         return Ok(Outcome::Failed);
     };
-    let state = State::load(&state_file(&spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+    let state = super::state(&spec.dir, &compiled.spec, &Identities::default())?;
     let staged = transition::staged(resolved, artefacts, &state.stages());
     let effect = staged.as_ref().map_or(resolved, |(resolved, _)| resolved);
     let mut out = io::stdout().lock();

@@ -13,7 +13,7 @@ use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider;
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
-use compiler::state::{State, state_file};
+use compiler::state::{Place, State};
 use compiler::tls::Trust;
 use compiler::write;
 use schema::name::DomainName;
@@ -23,6 +23,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Shows what would change in DNS.
 #[derive(Args)]
@@ -100,7 +101,7 @@ pub struct Ready {
     pub artefacts: Artefacts,
     pub providers: Providers,
     pub which: Which,
-    pub state: PathBuf,
+    pub state: Arc<Place>,
     pub now: i64,
 }
 
@@ -132,12 +133,8 @@ impl Ready {
                 "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
             return Err(io::Error::other(says));
         }
-        if compiled.spec.state.as_ref().is_some_and(|state| state.file.is_none()) {
-            return Err(io::Error::other(
-                "this version keeps its state in a file: write `state { file \"waybill.state.json\"; }`",
-            ));
-        }
-        let state = state_file(sources.root(), &compiled.spec);
+        let state = Place::of(&compiled.spec, &ground).map_err(|why| io::Error::other(format!("state: {why}")))?;
+        let state = Arc::new(state);
         Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now }))
     }
 
@@ -182,7 +179,7 @@ impl Ready {
             prune: which.prune,
             only: which.only,
         };
-        let state = file::StateFacts { file: self.state.clone(), serial: state.serial };
+        let state = file::StateFacts { kept: self.state.name(), serial: state.serial };
         Ok(json!({ "spec": spec, "state": state, "stages": rolling.stages }))
     }
 
@@ -220,7 +217,7 @@ impl Plan {
             return self.files(form);
         }
         let Some(ready) = Ready::of(&self.spec, self.which, &identities)? else { return Ok(Outcome::Failed) };
-        let state = State::load(&ready.state).map_err(io::Error::other)?;
+        let state = ready.state.load().map_err(io::Error::other)?;
         let mut rolling = ready.rolling(&state);
         let (survey, shown) = runtime()?.block_on(async {
             let (_, shown) = rolling.advance(ready.which.resolver, ready.which.only.as_ref(), ready.now).await;
@@ -267,7 +264,7 @@ impl Plan {
             tell(&compiled.report, &compiled.located, Format::Human)?;
             return Ok(Outcome::Failed);
         };
-        let state = State::load(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+        let state = super::state(&self.spec.dir, &compiled.spec, &self.identity.load()?)?;
         let rolling = Rolling::of(resolved, artefacts, &state);
         let is_meant = |name: &DomainName| self.which.only.as_ref().is_none_or(|only| only == name);
         let zones: Vec<_> = rolling.artefacts().zones.iter().filter(|zone| is_meant(&zone.name)).collect();

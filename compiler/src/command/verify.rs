@@ -11,7 +11,6 @@ use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider;
 use compiler::read::files::Sources;
 use compiler::resolver::validating;
-use compiler::state::{State, state_file};
 use compiler::verify::{Check, Eyes, Finding, Status, Wanted, show, worst};
 use compiler::write;
 use hickory_resolver::proto::dnssec::TrustAnchors;
@@ -105,7 +104,7 @@ impl Verify {
             text.reveal().parse::<TrustAnchors>().map_err(wrong)
         });
         let anchors = anchors.transpose().map_err(io::Error::other)?;
-        let state = State::load(&state_file(&self.spec.dir, &compiled.spec)).map_err(io::Error::other)?;
+        let state = super::state(&self.spec.dir, &compiled.spec, identities)?;
         let rolling = Rolling::of(resolved, artefacts, &state);
         let servers: Vec<SocketAddr> = self.resolver.into_iter().collect();
         let wanted = Wanted { only: self.only.clone(), groups: self.group.iter().cloned().collect() };

@@ -212,13 +212,10 @@ pub struct State {
     #[schemars(extend("examples" = ["waybill.state.json"]))]
     pub file: Option<String>,
     /// An object in a bucket, its name the `prefix`.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub s3: Option<S3>,
     /// A branch of a Git repository.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub git: Option<GitState>,
     /// A row of a PostgreSQL table.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub postgresql: Option<Database>,
 }
 
