@@ -2,6 +2,7 @@
 //! environment, for a push, for pull requests that are fine, and for such as would break mail.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
+use harness::cloudflare::{self, Cloudflare};
 use harness::{program, root, run};
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Map, Value as Json};
@@ -57,6 +58,9 @@ impl Repository {
         repository.git(&["add", "-A"]);
         repository.git(&["commit", "-q", "-m", "first"]);
         let base = repository.git(&["rev-parse", "HEAD"]).trim().to_owned();
+        let origin = repository.tools.path().join("origin.git");
+        run("git", &["init", "-q", "--bare", origin.to_str().unwrap()]);
+        repository.git(&["remote", "add", "origin", origin.to_str().unwrap()]);
         change(&repository.folder.path().join("mail"));
         repository.git(&["commit", "-q", "-a", "--allow-empty", "-m", "second"]);
         // The forge's own programs, which only say what they were asked.
@@ -142,6 +146,7 @@ fn filled(text: &str, repository: &Repository) -> String {
         ("github.event.pull_request.base.sha", repository.base.as_str()),
         ("github.event.pull_request.number", "7"),
         ("github.token", "token"),
+        ("secrets.DNS_TOKEN", cloudflare::TOKEN),
         ("github.repository", "example/mail"),
         ("github.api_url", "http://127.0.0.1:9/api"),
     ] {
@@ -158,8 +163,11 @@ fn environment(parts: &[&Json], repository: &Repository) -> Map<String, Json> {
 
 /// Runs a job's steps; the names of those that failed, and all that was printed.
 fn job(workflow: &Json, repository: &Repository, event: &Event) -> (Vec<String>, String) {
+    steps(&workflow["jobs"]["check"], workflow, repository, event)
+}
+
+fn steps(job: &Json, workflow: &Json, repository: &Repository, event: &Event) -> (Vec<String>, String) {
     let (mut failed, mut text) = (Vec::new(), String::new());
-    let job = &workflow["jobs"]["check"];
     for step in job["steps"].as_array().unwrap() {
         let condition = step["if"].as_str().unwrap_or("true");
         let Some(script) = step["run"].as_str().filter(|_| holds(condition, event, !failed.is_empty())) else {
@@ -202,6 +210,7 @@ fn a_pull_request_that_is_fine_is_green_and_told() {
             assert_eq!(asked.is_empty(), fork, "{path}: {asked}");
             assert!(fork || asked.contains("pr comment 7 --body-file diff.md") || asked.contains("issues/7/comments"));
             assert!(repository.read("out/runtime.json").contains("info@example.com"));
+            assert!(repository.read("diff.md").contains("example.com") && repository.read("plan.md").contains("MX"));
         }
     }
 }
@@ -283,4 +292,65 @@ fn a_forks_run_may_only_read() {
     assert!(!triggers.iter().any(|name| *name == "pull_request_target"), "it would hand a fork the secrets");
     let steps = github["jobs"]["check"]["steps"].as_array().unwrap();
     assert!(steps.iter().any(|step| step["with"]["persist-credentials"] == false));
+}
+
+#[test]
+fn the_default_branch_applies_and_it_alone_has_the_token() {
+    let pipelines = [(Some(ACTIONS[0]), "apply"), (Some(ACTIONS[1]), "apply"), (None, "apply")];
+    for (path, name) in pipelines {
+        let server = Cloudflare::start(&["example.com", "shop.example"]);
+        let repository = Repository::new(|_| ());
+        let mut environment = Map::new();
+        environment.insert("CLOUDFLARE_BASE_URL".into(), server.url.clone().into());
+        // Nobody waits for name servers of example.com here.
+        let here = |script: &str| {
+            assert!(
+                script.contains("apply \"$SPEC\" --yes --wait --deadline 45m") || !script.contains("waybill apply")
+            );
+            script.replace(" --wait --deadline 45m", "")
+        };
+        let run = |script: &str, environment: &Map<String, Json>| {
+            let (well, said) = repository.script(&["bash", "-e", "-c"], &here(script), environment);
+            assert!(well, "{path:?}: {said}");
+            assert!(!said.contains(cloudflare::TOKEN), "{said}");
+            said
+        };
+        let said = match path {
+            Some(path) => {
+                let mut workflow = workflow(path);
+                let job = workflow["jobs"][name].take();
+                assert!(job["if"] == "${{ github.event_name == 'push' }}" && job["needs"] == "check");
+                // Nothing but that job names the token.
+                assert!(!workflow.to_string().contains("secrets."), "{path}");
+                let mut said = String::new();
+                for step in job["steps"].as_array().unwrap() {
+                    let Some(script) = step["run"].as_str() else { continue };
+                    let mut all = environment.clone();
+                    all.extend(self::environment(&[&workflow["env"], &step["env"]], &repository));
+                    said += &run(script, &all);
+                }
+                said
+            }
+            None => {
+                let pipeline = workflow("gitlab/.gitlab-ci.yml");
+                let lines = pipeline[name]["script"].as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+                environment.extend(pipeline["variables"].as_object().unwrap().clone());
+                environment.insert("DNS_TOKEN".into(), cloudflare::TOKEN.into());
+                run(&lines.collect::<Vec<_>>().join("\n"), &environment)
+            }
+        };
+        assert!(said.contains("2 of 2 zones written and read again"), "{said}");
+        assert_eq!(server.stored("example.com", "MX").len(), 2);
+        let origin = repository.tools.path().join("origin.git");
+        let log = run_git(&origin, &["log", "--format=%s", "waybill-state"]);
+        assert!(log.contains("State 2"), "{log}");
+        // What the next pull request is told is held against that.
+        repository.git(&["fetch", "-q", "origin"]);
+        let (well, said) = repository.script(&["sh", "-c"], "waybill plan mail --offline", &Map::new());
+        assert!(well && said == "no change\n", "{said}");
+    }
+}
+
+fn run_git(folder: &Path, arguments: &[&str]) -> String {
+    run("git", &[&["-C", folder.to_str().unwrap()], arguments].concat())
 }

@@ -4,6 +4,7 @@ pub mod cloudflare;
 pub mod command;
 pub mod http;
 pub mod powerdns;
+pub mod recorded;
 pub mod rfc2136;
 pub mod route53;
 pub mod zonefile;

@@ -69,6 +69,7 @@ impl Apply {
                     adopt: spec.adopt,
                     prune: spec.prune,
                     resolver: self.which.resolver,
+                    offline: false,
                 };
                 (Spec { dir: spec.folder.clone(), env: spec.environment.clone() }, which)
             }

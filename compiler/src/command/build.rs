@@ -39,7 +39,8 @@ impl Build {
         let Some(mut artefacts) = compiled.artefacts.take() else { return Ok(Outcome::Failed) };
         if let Some(resolved) = &compiled.resolved {
             let place = place(&self.spec.dir, &compiled.spec, &Identities::default())?;
-            let stages = place.stages().map_err(io::Error::other)?;
+            // A build asks no remote: whoever pulls the spec has fetched the branch with it.
+            let stages = place.fetched().stages().map_err(io::Error::other)?;
             if let Some((_, staged)) = transition::staged(resolved, &artefacts, &stages) {
                 artefacts = staged;
             }

@@ -6,11 +6,12 @@ use clap::{Args, ValueEnum};
 use compiler::allowance;
 use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ground, Providers, Survey, file, show};
+use compiler::authority::Shown;
 use compiler::diagnostic::{printable, render};
 use compiler::emit::Artefacts;
 use compiler::emit::foreign::{self, Form};
 use compiler::pipeline::{Compiled, Wish, compile};
-use compiler::provider;
+use compiler::provider::{self, recorded::Recorded};
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
 use compiler::state::{Place, State};
@@ -32,6 +33,10 @@ pub struct Plan {
     spec: Spec,
     #[command(flatten)]
     which: Which,
+    /// Holds the spec against what was applied last, by its state, in place of what is live: no provider is asked, and no
+    /// secret of theirs is needed.
+    #[arg(long)]
+    offline: bool,
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Told::Human)]
     format: Told,
@@ -57,6 +62,9 @@ pub struct Which {
     /// The DNS server that finds name servers, for rollovers that wait for them, in place of the system's: `ADDR:PORT`.
     #[arg(long, env = "WAYBILL_RESOLVER")]
     pub resolver: Option<SocketAddr>,
+    /// What was applied stands for what is live.
+    #[arg(skip)]
+    pub offline: bool,
 }
 
 /// How a plan is told.
@@ -121,9 +129,19 @@ impl Ready {
         let used: BTreeSet<&str> = resolved.domains.iter().filter_map(|domain| domain.provider.as_deref()).collect();
         let trust = trust(&compiled.spec, &sources, identities).map_err(io::Error::other)?;
         let ground = provider::Ground { sources: &sources, identities, trust: &trust, now };
+        let state = Place::of(&compiled.spec, &ground).map_err(|why| io::Error::other(format!("state: {why}")))?;
+        let state = Arc::new(if which.offline { state.fetched() } else { state });
+        let recorded = match which.offline {
+            true => Some(Arc::new(Recorded::of(state.load().map_err(io::Error::other)?))),
+            false => None,
+        };
         let mut providers = Providers::new();
         // A zone that the spec has no more may lie at a provider that no other zone is at.
         for dns in compiled.spec.dns.iter().filter(|dns| which.prune || used.contains(dns.name.as_str())) {
+            if let Some(recorded) = &recorded {
+                providers.insert(dns.name.clone(), Arc::<Recorded>::clone(recorded));
+                continue;
+            }
             let opened = provider::open(dns, &ground);
             let opened = opened.map_err(|why| io::Error::other(format!("dns \"{}\": {why}", printable(&dns.name))))?;
             providers.insert(dns.name.clone(), opened);
@@ -133,8 +151,6 @@ impl Ready {
                 "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
             return Err(io::Error::other(says));
         }
-        let state = Place::of(&compiled.spec, &ground).map_err(|why| io::Error::other(format!("state: {why}")))?;
-        let state = Arc::new(state);
         Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now }))
     }
 
@@ -216,11 +232,15 @@ impl Plan {
         if let Some(form) = self.format.form() {
             return self.files(form);
         }
-        let Some(ready) = Ready::of(&self.spec, self.which, &identities)? else { return Ok(Outcome::Failed) };
+        let which = Which { offline: self.offline, ..self.which };
+        let Some(ready) = Ready::of(&self.spec, which, &identities)? else { return Ok(Outcome::Failed) };
         let state = ready.state.load().map_err(io::Error::other)?;
         let mut rolling = ready.rolling(&state);
         let (survey, shown) = runtime()?.block_on(async {
-            let (_, shown) = rolling.advance(ready.which.resolver, ready.which.only.as_ref(), ready.now).await;
+            let shown = match self.offline {
+                true => Shown::default(),
+                false => rolling.advance(ready.which.resolver, ready.which.only.as_ref(), ready.now).await.1,
+            };
             (ready.survey(&rolling, &state).await, shown)
         });
         let rolling = &rolling;

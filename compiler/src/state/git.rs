@@ -23,13 +23,15 @@ pub struct Branch {
     folder: PathBuf,
     remote: String,
     branch: String,
+    /// What was fetched last is good enough.
+    fetched: bool,
 }
 
 impl Branch {
     /// The node's, in the repository around a folder.
     pub fn new(folder: &Path, spec: &GitState) -> Branch {
         let remote = spec.remote.clone().unwrap_or_else(|| REMOTE.to_owned());
-        Branch { folder: folder.to_path_buf(), remote, branch: spec.branch.clone() }
+        Branch { folder: folder.to_path_buf(), remote, branch: spec.branch.clone(), fetched: false }
     }
 
     /// `branch waybill-state of origin`
@@ -77,8 +79,20 @@ impl Branch {
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
+    /// The same, without asking the remote: as it was fetched last.
+    #[must_use]
+    pub fn fetched(self) -> Branch {
+        Branch { fetched: true, ..self }
+    }
+
     /// The commit that the branch is at, at the remote.
     async fn tip(&self) -> Result<Option<String>, String> {
+        if self.fetched {
+            let reference = format!("refs/remotes/{}/{}", self.remote, self.branch);
+            // A folder that is no clone has heard of no rollover.
+            let found = self.ask(&["for-each-ref", "--format=%(objectname)", "--count=1", &reference], None).await;
+            return Ok(found.ok().filter(|found| !found.is_empty()));
+        }
         let reference = self.reference();
         let words = ["ls-remote", "--exit-code", "--end-of-options", &self.remote, &reference];
         match self.git(&words, None).await {
@@ -99,7 +113,10 @@ impl Branch {
     /// What is there, and the commit.
     pub(super) async fn read(&self) -> Result<Option<(Vec<u8>, Mark)>, String> {
         let Some(tip) = self.tip().await? else { return Ok(None) };
-        self.ask(&["fetch", "--quiet", "--no-tags", "--end-of-options", &self.remote, &self.reference()], None).await?;
+        if !self.fetched {
+            let words = ["fetch", "--quiet", "--no-tags", "--end-of-options", &self.remote, &self.reference()];
+            self.ask(&words, None).await?;
+        }
         let text = self.git(&["cat-file", "blob", &format!("{tip}:{STATE_FILE}")], None).await;
         let text = text.map_err(|(_, why)| why)?;
         Ok(Some((text, Some(tip))))

@@ -49,6 +49,15 @@ impl Place {
         })
     }
 
+    /// The same, without asking a remote where what was fetched last will do.
+    #[must_use]
+    pub fn fetched(self) -> Place {
+        match self {
+            Place::Git(branch) => Place::Git(branch.fetched()),
+            other => other,
+        }
+    }
+
     /// What people call it.
     pub fn name(&self) -> String {
         match self {
