@@ -300,7 +300,47 @@ def reload(folder):
     stop(named)
 
 
+def cpu(*command, ends=(0,)):
+    """Runs a command: the seconds of CPU that it took, the seconds that passed, and its peak in MiB."""
+    began = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    if os.waitstatus_to_exitcode(status) not in ends:
+        raise SystemExit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
+    return usage.ru_utime + usage.ru_stime, time.monotonic() - began, usage.ru_maxrss >> 10
+
+
+def zones(folder):
+    """A plan over many zones in files, beside OctoDNS from and to YAML, each with one worker and the same zones."""
+    run("python3", "-m", "venv", folder + "/python")
+    run(folder + "/python/bin/pip", "install", "--quiet", "octodns==1.22.0")
+    waybill, octodns = BIN + "/waybill", folder + "/python/bin/octodns-sync"
+    for count in (1_000, 10_000):
+        spec, live = f"{folder}/spec{count}", f"{folder}/live{count}"
+        os.makedirs(live)
+        names = [f"d{n}.example" for n in range(count)]
+        domains = "".join(f'domain "{name}" {{ dkim {{ key "a" ed25519 public="11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=" private=(file)"k"; }}; dns {{ record "www" A "192.0.2.80"; record "@" CAA "0 issue letsencrypt.org"; }}; account "postmaster"; }}\n' for name in names)
+        text = f'waybill 1\nhost "mail.example.net" {{ address "192.0.2.25"; }}\nstore "s" {{ rocksdb "d"; }}\ndns "main" {{ zonefile "{live}"; }}\ndefaults {{ domain {{ dns "main"; }}; }}\n'
+        write(spec, {"mail.kdl": text + domains, "k": "x"})
+        soa = "@ 3600 IN SOA ns1.example.net. a.example.net. 1 3600 900 1209600 300\n@ 3600 IN NS ns1.example.net.\n"
+        write(live, {f"{name}.zone": f"$ORIGIN {name}.\n{soa}" for name in names})
+        sets = run(waybill, "plan", spec, "--format", "octodns", "--only", names[0]).count("    type: ")
+        what = f"{count:,} zones of {sets} record sets"
+        told = lambda took: f"{took[0]:.2f} s of CPU ({took[1]:.2f} s, {took[2]} MiB)"
+        say(f"waybill plan, everything new, {what}", told(cpu(waybill, "plan", spec, ends=(2,))))
+        run(waybill, "apply", spec, "--yes")
+        say(f"waybill plan, nothing to do, {what}", told(cpu(waybill, "plan", spec)))
+        run(waybill, "plan", spec, "--format", "octodns", "--out", f"{folder}/yaml{count}")
+        listed = "".join(f"  {name}.:\n    sources: [config]\n    targets: [copy]\n" for name in names)
+        providers = "".join(f"  {name}:\n    class: octodns.provider.yaml.YamlProvider\n    directory: {folder}/{at}{count}\n" for name, at in (("config", "yaml"), ("copy", "copy")))
+        write(folder, {"config.yaml": f"manager:\n  max_workers: 1\nproviders:\n{providers}zones:\n{listed}"})
+        sync = (octodns, "--quiet", "--config-file", folder + "/config.yaml")
+        say(f"OctoDNS, everything new, {what}", told(cpu(*sync)))
+        run(*sync, "--doit")
+        say(f"OctoDNS, nothing to do, {what}", told(cpu(*sync)))
+
+
 for name in sys.argv[2:]:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
-        {"build": build, "arrival": arrival, "reload": reload}[name](folder)
+        {"build": build, "arrival": arrival, "reload": reload, "zones": zones}[name](folder)
