@@ -4,7 +4,7 @@
 
 use compiler::verify::Check;
 use harness::bind::{Bind, TSIG};
-use harness::{Ports, Server, program, root, run, waybill};
+use harness::{PATIENCE, Ports, Server, program, root, run, waybill};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 use tempfile::TempDir;
 
 const ZONE: &str = "v.example";
@@ -82,6 +83,7 @@ impl Site {
     fn serve(&self) -> Server {
         let mut command = Command::new(program("waybilld"));
         command.arg("serve").arg("--spec").arg(self.spec()).arg("--resolver").arg(self.bind.address.to_string());
+        command.args(["--verify-every", "1s"]);
         let address = IpAddr::V4(self.address);
         let ports = Ports {
             address,
@@ -113,6 +115,37 @@ impl Site {
         let is_bad = all.iter().any(|one| one["status"] == "bad");
         assert_eq!(code, Some(if is_bad { 2 } else { 0 }), "{said}");
         all.iter().filter(|one| one["status"] == status).map(|one| one["check"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// What the server itself tells of DNS.
+    fn health(&self) -> Json {
+        let url = format!("http://{}:8080/api/health/dns", self.address);
+        serde_json::from_str(&run("curl", &["-s", "-f", &url])).unwrap()
+    }
+
+    /// A record that is gone is known to the server soon, and that it is back too.
+    fn server_sees_drift(&self) {
+        let until = |bad: u64| {
+            let began = Instant::now();
+            loop {
+                let health = self.health();
+                if health["looked"].as_u64().unwrap() > 0 && health["bad"].as_u64() == Some(bad) {
+                    return health;
+                }
+                assert!(began.elapsed() < PATIENCE, "{health}");
+            }
+        };
+        until(0);
+        self.update("update delete _dmarc.v.example TXT");
+        let health = until(2);
+        let checks: BTreeSet<&str> =
+            health["findings"].as_array().unwrap().iter().map(|one| one["check"].as_str().unwrap()).collect();
+        assert!(checks.contains("dmarc.there") && checks.contains("records.there"), "{health}");
+        let metrics = run("curl", &["-s", "-f", &format!("http://{}:8080/metrics", self.address)]);
+        assert!(metrics.contains("\nwaybill_dns_bad 2\n"), "{metrics}");
+        let (code, said) = self.run("apply", &["--yes"]);
+        assert_eq!(code, Some(0), "{said}");
+        until(0);
     }
 
     /// Changes the zone as somebody does by hand.
@@ -161,6 +194,9 @@ fn all_is_well_and_then_one_thing_after_another_is_not() {
     let server = site.serve();
     let (code, said) = site.run("verify", &[]);
     assert!(code == Some(0) && said.contains(" 0 bad, "), "{said}");
+    let (_, brief) = site.run("verify", &["--brief", "--group", "spf"]);
+    assert!(brief.ends_with("0 good, 0 bad, 0 weak, 0 unknown\n"), "{brief}");
+    site.server_sees_drift();
     assert_eq!(site.found("bad"), ids(&[]));
     assert_eq!(site.found("weak"), ids(&["addresses.public", "dane.next", "name-servers.enough", "reverse.ours"]));
     assert_eq!(site.found("unknown"), ids(&[]));

@@ -251,6 +251,13 @@ pub struct Wanted {
     pub groups: BTreeSet<String>,
 }
 
+impl Wanted {
+    /// Whether something of these groups is.
+    fn wants(&self, groups: &[&str]) -> bool {
+        self.groups.is_empty() || groups.iter().any(|group| self.groups.contains(*group))
+    }
+}
+
 impl Eyes<'_> {
     /// Looks at everything that is wanted. The findings are in the order of the spec's hosts, then of its domains.
     pub async fn look(&self, wanted: &Wanted) -> Vec<Finding> {
@@ -260,20 +267,22 @@ impl Eyes<'_> {
         let hosts = self.resolved.hosts.iter().enumerate();
         let hosts: Vec<&Host> =
             hosts.filter(|(at, _)| wanted.only.is_none() || used.contains(at)).map(|(_, host)| host).collect();
-        let machines = futures_util::stream::iter(hosts).map(|host| self.host(host)).buffered(AT_ONCE);
+        let machines = futures_util::stream::iter(hosts).map(|host| self.host(host, wanted)).buffered(AT_ONCE);
         let mut all: Vec<Finding> = machines.collect::<Vec<_>>().await.into_iter().flatten().collect();
-        let zones = futures_util::stream::iter(domains).map(|domain| self.domain(domain)).buffered(AT_ONCE);
+        let zones = futures_util::stream::iter(domains).map(|domain| self.domain(domain, wanted)).buffered(AT_ONCE);
         all.extend(zones.collect::<Vec<_>>().await.into_iter().flatten());
         all.retain(|one| wanted.groups.is_empty() || wanted.groups.contains(one.check.group()));
         all
     }
 
-    async fn domain(&self, domain: &Domain) -> Vec<Finding> {
+    async fn domain(&self, domain: &Domain, wanted: &Wanted) -> Vec<Finding> {
         let mut found = Found::of(&domain.name, &domain.at);
         let zones = &self.artefacts.zones;
         let zone = zones.binary_search_by(|zone| zone.name.cmp(&domain.name)).ok().and_then(|at| zones.get(at));
         let Some(zone) = zone else { return found.all };
-        self.zone(domain, zone, &mut found).await;
+        if wanted.wants(&["name-servers", "records", "dnssec", "delegated"]) {
+            self.zone(domain, zone, &mut found).await;
+        }
         self.policies(domain, zone, &mut found).await;
         found.all
     }

@@ -39,6 +39,9 @@ pub struct Verify {
     /// How it is told.
     #[arg(long, value_enum, default_value_t = Told::Human)]
     format: Told,
+    /// Leaves out what is good.
+    #[arg(long)]
+    brief: bool,
     /// The DNS server to ask in place of the system's, `ADDR:PORT`.
     #[arg(long, env = "WAYBILL_RESOLVER")]
     resolver: Option<SocketAddr>,
@@ -121,9 +124,12 @@ impl Verify {
             };
             Ok::<_, String>(eyes.look(&wanted).await)
         });
-        let findings = findings.map_err(io::Error::other)?;
+        let mut findings = findings.map_err(io::Error::other)?;
         if let Some(file) = &self.metrics {
             write::replace(file, show::metrics(&findings, now).as_bytes(), write::Mode::Public)?;
+        }
+        if self.brief {
+            findings.retain(|one| one.status != Status::Good);
         }
         Ok(Some((findings, compiled)))
     }

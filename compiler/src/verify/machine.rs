@@ -1,7 +1,7 @@
 //! Machines: their addresses and reverse names, and what answers at their ports.
 
 use super::wire::{Request, Shown, Talk, connect};
-use super::{Check, Eyes, Finding, Found, Status, host_name};
+use super::{Check, Eyes, Finding, Found, Status, Wanted, host_name};
 use crate::resolve::{Domain, Host, not_public};
 use crate::zone::{Kind, Rdata};
 use aws_lc_rs::digest;
@@ -33,7 +33,7 @@ const SERVICES: [(Service, u16, &str, bool); 5] = [
 
 impl Eyes<'_> {
     /// Everything about a machine.
-    pub(super) async fn host(&self, host: &Host) -> Vec<Finding> {
+    pub(super) async fn host(&self, host: &Host, wanted: &Wanted) -> Vec<Finding> {
         let name = host_name(&host.name);
         let mut found = Found::of(name, &host.at);
         self.found_under(host, &mut found).await;
@@ -44,6 +44,9 @@ impl Eyes<'_> {
         let public = host.addresses.iter().chain(outbound).filter(|ip| not_public(ip).is_none());
         for ip in public.collect::<BTreeSet<_>>() {
             self.reverse(host, *ip, &mut found).await;
+        }
+        if !wanted.wants(&["smtp", "dane", "services", "server"]) {
+            return found.all;
         }
         for ip in &host.addresses {
             self.smtp(host, *ip, &mut found).await;

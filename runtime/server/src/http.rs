@@ -57,7 +57,11 @@ pub async fn serve(stream: Stream, connection: Connection, local: SocketAddr, se
 }
 
 fn routes(open: bool) -> Router<Facts> {
-    let router = Router::new().route("/live", get(live)).route("/ready", get(ready)).route("/metrics", get(metrics));
+    let router = Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/health/dns", get(dns));
     let router = if open {
         router
             .route("/.well-known/mta-sts.txt", get(mta_sts))
@@ -80,6 +84,16 @@ async fn ready(State(facts): State<Facts>) -> Response {
     let code = if *facts.server.stopping.borrow() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let json = serde_json::to_string(&status).unwrap_or_else(|_| "{}".into());
     (code, [(header::CONTENT_TYPE, "application/json")], json + "\n").into_response()
+}
+
+/// What DNS showed at the last look; it names every domain, so it is for this machine alone, as the metrics are.
+async fn dns(State(facts): State<Facts>) -> Response {
+    if !facts.connection.peer.ip().is_loopback() {
+        return (StatusCode::FORBIDDEN, "the health of DNS is told to loopback only\n").into_response();
+    }
+    let drift = facts.server.drift.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let json = serde_json::to_string(&drift).unwrap_or_else(|_| "{}".into());
+    ([(header::CONTENT_TYPE, "application/json")], json + "\n").into_response()
 }
 
 async fn metrics(State(facts): State<Facts>) -> Response {

@@ -7,6 +7,7 @@
 //! - [`login`], [`tls`], [`secrets`] – who may, and under which key;
 //! - [`queue`] runs attempts: [`route`] says where to, [`deliver`] puts into mailboxes, [`relay`] hands to
 //!   other servers found by [`resolver`];
+//! - [`drift`] has the compiler look whether DNS still shows what the spec says;
 //! - [`janitor`], [`metrics`], [`clock`]; [`counts`] looks into the store without serving.
 //!
 //! A message comes in by `smtp` (checked by `mail`, accepted by `store::spool`, whose receipt is what makes
@@ -15,6 +16,7 @@
 pub mod clock;
 pub mod counts;
 pub mod deliver;
+pub mod drift;
 pub mod drive;
 pub mod http;
 pub mod imap;

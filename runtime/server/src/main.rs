@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use schema::name::HostName;
+use schema::unit::Period;
 use sealed::identity::load;
 use server::counts;
 use server::run::{self, Options, StartError};
@@ -72,6 +73,9 @@ struct Serve {
     /// The DNS server to ask in place of the configured ones.
     #[arg(long, value_name = "ADDR:PORT", env = "WAYBILL_RESOLVER")]
     resolver: Option<SocketAddr>,
+    /// How often DNS is held against the spec, longer where there are many domains; `0s`: never. See /api/health/dns.
+    #[arg(long, value_name = "PERIOD", default_value = "5m")]
+    verify_every: Period,
     /// How to log. RUST_LOG chooses what; `info` unless set.
     #[arg(long, value_enum, default_value_t = LogFormat::Human)]
     log: LogFormat,
@@ -148,6 +152,7 @@ fn options(serve: Serve) -> Result<Options, String> {
         host: serve.host,
         node: serve.node.unwrap_or_default(),
         resolvers: serve.resolver.into_iter().collect(),
+        verify: serve.verify_every.duration(),
     })
 }
 

@@ -79,5 +79,8 @@ metrics! {
     Gauge rejected "configuration_rejected" "1 while the newest configuration is refused.";
     Gauge domains "domains" "Domains of the running configuration.";
     Gauge accounts "accounts" "Accounts of the running configuration.";
+    Gauge dns_bad "dns_bad" "What DNS shows otherwise than the spec says, as of the last look.";
+    Gauge dns_weak "dns_weak" "What of DNS might be better, as of the last look.";
+    Gauge dns_looked "dns_looked_seconds" "When DNS was looked at last, in seconds since 1970; 0: not yet.";
     Counter blobs_collected "blobs_collected_total" "Blobs removed that nothing referred to.";
 }

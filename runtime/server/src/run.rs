@@ -8,7 +8,7 @@ use crate::secrets::Secrets;
 use crate::server::{Server, Status};
 use crate::snapshot::{Ground, Live, Rejected, Snapshot};
 use crate::watch::{self, Source};
-use crate::{clock, janitor};
+use crate::{clock, drift, janitor};
 use aws_lc_rs::rand;
 use schema::name::HostName;
 use sealed::identity::Identities;
@@ -35,6 +35,8 @@ pub struct Options {
     pub node: String,
     /// DNS servers in place of the configured ones.
     pub resolvers: Vec<SocketAddr>,
+    /// How often DNS is held against the spec; zero: never.
+    pub verify: Duration,
 }
 
 /// Why a server cannot start.
@@ -90,6 +92,9 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     server.sockets.serve(bound, &snapshot.host.listeners, &server);
     drop(snapshot);
     info!("ready");
+    if !options.verify.is_zero() && matches!(options.source, Source::Spec { .. }) {
+        tokio::spawn(drift::run(options.source.clone(), Arc::clone(&server), options.verify));
+    }
     tokio::spawn(watch::follow(options.source, Arc::clone(&server)));
     tokio::spawn(janitor::run(Arc::clone(&server)));
     tokio::select! {
@@ -119,6 +124,7 @@ fn assemble(first: Snapshot, ground: Ground) -> Result<Arc<Server>, StartError> 
         secret: Arc::new(secret),
         stopping,
         status: Mutex::new(status),
+        drift: Mutex::default(),
         room: Arc::new(tokio::sync::Semaphore::new(crate::server::ROOM)),
     };
     server.count(&server.live.now());

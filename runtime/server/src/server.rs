@@ -1,5 +1,6 @@
 //! What the parts of a running server share.
 
+use crate::drift::Drift;
 use crate::listen::{Crowd, Sockets};
 use crate::login::Throttle;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Server {
     pub stopping: watch::Sender<bool>,
     /// What came of the newest configuration.
     pub status: Mutex<Status>,
+    /// What DNS showed at the last look.
+    pub drift: Mutex<Drift>,
     /// Room for messages on their way in, in KiB.
     pub room: Arc<Semaphore>,
 }

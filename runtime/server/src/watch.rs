@@ -33,7 +33,7 @@ const BUILD_TIMEOUT: Duration = Duration::from_secs(60);
 /// How much memory the compiler may take, in octets.
 const BUILD_MEMORY: u64 = 2 << 30;
 /// The most that is kept of what the compiler says.
-const SAYS_MOST: u64 = 1 << 20;
+const SAYS_MOST: u64 = 16 << 20;
 /// The most folders that are watched.
 const FOLDERS_MOST: usize = 20_000;
 
@@ -97,25 +97,9 @@ impl Source {
 async fn build(folder: &Path, compiler: &Path, environment: Option<&str>) -> Result<Vec<u8>, Refused> {
     let failed = |what: &str, error: io::Error| Refused::new(format!("{what}: {error}"));
     let out = tempfile::tempdir().map_err(|error| failed("no temporary folder for the build", error))?;
-    let mut command = Command::new(compiler);
-    command.arg("build").arg(folder).arg("--out").arg(out.path()).arg("--format").arg("json");
-    if let Some(name) = environment {
-        command.arg("--env").arg(name);
-    }
-    // The compiler reads people's pull requests: it gets no environment, little memory and little time.
-    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let what = format!("cannot run the compiler {}", compiler.display());
-    let mut child = command.spawn().map_err(|error| failed(&what, error))?;
-    bound_memory(&child);
-    let (said, complained) = (child.stdout.take(), child.stderr.take());
-    let finished = timeout(BUILD_TIMEOUT, async {
-        let (said, complained) = tokio::join!(all(said), all(complained));
-        child.wait().await.map(|status| (status, said, complained))
-    });
-    let Ok(finished) = finished.await else {
-        return Err(Refused::new(format!("the compiler took longer than {} s", BUILD_TIMEOUT.as_secs())));
-    };
-    let (status, said, complained) = finished.map_err(|error| failed(&what, error))?;
+    let words = ["--out".to_owned(), out.path().display().to_string(), "--format".to_owned(), "json".to_owned()];
+    let done = child(&Child { compiler, folder, environment, command: "build" }, &words, BUILD_TIMEOUT).await;
+    let (status, said, complained) = done.map_err(Refused::new)?;
     if status.success() {
         let artefact = out.path().join("runtime.json");
         return tokio::fs::read(&artefact).await.map_err(|error| failed("the compiler wrote no runtime.json", error));
@@ -128,6 +112,57 @@ async fn build(folder: &Path, compiler: &Path, environment: Option<&str>) -> Res
             let complaint = String::from_utf8_lossy(&complained).trim().to_owned();
             Err(Refused::new(format!("the compiler failed ({status}): {complaint}")))
         }
+    }
+}
+
+/// What the compiler says to another command on a spec; it may find something, which is no failure.
+///
+/// # Errors
+/// Why it says nothing, in words.
+pub async fn ask(source: &Source, command: &str, words: &[String], patience: Duration) -> Result<Vec<u8>, String> {
+    let Source::Spec { folder, compiler, environment } = source else {
+        return Err("there is no spec, only what was built of it".into());
+    };
+    let whom = Child { compiler, folder, environment: environment.as_deref(), command };
+    let (status, said, complained) = child(&whom, words, patience).await?;
+    match status.code() {
+        Some(0 | 2) => Ok(said),
+        _ => Err(format!("the compiler failed ({status}): {}", String::from_utf8_lossy(&complained).trim())),
+    }
+}
+
+/// A command of the compiler on a spec.
+struct Child<'a> {
+    compiler: &'a Path,
+    folder: &'a Path,
+    environment: Option<&'a str>,
+    command: &'a str,
+}
+
+/// Runs the compiler: how it ended, what it said, and what it complained of.
+async fn child(
+    whom: &Child<'_>,
+    words: &[String],
+    patience: Duration,
+) -> Result<(std::process::ExitStatus, Vec<u8>, Vec<u8>), String> {
+    let mut command = Command::new(whom.compiler);
+    command.arg(whom.command).arg(whom.folder).args(words);
+    if let Some(name) = whom.environment {
+        command.arg("--env").arg(name);
+    }
+    // The compiler reads people's pull requests: it gets no environment, little memory and little time.
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let failed = |error: io::Error| format!("cannot run the compiler {}: {error}", whom.compiler.display());
+    let mut child = command.spawn().map_err(failed)?;
+    bound_memory(&child);
+    let (said, complained) = (child.stdout.take(), child.stderr.take());
+    let finished = timeout(patience, async {
+        let (said, complained) = tokio::join!(all(said), all(complained));
+        child.wait().await.map(|status| (status, said, complained))
+    });
+    match finished.await {
+        Ok(finished) => finished.map_err(failed),
+        Err(_) => Err(format!("the compiler took longer than {} s", patience.as_secs())),
     }
 }
 
