@@ -10,6 +10,7 @@
 pub mod bind;
 pub mod client;
 pub mod cloudflare;
+pub mod clouds;
 pub mod contract;
 pub mod knot;
 pub mod moto;

@@ -12,7 +12,8 @@ use compiler::state::{Held, Place, State};
 use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
 use harness::cloudflare::{self, Cloudflare, Fault};
-use harness::contract::{ZONE, keeps_the_contract, key, opened, set, to, written, zone};
+use harness::clouds::{self, Clouds};
+use harness::contract::{Opened, ZONE, keeps_the_contract, key, opened, set, to, written, zone};
 use harness::knot::Knot;
 use harness::moto::Moto;
 use harness::powerdns::{self, PowerDns};
@@ -371,5 +372,38 @@ async fn a_command_keeps_the_contract() {
         };
         assert!(error.to_string().contains(word), "{error}");
         assert_eq!(matches!(error, ProviderError::Unknown(_)), write, "{error:?}");
+    }
+}
+
+/// The provider of a kind, at a server that speaks like it.
+fn cloud(kind: &str, server: &Clouds, token: &str) -> Opened {
+    opened(&format!("{kind} token=(file)\"secret\" url=\"{}\"", server.url(kind)), token)
+}
+
+#[tokio::test]
+async fn clouds_keep_the_contract() {
+    for (kind, many) in [("desec", &MANY[..]), ("hetzner", &[20]), ("gandi", &[20]), ("digitalocean", &[20])] {
+        let server = Clouds::start(ZONE);
+        let provider = cloud(kind, &server, clouds::TOKEN);
+        keeps_the_contract(&*provider, many).await;
+        // On several pages.
+        server.seed(1201);
+        let live = provider.read(&zone()).await.unwrap();
+        assert_eq!(live.sets.len(), 1202, "{kind}");
+        assert!(live.others.contains(&zone().under("new").unwrap()), "{kind}: what it does not know stays known");
+        // An answer that is lost after the write.
+        server.site.lock().unwrap().broken = true;
+        let changes = to(&live, vec![(key("x", Kind::Txt), set(3600, Kind::Txt, &["\"x\""]))]);
+        let lost = provider.write(&zone(), &changes).await;
+        assert!(matches!(lost, Err(ProviderError::Unknown(_))), "{kind}: {lost:?}");
+        assert_eq!(
+            provider.read(&zone()).await.unwrap().sets.get(&changes[0].key),
+            changes[0].after.as_ref(),
+            "{kind}"
+        );
+        // A wrong token is told, and not which, although the API says it.
+        let other = "another-token-than-the-server-has";
+        let wrong = cloud(kind, &server, other).read(&zone()).await.unwrap_err().to_string();
+        assert!(wrong.contains("does not take the token") && !wrong.contains(other), "{kind}: {wrong}");
     }
 }

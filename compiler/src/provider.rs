@@ -2,6 +2,10 @@
 
 pub mod cloudflare;
 pub mod command;
+pub mod desec;
+pub mod digitalocean;
+pub mod gandi;
+pub mod hetzner;
 pub mod http;
 pub mod powerdns;
 pub mod recorded;
@@ -75,13 +79,17 @@ impl Limits {
 }
 
 /// The kinds of `dns` nodes, whether a node is of one, and what it can hold.
-fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 6] {
+fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 10] {
     [
         ("zonefile", dns.zonefile.is_some(), zonefile::LIMITS),
         ("rfc2136", dns.rfc2136.is_some(), rfc2136::LIMITS),
         ("powerdns", dns.powerdns.is_some(), powerdns::LIMITS),
         ("cloudflare", dns.cloudflare.is_some(), cloudflare::LIMITS),
         ("route53", dns.route53.is_some(), route53::LIMITS),
+        ("digitalocean", dns.digitalocean.is_some(), digitalocean::LIMITS),
+        ("hetzner", dns.hetzner.is_some(), hetzner::LIMITS),
+        ("desec", dns.desec.is_some(), desec::LIMITS),
+        ("gandi", dns.gandi.is_some(), gandi::LIMITS),
         ("command", !dns.command.is_empty(), command::LIMITS),
     ]
 }
@@ -165,11 +173,23 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
     if let Some(route53) = &dns.route53 {
         return Ok(Arc::new(route53::Route53::new(route53, ground)?));
     }
+    if let Some(token) = &dns.digitalocean {
+        return Ok(Arc::new(digitalocean::DigitalOcean::new(token, ground)?));
+    }
+    if let Some(token) = &dns.hetzner {
+        return Ok(Arc::new(hetzner::Hetzner::new(token, ground)?));
+    }
+    if let Some(token) = &dns.desec {
+        return Ok(Arc::new(desec::Desec::new(token, ground)?));
+    }
+    if let Some(token) = &dns.gandi {
+        return Ok(Arc::new(gandi::Gandi::new(token, ground)?));
+    }
     if !dns.command.is_empty() {
         return Ok(Arc::new(command::Command::new(&dns.command, ground)?));
     }
     Err(format!(
-        "this version applies nothing to the kind of `dns \"{}\"`: `waybill build` writes zones for it",
+        "this version applies nothing to the kind of `dns \"{}\"`: `waybill plan --format` writes its zones for other tools",
         dns.name
     ))
 }
@@ -280,6 +300,30 @@ fn by_name(changes: &[Change]) -> Vec<&[Change]> {
     let mut names: Vec<&[Change]> = changes.chunk_by(|one, next| one.key.name == next.key.name).collect();
     names.sort_by_key(|name| name.iter().all(|change| change.after.is_none()));
     names
+}
+
+/// Changes in an order in which each can be made by itself: what is added is there before what is removed goes, but for a
+/// CNAME and what stands in its place, which cannot be there at once (RFC 1034 §3.6.2).
+fn one_by_one(changes: &[Change]) -> Vec<&Change> {
+    let mut order = Vec::with_capacity(changes.len());
+    for name in by_name(changes) {
+        let alias =
+            |change: &&Change| change.key.kind == Kind::Cname && change.before.is_some() != change.after.is_some();
+        let swaps = name.iter().any(|change| alias(&change));
+        let (going, coming): (Vec<&Change>, Vec<&Change>) = name.iter().partition(|change| change.after.is_none());
+        let (first, last) = if swaps { (going, coming) } else { (coming, going) };
+        order.extend(first);
+        order.extend(last);
+    }
+    order
+}
+
+/// An owner's name below its zone, `@` for the zone itself.
+fn label(zone: &DomainName, name: &DomainName) -> String {
+    match name.as_str().strip_suffix(zone.as_str()) {
+        Some(front) if !front.is_empty() => front.trim_end_matches('.').to_owned(),
+        _ => "@".to_owned(),
+    }
 }
 
 /// Which changes do not find what they have before; in words.

@@ -70,9 +70,9 @@ impl<'a> Ask<'a> {
         Ask { method: Method::GET, path, query, body: None, headers: HeaderMap::new(), writes: false }
     }
 
-    /// Changes something.
+    /// Changes something; `null` is no body.
     pub fn send(method: Method, path: &'a str, body: &Json) -> Ask<'a> {
-        let body = Some(("application/json", body.to_string().into_bytes()));
+        let body = (!body.is_null()).then(|| ("application/json", body.to_string().into_bytes()));
         Ask { method, path, query: &[], body, headers: HeaderMap::new(), writes: true }
     }
 }
