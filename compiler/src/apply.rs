@@ -139,7 +139,7 @@ pub async fn survey(ground: &Ground<'_>, state: &State) -> Survey {
     let gone: Vec<(&DomainName, &Applied)> = gone.filter(|(_, applied)| !applied.sets.is_empty()).collect();
     let mut survey = Survey::default();
     let mut wanted: Vec<(DomainName, String, Sets)> =
-        zones.iter().map(|(domain, provider, sets)| (domain.name.clone(), provider.clone(), sets.clone())).collect();
+        zones.into_iter().map(|(domain, provider, sets)| (domain.name.clone(), provider, sets)).collect();
     match ground.prune {
         true => wanted.extend(gone.into_iter().map(|(zone, one)| (zone.clone(), one.provider.clone(), Sets::new()))),
         false => survey.orphans = gone.into_iter().map(|(zone, _)| zone.clone()).collect(),

@@ -1,7 +1,7 @@
 //! `waybill plan`
 
 use super::secrets::Identity;
-use super::{Format, Outcome, Spec, coloured, now, tell};
+use super::{Format, Outcome, Spec, at_the_end, coloured, now, tell};
 use clap::{Args, ValueEnum};
 use compiler::allowance;
 use compiler::apply::rollout::Rolling;
@@ -243,10 +243,9 @@ impl Plan {
             };
             (ready.survey(&rolling, &state).await, shown)
         });
-        let rolling = &rolling;
-        let places = ready.places(rolling);
+        let places = ready.places(&rolling);
         let json = || {
-            let facts = ready.facts(&self.spec, (rolling, &state))?;
+            let facts = ready.facts(&self.spec, (&rolling, &state))?;
             let json = show::json_form(&survey, &places, &facts);
             Ok::<_, io::Error>(serde_json::to_string_pretty(&json)? + "\n")
         };
@@ -264,7 +263,7 @@ impl Plan {
             put(path, &json()?)?;
         }
         ready.complain(&survey)?;
-        Ok(if survey.failed().next().is_some() {
+        let outcome = if survey.failed().next().is_some() {
             Outcome::Failed
         } else if survey.is_refused() {
             Outcome::Refused
@@ -272,7 +271,11 @@ impl Plan {
             Outcome::Differs
         } else {
             Outcome::Fine
-        })
+        };
+        drop(out);
+        at_the_end((survey, shown, state, rolling));
+        at_the_end(ready);
+        Ok(outcome)
     }
 }
 
