@@ -425,3 +425,21 @@ fn a_token_is_in_nothing_that_is_said_or_written() {
     }
     assert!(files > 4, "plan, state, zones, configuration");
 }
+
+#[test]
+fn tlsa_records_are_not_written_into_a_zone_that_is_not_signed() {
+    let site = Site::files();
+    let tlsa = format!("    dnssec\n    dns {{ record \"_25._tcp.mail\" TLSA \"3 1 1 {}\"; }}\n", "ab".repeat(32));
+    for (bind, code) in
+        [(Bind::updatable(&["example.org", "example.net"]), 3), (Bind::signing(&["example.org", "example.net"]), 0)]
+    {
+        let dns = format!(
+            "dns \"main\" {{ rfc2136 \"{}\" key=\"waybill.\" algorithm=\"hmac-sha256\" secret=(env)\"TSIG\"; }}\n",
+            bind.address
+        );
+        site.spec(&dns, &tlsa);
+        let said = site.ends(code, &["apply", "--yes", "--resolver", &bind.address.to_string()]);
+        assert_eq!(said.contains("error[W0813]"), code == 3, "{said}");
+        assert_eq!(bind.dig("_25._tcp.mail.example.org", "TLSA").len(), usize::from(code == 0));
+    }
+}

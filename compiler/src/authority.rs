@@ -73,6 +73,24 @@ impl World {
     }
 }
 
+/// Which of these zones have no keys in DNS, as far as somebody says so.
+pub async fn unsigned(resolver: Option<SocketAddr>, zones: BTreeSet<DomainName>) -> BTreeSet<DomainName> {
+    if zones.is_empty() {
+        return zones;
+    }
+    let Ok(world) = World::seen_by(resolver) else { return BTreeSet::new() };
+    let mut unsigned = BTreeSet::new();
+    for zone in zones {
+        let found = world.resolver.lookup(format!("{zone}."), RecordType::DNSKEY).await;
+        if let Err(NetError::Dns(DnsError::NoRecordsFound(none))) = found
+            && none.response_code == ResponseCode::NoError
+        {
+            unsigned.insert(zone);
+        }
+    }
+    unsigned
+}
+
 /// A connection to one name server, which is not asked to ask others.
 ///
 /// # Errors

@@ -301,6 +301,7 @@ codes! {
     W0810 LastExchanger Error (allowable)
     W0811 KeyInUse Error (allowable)
     W0812 ManyRemoved Error (allowable)
+    W0813 TlsaUnsigned Error (allowable)
     W0820 LevelCode Error
     W0821 NotAllowable Error
     W0822 AllowDate Error

@@ -15,6 +15,7 @@ use crate::zone::{Kind, Rdata};
 use schema::name::DomainName;
 use schema::spec::MtaStsMode;
 use schema::unit::Period;
+use std::collections::BTreeSet;
 
 /// How many record sets may be removed at once.
 const MOST_REMOVED: usize = 20;
@@ -46,6 +47,21 @@ pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
         report.find(Code::ManyRemoved, Path::root(), says).help(help);
     }
     report
+}
+
+/// Zones that get TLSA records, and so must be signed.
+pub fn to_be_signed(survey: &Survey) -> BTreeSet<DomainName> {
+    let tlsa = survey.changes().filter(|(_, change)| change.key.kind == Kind::Tlsa && change.after.is_some());
+    tlsa.map(|(looked, _)| looked.zone.clone()).collect()
+}
+
+/// RFC 7672 §2.2: TLSA records of zones that turn out to have no keys.
+pub fn unsigned(ground: &Ground<'_>, zones: &BTreeSet<DomainName>, report: &mut Report) {
+    for domain in zones.iter().filter_map(|zone| ground.resolved.domain(zone)) {
+        let says = format!("`{}` gets TLSA records, and DNS shows no key of it: it is not signed", domain.name);
+        let help = "sign the zone, or take `dnssec` out; or write `allow W0813 reason=\"…\" until=\"YYYY-MM-DD\"`";
+        report.find(Code::TlsaUnsigned, domain.at.clone(), says).help(help);
+    }
 }
 
 fn hosts(set: Option<&Set>) -> Vec<&DomainName> {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use compiler::allowance;
 use compiler::apply::rollout::Rolling;
 use compiler::apply::{self, Ground, Providers, Survey, file, show};
-use compiler::authority::Shown;
+use compiler::authority::{self, Shown};
 use compiler::diagnostic::{printable, render};
 use compiler::emit::Artefacts;
 use compiler::emit::foreign::{self, Form};
@@ -14,6 +14,7 @@ use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider::{self, recorded::Recorded};
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
+use compiler::safety;
 use compiler::state::{Place, State};
 use compiler::tls::Trust;
 use compiler::write;
@@ -178,7 +179,12 @@ impl Ready {
 
     /// Reads all zones, and weighs what is found by what the spec allows.
     pub async fn survey(&self, rolling: &Rolling<'_>, state: &State) -> Survey {
-        let mut survey = apply::survey(&self.ground(rolling), state).await;
+        let ground = self.ground(rolling);
+        let mut survey = apply::survey(&ground, state).await;
+        if !self.which.offline {
+            let unsigned = authority::unsigned(self.which.resolver, safety::to_be_signed(&survey)).await;
+            safety::unsigned(&ground, &unsigned, &mut survey.report);
+        }
         allowance::bear(&self.compiled.spec, &self.compiled.located, self.now, &mut survey.report);
         survey.report.sort(&self.compiled.located);
         survey
