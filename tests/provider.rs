@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use async_trait::async_trait;
-use compiler::apply::{self, Ended, Ground};
+use compiler::apply::{self, Counts, Ended, Ground};
 use compiler::pipeline::{Wish, compile};
 use compiler::plan::{Change, Live};
 use compiler::provider::rfc2136::Rfc2136;
@@ -21,9 +21,10 @@ use harness::{python, root, run};
 use schema::name::{DomainName, Secret};
 use schema::spec;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
 
 /// As many records as APIs show on several pages.
@@ -116,6 +117,7 @@ fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut S
         only: None,
         adopt: false,
         prune: false,
+        counts: &Counts::default(),
         now: 0,
     };
     let place = || Place::File(folder.join("state.json"));
@@ -150,6 +152,81 @@ fn what_several_runs_began_stays_ours() {
     let text = std::fs::read_to_string(&file).unwrap();
     let texts: Vec<&str> = text.lines().filter(|line| line.starts_with("x.")).collect();
     assert_eq!(texts, ["x.example.org. 3600 IN TXT \"three\""]);
+}
+
+/// Zones in memory, and the order in which they were written.
+#[derive(Default)]
+struct Memory {
+    zones: Mutex<BTreeMap<DomainName, Live>>,
+    order: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Provider for Memory {
+    fn limits(&self) -> Limits {
+        Limits::dns("memory")
+    }
+    async fn read(&self, zone: &DomainName) -> Result<Live, ProviderError> {
+        Ok(self.zones.lock().unwrap().get(zone).cloned().unwrap_or_default())
+    }
+    async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError> {
+        self.order.lock().unwrap().push(zone.to_string());
+        let mut zones = self.zones.lock().unwrap();
+        let live = zones.entry(zone.clone()).or_default();
+        for change in changes {
+            match &change.after {
+                Some(set) => drop(live.sets.insert(change.key.clone(), set.clone())),
+                None => drop(live.sets.remove(&change.key)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_other_zones_lean_on_is_there_before_and_goes_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = Arc::new(Memory::default());
+    let mut state = State::default();
+    let mut apply = |more: &str| {
+        let spec = format!(
+            "waybill 1\nhost \"mail.zz.example\" {{ address \"192.0.2.25\"; }}\nstore \"s\" {{ rocksdb \"d\"; }}\n\
+             dns \"main\" {{ zonefile \".\"; }}\ndefaults {{ domain {{ dns \"main\"; }}; }}\n\
+             domain \"aa.example\" {{ {more}account \"postmaster\"; }}\n\
+             domain \"mm.example\" {{ account \"postmaster\"; }}\n\
+             domain \"zz.example\" {{ account \"postmaster\"; account \"dmarc\"; }}\n"
+        );
+        std::fs::write(folder.path().join("mail.kdl"), spec).unwrap();
+        let compiled = compile(&Wish::new(folder.path(), 0));
+        let (resolved, artefacts) = (compiled.resolved.unwrap(), compiled.artefacts.unwrap());
+        let provider: Arc<dyn Provider> = Arc::<Memory>::clone(&memory);
+        let counts = Counts::default();
+        let ground = Ground {
+            resolved: &resolved,
+            artefacts: &artefacts,
+            providers: &[("main".to_owned(), provider)].into(),
+            only: None,
+            adopt: false,
+            prune: false,
+            counts: &counts,
+            now: 0,
+        };
+        let (held, _) = Held::take(Arc::new(Place::File(folder.path().join("state.json")))).unwrap();
+        let ended = Runtime::new().unwrap().block_on(async {
+            let survey = apply::survey(&ground, &state).await;
+            apply::apply(&ground, &survey, (&held, &mut state), &Default::default()).await.unwrap()
+        });
+        assert!(ended.values().all(|end| *end == Ended::Done));
+        let (done, all) = counts.now();
+        assert_eq!(done, all);
+        std::mem::take(&mut *memory.order.lock().unwrap())
+    };
+    let reports = "dmarc report=\"dmarc@zz.example\"; ";
+    // The host's addresses and the consent first, whatever the alphabet says.
+    assert_eq!(apply(reports)[0], "zz.example");
+    // Nobody asks for reports there any more: the consent goes last.
+    assert_eq!(apply(""), ["aa.example", "zz.example"]);
+    assert_eq!(apply(reports), ["zz.example", "aa.example"]);
 }
 
 #[tokio::test]

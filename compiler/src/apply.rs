@@ -16,6 +16,7 @@ use aws_lc_rs::digest;
 use schema::name::DomainName;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -29,6 +30,29 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The providers of a spec, opened, by the names of their `dns` nodes.
 pub type Providers = HashMap<String, Arc<dyn Provider>>;
+
+/// How many zones are read, or written, of how many: for those who wait.
+#[derive(Debug, Default)]
+pub struct Counts {
+    done: AtomicUsize,
+    all: AtomicUsize,
+}
+
+impl Counts {
+    /// Of how many zones how many are done.
+    pub fn now(&self) -> (usize, usize) {
+        (self.done.load(Ordering::Relaxed), self.all.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self, all: usize) {
+        self.all.store(all, Ordering::Relaxed);
+        self.done.store(0, Ordering::Relaxed);
+    }
+
+    fn one(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// What is applied, and how.
 #[derive(Clone, Copy)]
@@ -45,6 +69,8 @@ pub struct Ground<'a> {
     pub adopt: bool,
     /// What we wrote into zones that the spec has no more is removed.
     pub prune: bool,
+    /// How far it is.
+    pub counts: &'a Counts,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -164,9 +190,10 @@ pub async fn survey(ground: &Ground<'_>, state: &State) -> Survey {
 /// Reads zones, several at once.
 async fn read(
     ground: &Ground<'_>,
-    zones: impl Iterator<Item = (DomainName, String)>,
+    zones: impl ExactSizeIterator<Item = (DomainName, String)>,
 ) -> HashMap<DomainName, Result<Live, String>> {
     let (mut waiting, mut found) = (JoinSet::new(), HashMap::new());
+    ground.counts.begin(zones.len());
     for (zone, name) in zones {
         let Some(provider) = ground.providers.get(&name).cloned() else {
             found.insert(zone, Err(format!("no `dns \"{name}\"` is in the spec")));
@@ -175,6 +202,7 @@ async fn read(
         if waiting.len() >= AT_ONCE
             && let Some(Ok((zone, live))) = waiting.join_next().await
         {
+            ground.counts.one();
             found.insert(zone, live);
         }
         waiting.spawn(async move {
@@ -183,6 +211,7 @@ async fn read(
         });
     }
     while let Some(read) = waiting.join_next().await {
+        ground.counts.one();
         if let Ok((zone, live)) = read {
             found.insert(zone, live);
         }
@@ -289,31 +318,70 @@ fn keys(domain: &Domain, known: &BTreeMap<String, KeyUse>, now: i64) -> BTreeMap
 /// Writes zones, several at once; those that a run before was cut off at, also where nothing is to change any more.
 async fn write(ground: &Ground<'_>, survey: &Survey, cut_off: &BTreeSet<DomainName>) -> BTreeMap<DomainName, Ended> {
     let (mut waiting, mut ended) = (JoinSet::new(), BTreeMap::new());
-    for looked in &survey.zones {
-        let (Ok(plan), Some(provider)) = (&looked.plan, ground.providers.get(&looked.provider).cloned()) else {
-            continue;
-        };
-        if plan.changes.is_empty() && !cut_off.contains(&looked.zone) {
-            ended.insert(looked.zone.clone(), Ended::Done);
-            continue;
+    let is_due = |looked: &&Looked| {
+        looked.plan.as_ref().is_ok_and(|plan| !plan.changes.is_empty()) || cut_off.contains(&looked.zone)
+    };
+    ground.counts.begin(survey.zones.iter().filter(is_due).count());
+    let mut order: Vec<(Turn, &Looked)> =
+        survey.zones.iter().map(|looked| (Turn::of(ground, looked), looked)).collect();
+    order.sort_by_key(|(turn, _)| *turn);
+    for zones in order.chunk_by(|(one, _), (next, _)| one == next) {
+        for (_, looked) in zones {
+            let (Ok(plan), Some(provider)) = (&looked.plan, ground.providers.get(&looked.provider).cloned()) else {
+                continue;
+            };
+            if plan.changes.is_empty() && !cut_off.contains(&looked.zone) {
+                ended.insert(looked.zone.clone(), Ended::Done);
+                continue;
+            }
+            if waiting.len() >= AT_ONCE
+                && let Some(Ok((zone, end))) = waiting.join_next().await
+            {
+                ground.counts.one();
+                ended.insert(zone, end);
+            }
+            let (zone, changes) = (looked.zone.clone(), plan.changes.clone());
+            waiting.spawn(async move {
+                let end = one(&*provider, &zone, changes).await;
+                (zone, end)
+            });
         }
-        if waiting.len() >= AT_ONCE
-            && let Some(Ok((zone, end))) = waiting.join_next().await
-        {
-            ended.insert(zone, end);
-        }
-        let (zone, changes) = (looked.zone.clone(), plan.changes.clone());
-        waiting.spawn(async move {
-            let end = one(&*provider, &zone, changes).await;
-            (zone, end)
-        });
-    }
-    while let Some(written) = waiting.join_next().await {
-        if let Ok((zone, end)) = written {
-            ended.insert(zone, end);
+        while let Some(written) = waiting.join_next().await {
+            ground.counts.one();
+            if let Ok((zone, end)) = written {
+                ended.insert(zone, end);
+            }
         }
     }
     ended
+}
+
+/// When a zone is written: what others lean on is there before they do, and goes after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Turn {
+    /// It gets what other zones name: a host's addresses and keys, the consent to get reports (RFC 9990 §4).
+    First,
+    /// Nobody leans on what changes.
+    Any,
+    /// It loses such things.
+    Last,
+}
+
+impl Turn {
+    fn of(ground: &Ground<'_>, looked: &Looked) -> Turn {
+        let changes = looked.plan.as_ref().map_or(&[][..], |plan| &plan.changes);
+        let leaned_on = |change: &&Change| {
+            let name = &change.key.name;
+            name.as_str().contains("._report._dmarc.")
+                || ground.resolved.hosts.iter().any(|host| name.is_within(host.name.domain()))
+        };
+        let mut gets = changes.iter().filter(leaned_on).map(|change| change.after.is_some());
+        match (gets.clone().any(|gets| gets), gets.any(|gets| !gets)) {
+            (true, _) => Turn::First,
+            (false, true) => Turn::Last,
+            (false, false) => Turn::Any,
+        }
+    }
 }
 
 /// Writes a zone and reads it again. Where it is not known whether a write took place, what is live tells.

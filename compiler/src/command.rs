@@ -14,6 +14,7 @@ mod keys;
 mod lock;
 mod lsp;
 mod plan;
+mod progress;
 mod rollout;
 mod schema;
 mod secrets;

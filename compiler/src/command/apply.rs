@@ -2,6 +2,7 @@
 
 use super::keys::month;
 use super::plan::{Ready, Which, runtime};
+use super::progress;
 use super::secrets::Identity;
 use super::{Outcome, Spec, coloured, now};
 use clap::Args;
@@ -211,7 +212,8 @@ impl Run<'_> {
     fn round(&mut self, rolling: &Rolling<'_>, planned: Option<&Planned>) -> io::Result<Round> {
         let ready = self.ready;
         let end = |outcome| Ok(Round { outcome, written: BTreeMap::new() });
-        let mut survey = self.runtime.block_on(ready.survey(rolling, self.state));
+        let reading = ready.survey(rolling, self.state);
+        let mut survey = progress::watched(self.runtime, (&ready.counts, "read"), reading);
         let moved = planned.map_or_else(Vec::new, |planned| file::keep(&mut survey, planned));
         ready.complain(&survey)?;
         write!(io::stdout(), "{}", show::human(&survey, &ready.places(rolling), coloured(&io::stdout())))?;
@@ -228,7 +230,7 @@ impl Run<'_> {
         }
         let ground = ready.ground(rolling);
         let applying = apply::apply(&ground, &survey, (self.held, self.state), &rolling.stages);
-        let ended = match self.runtime.block_on(applying) {
+        let ended = match progress::watched(self.runtime, (&ready.counts, "written"), applying) {
             Ok(ended) => ended,
             Err(error @ StateError::Moved(..)) => {
                 writeln!(io::stderr(), "waybill: {error}")?;

@@ -1,11 +1,12 @@
 //! `waybill plan`
 
+use super::progress;
 use super::secrets::Identity;
 use super::{Format, Outcome, Spec, at_the_end, coloured, now, tell};
 use clap::{Args, ValueEnum};
 use compiler::allowance;
 use compiler::apply::rollout::Rolling;
-use compiler::apply::{self, Ground, Providers, Survey, file, show};
+use compiler::apply::{self, Counts, Ground, Providers, Survey, file, show};
 use compiler::authority::{self, Shown};
 use compiler::diagnostic::{printable, render};
 use compiler::emit::Artefacts;
@@ -112,6 +113,7 @@ pub struct Ready {
     pub which: Which,
     pub state: Arc<Place>,
     pub now: i64,
+    pub counts: Counts,
 }
 
 impl Ready {
@@ -152,7 +154,7 @@ impl Ready {
                 "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
             return Err(io::Error::other(says));
         }
-        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now }))
+        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now, counts: Counts::default() }))
     }
 
     /// What is in effect by a state.
@@ -169,6 +171,7 @@ impl Ready {
             only: self.which.only.as_ref(),
             adopt: self.which.adopt,
             prune: self.which.prune,
+            counts: &self.counts,
             now: self.now,
         }
     }
@@ -242,7 +245,7 @@ impl Plan {
         let Some(ready) = Ready::of(&self.spec, which, &identities)? else { return Ok(Outcome::Failed) };
         let state = ready.state.load().map_err(io::Error::other)?;
         let mut rolling = ready.rolling(&state);
-        let (survey, shown) = runtime()?.block_on(async {
+        let (survey, shown) = progress::watched(&runtime()?, (&ready.counts, "read"), async {
             let shown = match self.offline {
                 true => Shown::default(),
                 false => rolling.advance(ready.which.resolver, ready.which.only.as_ref(), ready.now).await.1,
