@@ -198,7 +198,8 @@ impl<'a> Found<'a> {
 
     fn put(&mut self, check: Check, status: Status, says: impl Into<String>) {
         let at = self.at.take().unwrap_or_else(|| self.home.clone());
-        self.all.push(Finding { check, status, of: self.of.clone(), says: says.into(), at });
+        let says = Some(says.into()).filter(|says: &String| !says.is_empty()).unwrap_or_else(|| "none".to_owned());
+        self.all.push(Finding { check, status, of: self.of.clone(), says, at });
     }
 
     /// It is as it should be.

@@ -31,13 +31,16 @@ pub fn human(findings: &[Finding], located: &Located, colour: bool) -> String {
         (_, status) => format!("\u{1b}[33m{}\u{1b}[0m", status.name()),
     };
     let mut troubles: Vec<&Finding> = findings.iter().filter(|one| one.status != Status::Good).collect();
-    troubles.sort_by_key(|one| std::cmp::Reverse(one.status));
-    for one in troubles {
-        let at = at(one, located);
-        let place = if at.is_empty() { String::new() } else { format!(" ({at})") };
-        // Writing to a String cannot fail.
-        let _ = writeln!(out, "{} {} {}: {}{place}", paint(one.status), one.check.id(), one.of, short(&one.says));
-        let _ = writeln!(out, "    {}", one.check.means());
+    troubles.sort_by_key(|one| (std::cmp::Reverse(one.status), one.check));
+    for same in troubles.chunk_by(|one, next| (one.status, one.check) == (next.status, next.check)) {
+        for one in same {
+            let at = at(one, located);
+            let place = if at.is_empty() { String::new() } else { format!(" ({at})") };
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{} {} {}: {}{place}", paint(one.status), one.check.id(), one.of, short(&one.says));
+        }
+        let means = same.first().map_or("", |one| one.check.means());
+        let _ = writeln!(out, "    {means}");
     }
     out + &summary(findings)
 }

@@ -23,7 +23,13 @@ fn written(set: &RecordSet, domain: &Domain) -> Path {
 impl Eyes<'_> {
     /// Everything that is a matter of the zone alone.
     pub(super) async fn zone(&self, domain: &Domain, zone: &Zone, found: &mut Found<'_>) {
-        match self.world.name_servers(&domain.name).await {
+        let servers = self.world.name_servers(&domain.name).await;
+        // Where nobody knows a name server, the resolver's word is all that there is.
+        let checks = match servers {
+            Ok(_) => (Check::RecordSeen, Check::RecordSeen),
+            Err(_) => (Check::RecordThere, Check::RecordSame),
+        };
+        match servers {
             Err(why) => {
                 found.wrong(Check::ServersThere, why);
             }
@@ -36,7 +42,7 @@ impl Eyes<'_> {
                 }
             }
         }
-        self.seen(domain, zone, found).await;
+        self.seen(domain, zone, checks, found).await;
         self.dnssec(domain, zone, found).await;
         self.aliases(domain, zone, found).await;
     }
@@ -109,8 +115,8 @@ impl Eyes<'_> {
         found.good(Check::RecordSame, format!("{same} of {} at `{name}` ({address})", zone.sets.len()));
     }
 
-    /// Every set through the resolver.
-    async fn seen(&self, domain: &Domain, zone: &Zone, found: &mut Found<'_>) {
+    /// Every set through the resolver; by these checks where it is not there, or otherwise.
+    async fn seen(&self, domain: &Domain, zone: &Zone, (there, same): (Check, Check), found: &mut Found<'_>) {
         let asked = futures_util::stream::iter(&zone.sets).map(|set| async move {
             let records = self.lookup(set.name.as_str(), wire::kind(set.kind)).await;
             let owner = format!("{}.", set.name);
@@ -121,20 +127,20 @@ impl Eyes<'_> {
             (set, records.map(own))
         });
         let answers: Vec<_> = asked.buffered(AT_ONCE).collect().await;
-        let mut same = 0;
+        let mut good = 0;
         for (set, answer) in answers {
             let what = format!("`{} {}` through the resolver", set.name, set.kind.name());
             let at = written(set, domain);
             match answer {
                 Err(why) => found.at(&at).unknown(Check::RecordSeen, format!("{what}: {why}")),
-                Ok(None) => found.at(&at).wrong(Check::RecordSeen, format!("{what} is not there")),
-                Ok(Some(there)) => match differs(set, &there) {
-                    Some(how) => found.at(&at).wrong(Check::RecordSeen, format!("{what} {how}")),
-                    None => same += 1,
+                Ok(None) => found.at(&at).wrong(there, format!("{what} is not there")),
+                Ok(Some(shown)) => match differs(set, &shown) {
+                    Some(how) => found.at(&at).wrong(same, format!("{what} {how}")),
+                    None => good += 1,
                 },
             }
         }
-        found.good(Check::RecordSeen, format!("{same} of {} through the resolver", zone.sets.len()));
+        found.good(Check::RecordSeen, format!("{good} of {} through the resolver", zone.sets.len()));
     }
 
     async fn dnssec(&self, domain: &Domain, zone: &Zone, found: &mut Found<'_>) {
