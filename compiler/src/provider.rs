@@ -328,7 +328,9 @@ fn label(zone: &DomainName, name: &DomainName) -> String {
 
 /// Which changes do not find what they have before; in words.
 pub fn moved(live: &Live, changes: &[Change]) -> Option<String> {
-    let is_other = |change: &&Change| live.sets.get(&change.key) != change.before.as_ref();
+    // What cannot be read whole cannot be written back, so it would be lost.
+    let is_other =
+        |change: &&Change| live.strange.contains(&change.key) || live.sets.get(&change.key) != change.before.as_ref();
     let others: Vec<String> = changes.iter().filter(is_other).map(|change| format!("`{}`", change.key)).collect();
     (!others.is_empty()).then(|| format!("{} changed since the plan was made", others.join(", ")))
 }
