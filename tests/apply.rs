@@ -241,7 +241,8 @@ fn two_runs_do_not_meet_and_a_missing_zone_is_said() {
     let site = Site::files();
     let lock = fs::File::create(site.path().join("waybill.state.json.lock")).unwrap();
     lock.lock().unwrap();
-    assert!(site.ends(1, &["apply", "--yes"]).contains("another `waybill apply` is at work"));
+    let waits = ["apply", "--yes", "--lock-timeout", "1s"];
+    assert!(site.ends(1, &waits).contains("another `waybill apply` is at work"));
     drop(lock);
     fs::remove_file(site.zone("example.net")).unwrap();
     let said = site.ends(1, &["plan"]);

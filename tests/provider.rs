@@ -8,6 +8,7 @@ use compiler::plan::{Change, Live};
 use compiler::provider::rfc2136::Rfc2136;
 use compiler::provider::zonefile::ZoneFile;
 use compiler::provider::{Limits, Provider, ProviderError};
+use compiler::state::hold::Watched;
 use compiler::state::{Held, Place, State};
 use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
@@ -121,7 +122,7 @@ fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut S
         now: 0,
     };
     let place = || Place::File(folder.join("state.json"));
-    let (held, _) = Held::take(Arc::new(place())).unwrap();
+    let (held, _) = Held::take(Arc::new(place()), || 0, &mut Watched::default()).unwrap();
     let ended = Runtime::new().unwrap().block_on(async {
         let survey = apply::survey(&ground, state).await;
         apply::apply(&ground, &survey, (&held, state), &Default::default()).await.unwrap()
@@ -211,7 +212,8 @@ fn what_other_zones_lean_on_is_there_before_and_goes_after() {
             counts: &counts,
             now: 0,
         };
-        let (held, _) = Held::take(Arc::new(Place::File(folder.path().join("state.json")))).unwrap();
+        let (held, _) =
+            Held::take(Arc::new(Place::File(folder.path().join("state.json"))), || 0, &mut Watched::default()).unwrap();
         let ended = Runtime::new().unwrap().block_on(async {
             let survey = apply::survey(&ground, &state).await;
             apply::apply(&ground, &survey, (&held, &mut state), &Default::default()).await.unwrap()
@@ -402,6 +404,7 @@ async fn route53_keeps_the_contract() {
     let provider = opened(&spec, "AKIAIOSFODNN7EXAMPLE");
     keeps_the_contract(&*provider, &MANY).await;
     // What is routed otherwise is somebody's own: it is seen, and not touched.
+    let before = provider.read(&zone()).await.unwrap();
     let zones = "r = client('route53')\nzone = [z['Id'] for z in r.list_hosted_zones()['HostedZones'] if not z['Config']['PrivateZone']][0]\n";
     moto.run(&format!(
         "{zones}\
@@ -414,6 +417,11 @@ async fn route53_keeps_the_contract() {
     let live = provider.read(&zone()).await.unwrap();
     let strange: Vec<String> = live.strange.iter().map(ToString::to_string).collect();
     assert_eq!(strange, ["alias.example.org A", "w.example.org A"]);
+    // Also where it came to be so after the plan was made: nothing was there then, and nothing of it can be kept.
+    let planned = to(&before, vec![(key("w", Kind::A), set(60, Kind::A, &["192.0.2.9"]))]);
+    let refused = provider.write(&zone(), &planned).await;
+    assert!(matches!(&refused, Err(ProviderError::Moved(says)) if says.contains("`w.example.org A`")), "{refused:?}");
+    assert_eq!(provider.read(&zone()).await.unwrap(), live);
     written(&*provider, vec![(key("x", Kind::Txt), set(60, Kind::Txt, &["\"x\""]))]).await;
     assert_eq!(provider.read(&zone()).await.unwrap().strange.len(), 2);
     let refused =

@@ -270,10 +270,11 @@ pub async fn apply(
         begun = true;
     }
     if begun {
-        held.save(state).await?;
+        held.begin(state).await?;
     }
-    let ended = write(ground, survey, &cut_off).await;
+    let ended = held.during(state, write(ground, survey, &cut_off)).await?;
     let before = state.clone();
+    state.hold = None;
     for (looked, plan) in plans().filter(|(looked, _)| ended.get(&looked.zone) == Some(&Ended::Done)) {
         note(ground, looked, plan, state);
     }

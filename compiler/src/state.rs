@@ -1,10 +1,12 @@
 //! What was applied: what of each zone is ours. Where it is kept says the spec's `state`; it is changed by compare and
-//! swap on its serial number, so that no two pipelines overwrite each other.
+//! swap on its serial number, so that no two pipelines overwrite each other, and says while a run writes that it does
+//! ([`hold`]), so that no two write at once.
 //!
 //! Before a run writes anything, the state says what the run is about to write (`begun`); afterwards what it wrote. A
 //! run that is cut off anywhere is taken up by the next one from what is live.
 
 mod git;
+pub mod hold;
 pub mod place;
 mod postgresql;
 mod s3;
@@ -12,6 +14,7 @@ mod s3;
 pub use place::Place;
 
 use crate::plan::{Set, SetKey, Sets};
+use crate::state::hold::Hold;
 use crate::state::place::Mark;
 use crate::transition::{AllStages, Stages};
 use crate::zone::{Kind, master};
@@ -36,6 +39,8 @@ pub struct State {
     pub serial: u64,
     /// By zone.
     pub zones: BTreeMap<DomainName, Applied>,
+    /// Which run is writing, where this is no file.
+    pub hold: Option<Hold>,
 }
 
 /// What was applied to a zone.
@@ -73,16 +78,19 @@ pub enum StateError {
     #[error("the state ({0}): {1}; it is written by `waybill apply` alone: take the last one that is whole")]
     Form(String, String),
     /// Another run holds it.
-    #[error("another `waybill apply` is at work: it holds {0}")]
-    Held(String),
+    #[error("another `waybill apply` is at work: {1} holds the state ({0})")]
+    Held(String, String),
     /// Somebody else changed it.
     #[error("the state ({0}) was changed meanwhile, by another `waybill apply`: run it again")]
     Moved(String),
 }
 
-/// A state that is being changed. As long as this lives, no other run changes one that is a file.
+/// A state that is being changed. As long as this lives, no other run changes one that is a file; elsewhere as long as
+/// its [`Hold`] is there.
 pub struct Held {
     place: Arc<Place>,
+    /// The time, in seconds since 1970.
+    clock: fn() -> i64,
     /// What was read or written last.
     mark: Mutex<Mark>,
     /// Locked; the system lets go of it however the process ends.
@@ -94,6 +102,8 @@ pub struct Held {
 struct Written {
     format: u32,
     serial: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hold: Option<Hold>,
     zones: BTreeMap<DomainName, WrittenZone>,
 }
 
@@ -180,7 +190,7 @@ impl State {
             let WrittenZone { provider, sets, begun, keys, stages } = zone;
             Ok((name, Applied { provider, sets: read_sets(&sets)?, begun: read_sets(&begun)?, keys, stages }))
         });
-        Ok(State { serial: written.serial, zones: zones.collect::<Result<_, String>>()? })
+        Ok(State { serial: written.serial, hold: written.hold, zones: zones.collect::<Result<_, String>>()? })
     }
 
     /// How far the rollovers of all zones are.
@@ -209,7 +219,7 @@ impl State {
             stages: zone.stages.clone(),
         };
         let zones = self.zones.iter().map(|(name, one)| (name.clone(), zone(one))).collect();
-        let written = Written { format: FORMAT, serial: self.serial, zones };
+        let written = Written { format: FORMAT, serial: self.serial, hold: self.hold.clone(), zones };
         Ok(serde_json::to_string_pretty(&written)? + "\n")
     }
 }
@@ -218,6 +228,7 @@ impl State {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::state::hold::Watched;
     use crate::transition::{Stage, Topic};
 
     fn state() -> State {
@@ -228,7 +239,7 @@ mod tests {
         let stage = Stage::at(vec!["a".into()], 7);
         let stages = [(Topic::Dkim, stage.clone()), (Topic::Tls("mail.example.org".parse().unwrap()), stage)].into();
         let zone = Applied { provider: "main".into(), sets: sets.clone(), begun: sets, keys, stages };
-        State { serial: 0, zones: [("example.org".parse().unwrap(), zone)].into() }
+        State { hold: None, serial: 0, zones: [("example.org".parse().unwrap(), zone)].into() }
     }
 
     #[test]
@@ -238,9 +249,10 @@ mod tests {
         let path = folder.path().join(STATE_FILE);
         let place = || Place::File(path.clone());
         assert_eq!(place().load().unwrap(), State::default());
-        let (held, first) = Held::take(Arc::new(place())).unwrap();
+        let take = || Held::take(Arc::new(place()), || 0, &mut Watched::default());
+        let (held, first) = take().unwrap();
         assert_eq!(first, State::default());
-        assert!(matches!(Held::take(Arc::new(place())), Err(StateError::Held(_))));
+        assert!(matches!(take(), Err(StateError::Held(..))));
         let mut state = state();
         let save = |state: &mut State| runtime.block_on(held.save(state));
         save(&mut state).unwrap();
@@ -249,7 +261,7 @@ mod tests {
         let mut old = State { serial: 1, ..state.clone() };
         assert!(matches!(save(&mut old), Err(StateError::Moved(_))));
         drop(held);
-        Held::take(Arc::new(place())).unwrap();
+        take().unwrap();
         for text in ["", "{}", "{\"format\":9,\"serial\":1,\"zones\":{}}"] {
             std::fs::write(&path, text).unwrap();
             assert!(matches!(place().load(), Err(StateError::Form(..))), "{text}");

@@ -14,6 +14,7 @@ use compiler::diagnostic::printable;
 use compiler::keys::{self, Edit};
 use compiler::pipeline::Wish;
 use compiler::plan::SetKey;
+use compiler::state::hold::Watched;
 use compiler::state::{Held, State, StateError};
 use schema::name::DomainName;
 use schema::unit::Period;
@@ -28,6 +29,8 @@ use std::time::Duration;
 const MOST_ROUNDS: usize = 8;
 /// How often name servers are asked for what was written.
 const POLL: Duration = Duration::from_secs(2);
+/// How often is looked whether another run still holds the state.
+const LOOKS: Duration = Duration::from_secs(1);
 
 /// Makes the changes in DNS that `waybill plan` shows, and reads every zone again.
 #[derive(Args)]
@@ -49,6 +52,9 @@ pub struct Apply {
     /// How long `--wait` waits at most, as `10m`; for ever unless said. Exits with 5 where it was in vain.
     #[arg(long, value_name = "PERIOD", requires = "wait")]
     deadline: Option<Period>,
+    /// How long another `waybill apply` is waited for that holds the state.
+    #[arg(long, value_name = "PERIOD", default_value = "5m")]
+    lock_timeout: Period,
     #[command(flatten)]
     identity: Identity,
 }
@@ -77,7 +83,7 @@ impl Apply {
             None => (Spec { dir: self.what.clone(), env: self.env.clone() }, self.which.clone()),
         };
         let Some(ready) = Ready::of(&spec, which, &identities)? else { return Ok(Outcome::Failed) };
-        let (held, mut state) = Held::take(Arc::clone(&ready.state)).map_err(io::Error::other)?;
+        let (held, mut state) = taken(&ready, self.lock_timeout)?;
         let ready = match &plan {
             Some(_) => ready,
             None => match turned(ready, &spec, (&self.which, &identities), &state)? {
@@ -106,6 +112,23 @@ impl Apply {
         let until = |long: Period| now().saturating_add(i64::try_from(long.0).unwrap_or(i64::MAX));
         let wait = Wait { deadline: self.deadline.map(until), all: self.wait };
         run.rounds(&mut rolling, &wait)
+    }
+}
+
+/// The state, when no other run holds it any more.
+fn taken(ready: &Ready, patience: Period) -> io::Result<(Held, State)> {
+    let deadline = now().saturating_add(i64::try_from(patience.0).unwrap_or(i64::MAX));
+    let (mut watched, mut told) = (Watched::default(), false);
+    loop {
+        match Held::take(Arc::clone(&ready.state), now, &mut watched) {
+            Err(error @ StateError::Held(..)) if now() < deadline => {
+                if !std::mem::replace(&mut told, true) {
+                    writeln!(io::stderr(), "{error}; waiting for it, at most {patience}")?;
+                }
+                std::thread::sleep(LOOKS);
+            }
+            done => return done.map_err(io::Error::other),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Held, LARGEST, STATE_FILE, State, StateError, Written, WrittenStages, check_format};
 use crate::provider::Ground;
 use crate::state::git::Branch;
+use crate::state::hold::{Hold, RENEWS, Watched};
 use crate::state::postgresql::Row;
 use crate::state::s3::Object;
 use crate::transition::AllStages;
@@ -137,17 +138,52 @@ fn text_at(path: &Path) -> Result<Option<Vec<u8>>, String> {
 
 impl Held {
     /// Takes hold of a state and reads it. A file is locked, by the one beside it with `.lock` behind its name; elsewhere
-    /// two runs that write are told apart by the first thing that each of them notes before it writes.
+    /// nobody is to write whose [`Hold`] has not lapsed, and [`Held::begin`] makes ours. `watched` is kept from one try
+    /// to the next.
     ///
     /// # Errors
     /// [`StateError::Held`] where another run has it.
-    pub fn take(place: Arc<Place>) -> Result<(Held, State), StateError> {
+    pub fn take(place: Arc<Place>, clock: fn() -> i64, watched: &mut Watched) -> Result<(Held, State), StateError> {
         let lock = match &*place {
             Place::File(path) => Some(locked(path)?),
             _ => None,
         };
-        let (state, mark) = place.blocking(place.load_marked())?;
-        Ok((Held { place, mark: Mutex::new(mark), _lock: lock }, state))
+        let (mut state, mark) = place.blocking(place.load_marked())?;
+        match state.hold.take() {
+            Some(hold) if !watched.has_lapsed(&hold, clock()) => Err(StateError::Held(place.name(), hold.by)),
+            _ => Ok((Held { place, clock, mark: Mutex::new(mark), _lock: lock }, state)),
+        }
+    }
+
+    /// Writes the state, and that this run is about to do what it says.
+    ///
+    /// # Errors
+    /// As [`Held::save`].
+    pub async fn begin(&self, state: &mut State) -> Result<(), StateError> {
+        if !matches!(&*self.place, Place::File(_)) {
+            state.hold = Some(Hold::own((self.clock)()));
+        }
+        self.save(state).await
+    }
+
+    /// Does work that writes, and says meanwhile that it goes on. Where another run has taken over, what is left of the
+    /// work is not done.
+    ///
+    /// # Errors
+    /// [`StateError::Moved`] then.
+    pub async fn during<T>(&self, state: &mut State, work: impl Future<Output = T>) -> Result<T, StateError> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(RENEWS), if state.hold.is_some() => {}
+            }
+            state.hold = Some(Hold::own((self.clock)()));
+            // While its place does not answer nobody else can take over either.
+            if let Err(moved @ StateError::Moved(_)) = self.save(state).await {
+                return Err(moved);
+            }
+        }
     }
 
     /// Writes the state, synced, with the next serial number; `state` must be what was read or written last.
@@ -186,7 +222,9 @@ fn locked(path: &Path) -> Result<File, StateError> {
     let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).open(&beside).map_err(system)?;
     match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(lock),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Held(beside.display().to_string())),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(StateError::Held(path.display().to_string(), "the lock beside it".into()))
+        }
         Err(error) => Err(system(error.into())),
     }
 }
