@@ -161,7 +161,12 @@ fn what_a_server_sends_on_is_authentic_too() {
     let people =
         "    list \"news\" { member \"ada\" \"ada@d.example\"; }\n    group \"far\" { member \"gone@d.example\"; }\n";
     let (c, d) = (Peer::new("c.example", 4, people), Peer::new("d.example", 5, ""));
-    let dns = Bind::serve(&[(c.domain.to_owned(), c.zone.clone()), (d.domain.to_owned(), d.zone.clone())]);
+    let two = c.folder.path().join("two.zone");
+    let soa = "@ 3600 IN SOA ns.invalid. hostmaster.invalid. 1 3600 600 86400 300\n@ 3600 IN NS ns.invalid.\n";
+    let spf = "@ 60 IN TXT \"v=spf1 ip4:127.0.0.0/8 -all\"\n";
+    std::fs::write(&two, format!("{soa}{spf}{}", spf.replace("-all", "~all"))).unwrap();
+    let zones = [(c.domain, &c.zone), (d.domain, &d.zone), ("two.example", &two)];
+    let dns = Bind::serve(&zones.map(|(name, zone)| (name.to_owned(), zone.clone())));
     let (at_c, at_d) = (c.serve(&dns), d.serve(&dns));
 
     // A post to a list keeps its author's signatures, and has the list's.
@@ -184,6 +189,15 @@ fn what_a_server_sends_on_is_authentic_too() {
     parses_as_report(&report);
     let refused = at_d.log();
     assert!(refused.contains("refused") && refused.contains("gone@d.example"), "{refused}");
+
+    // Of two SPF records neither counts (RFC 7208 §4.5), also where the first one lets everybody send.
+    let mut client = Client::connect(d.ports.at(d.ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO mail.two.example", "250");
+    let reply = client.mail("a@two.example", &[&d.account], &message("two records", 100)).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    let got = d.read(3);
+    assert!(results(&got).contains("spf=permerror"), "{got}");
     drop((at_c, at_d));
 }
 

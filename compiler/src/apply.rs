@@ -99,6 +99,8 @@ pub struct Survey {
     pub orphans: Vec<DomainName>,
     /// What would be harmful.
     pub report: Report,
+    /// What would have to be known to say that nothing else is, in words.
+    pub unknown: Vec<String>,
 }
 
 impl Survey {

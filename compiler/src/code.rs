@@ -44,13 +44,9 @@ impl Code {
         Code::ALL.iter().copied().find(|code| code.id() == id)
     }
 
-    /// Whether it is found only where two specs are compared.
+    /// Whether it is found only where two specs are compared, or a spec with what is live.
     pub fn needs_two(self) -> bool {
-        use Code::{DmarcLeap, ExchangersMoved, KeyInUse, LastExchanger, ManyRemoved, PolicyWithdrawn, SelectorReused};
-        matches!(
-            self,
-            DmarcLeap | SelectorReused | ExchangersMoved | PolicyWithdrawn | LastExchanger | KeyInUse | ManyRemoved
-        )
+        ("W0800"..="W0819").contains(&self.id())
     }
 
     /// Whether it is found only where secrets are opened, so that its absence otherwise means nothing.
@@ -302,6 +298,9 @@ codes! {
     W0811 KeyInUse Error (allowable)
     W0812 ManyRemoved Error (allowable)
     W0813 TlsaUnsigned Error (allowable)
+    W0814 SenderLost Error (allowable)
+    W0815 PolicyUnsupported Error (allowable)
+    W0816 RenewalForbidden Error (allowable)
     W0820 LevelCode Error
     W0821 NotAllowable Error
     W0822 AllowDate Error

@@ -3,7 +3,7 @@
 //!
 //! What lies outside the spec is looked up in `waybill.lock` ([`crate::lock`]), never in DNS.
 
-mod caa;
+pub mod caa;
 mod dane;
 pub mod dkim;
 mod dmarc;

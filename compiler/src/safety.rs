@@ -1,13 +1,15 @@
 //! What a plan would do to mail, told before it is done. Each finding names its evidence, and what lifts it.
 
+pub mod reports;
+
 use crate::apply::{Ground, Looked, Survey};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::diff::staged::DMARC_HELP;
 use crate::emit::zone::policy_host;
-use crate::lint::dkim;
 use crate::lint::tags::{tag, tags};
-use crate::plan::{Change, Set};
+use crate::lint::{caa, dkim};
+use crate::plan::{Change, Set, SetKey};
 use crate::resolve::Domain;
 use crate::state::{Applied, State};
 use crate::transition::Topic;
@@ -15,7 +17,7 @@ use crate::zone::{Kind, Rdata};
 use schema::name::DomainName;
 use schema::spec::MtaStsMode;
 use schema::unit::Period;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many record sets may be removed at once.
 const MOST_REMOVED: usize = 20;
@@ -38,6 +40,7 @@ pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
             }
         }
     }
+    renewal(ground, survey, &mut report);
     let removed: Vec<&Change> =
         survey.changes().map(|(_, change)| change).filter(|change| change.after.is_none()).collect();
     if removed.len() > MOST_REMOVED {
@@ -62,6 +65,65 @@ pub fn unsigned(ground: &Ground<'_>, zones: &BTreeSet<DomainName>, report: &mut 
         let help = "sign the zone, or take `dnssec` out; or write `allow W0813 reason=\"…\" until=\"YYYY-MM-DD\"`";
         report.find(Code::TlsaUnsigned, domain.at.clone(), says).help(help);
     }
+}
+
+/// RFC 8659: authorities look at CAA each time that a certificate is renewed, which is weeks after a change.
+fn renewal(ground: &Ground<'_>, survey: &Survey, report: &mut Report) {
+    let changed: BTreeSet<&DomainName> = survey
+        .changes()
+        .map(|(_, change)| &change.key)
+        .filter(|key| key.kind == Kind::Caa)
+        .map(|key| &key.name)
+        .collect();
+    if changed.is_empty() {
+        return;
+    }
+    // What is there after the plan, others' values among it.
+    let mut sets: BTreeMap<&DomainName, Vec<Rdata>> = BTreeMap::new();
+    let plans = || survey.zones.iter().filter_map(|looked| Some((looked, looked.plan.as_ref().ok()?)));
+    let is_caa = |key: &SetKey| key.kind == Kind::Caa;
+    for (looked, plan) in plans() {
+        let wanted = looked.wanted.iter().filter(|(key, _)| is_caa(key));
+        wanted.for_each(|(key, set)| sets.entry(&key.name).or_default().extend(set.values.iter().cloned()));
+        let kept = plan.kept.iter().filter(|kept| is_caa(&kept.key));
+        kept.for_each(|kept| sets.entry(&kept.key.name).or_default().push(kept.value.clone()));
+    }
+    for change in plans().flat_map(|(_, plan)| &plan.changes).filter(|change| is_caa(&change.key)) {
+        sets.insert(&change.key.name, change.after.as_ref().map_or_else(Vec::new, |set| set.values.clone()));
+    }
+    let alias = |name: &DomainName| {
+        let key = SetKey { name: name.clone(), kind: Kind::Cname };
+        survey.zones.iter().find_map(|looked| looked.wanted.get(&key)?.values.first()?.target())
+    };
+    let mut told = BTreeSet::new();
+    for (name, host) in caa::certified(ground.resolved, alias) {
+        let Some(wanted) = host.caa.as_deref() else { continue };
+        let mut owners = std::iter::successors(Some(name.clone()), DomainName::parent);
+        let mut touched = false;
+        let found = owners.find(|owner| {
+            touched |= changed.contains(owner);
+            sets.get(owner).is_some_and(|values| !values.is_empty())
+        });
+        let Some((owner, why)) =
+            found.and_then(|owner| Some((owner.clone(), caa::forbids(sets.get(&owner)?, wanted)?)))
+        else {
+            continue;
+        };
+        if touched && told.insert(owner.clone()) {
+            let says = format!(
+                "the certificate for `{name}` could not be renewed any more: `{owner} CAA` lets no `{wanted}` issue it: {why}"
+            );
+            let help = format!(
+                "have `0 issue \"{wanted}\"` among them; or write `allow W0816 reason=\"…\" until=\"YYYY-MM-DD\"`"
+            );
+            report.find(Code::RenewalForbidden, host.at.field("tls").field("acme"), says).help(help);
+        }
+    }
+}
+
+/// What a TXT record says.
+fn tagged(value: &Rdata) -> Option<&str> {
+    if let Rdata::Txt(text) = value { Some(text) } else { None }
 }
 
 fn hosts(set: Option<&Set>) -> Vec<&DomainName> {

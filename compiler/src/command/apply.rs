@@ -76,6 +76,7 @@ impl Apply {
                     adopt: spec.adopt,
                     prune: spec.prune,
                     resolver: self.which.resolver,
+                    reports: self.which.reports.clone(),
                     offline: false,
                 };
                 (Spec { dir: spec.folder.clone(), env: spec.environment.clone() }, which)

@@ -15,10 +15,11 @@ use compiler::pipeline::{Compiled, Wish, compile};
 use compiler::provider::{self, recorded::Recorded};
 use compiler::read::files::Sources;
 use compiler::resolve::Resolved;
-use compiler::safety;
+use compiler::safety::{self, reports};
 use compiler::state::{Place, State};
 use compiler::tls::Trust;
 use compiler::write;
+use mail::auth::Authenticator;
 use schema::name::DomainName;
 use sealed::identity::Identities;
 use serde_json::{Value as Json, json};
@@ -27,6 +28,9 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// How many files that are no reports are named.
+const MOST_TOLD: usize = 5;
 
 /// Shows what would change in DNS.
 #[derive(Args)]
@@ -64,6 +68,10 @@ pub struct Which {
     /// The DNS server that finds name servers, for rollovers that wait for them, in place of the system's: `ADDR:PORT`.
     #[arg(long, env = "WAYBILL_RESOLVER")]
     pub resolver: Option<SocketAddr>,
+    /// DMARC reports that came in, as XML, packed, or in messages: a file, or a folder, a Maildir say. Those of the last 30
+    /// days show whose mail a change would harm.
+    #[arg(long, value_name = "PATH")]
+    pub reports: Option<PathBuf>,
     /// What was applied stands for what is live.
     #[arg(skip)]
     pub offline: bool,
@@ -114,6 +122,7 @@ pub struct Ready {
     pub state: Arc<Place>,
     pub now: i64,
     pub counts: Counts,
+    pub reports: Option<reports::Reports>,
 }
 
 impl Ready {
@@ -154,7 +163,9 @@ impl Ready {
                 "no domain says who publishes its zone: write `dns \"NAME\"` in it, and a node `dns \"NAME\" { … }`";
             return Err(io::Error::other(says));
         }
-        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now, counts: Counts::default() }))
+        let reports = which.reports.as_ref().map(|path| self::reports(path, now)).transpose()?;
+        let counts = Counts::default();
+        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now, counts, reports }))
     }
 
     /// What is in effect by a state.
@@ -188,6 +199,14 @@ impl Ready {
             let unsigned = authority::unsigned(self.which.resolver, safety::to_be_signed(&survey)).await;
             safety::unsigned(&ground, &unsigned, &mut survey.report);
         }
+        if let Some(reports) = &self.reports {
+            let mut report = std::mem::take(&mut survey.report);
+            survey.unknown = match Authenticator::new(self.which.resolver.as_slice()) {
+                Ok(authenticator) => reports::weigh(&ground, &survey, (reports, &authenticator), &mut report).await,
+                Err(error) => vec![format!("what reports mean for SPF: {error}")],
+            };
+            survey.report = report;
+        }
         allowance::bear(&self.compiled.spec, &self.compiled.located, self.now, &mut survey.report);
         survey.report.sort(&self.compiled.located);
         survey
@@ -219,8 +238,28 @@ impl Ready {
         for (zone, why) in survey.failed() {
             writeln!(err, "{zone}: {}", printable(why))?;
         }
+        for what in &survey.unknown {
+            writeln!(err, "not known, since DNS does not say: {what}")?;
+        }
         write!(err, "{}", render::human(&survey.report, &self.compiled.located, coloured(&err)))
     }
+}
+
+/// What was reported lately; what among it is no report is told.
+fn reports(path: &Path, now: i64) -> io::Result<reports::Reports> {
+    let reports = reports::Reports::read(path, now)?;
+    let mut err = io::stderr().lock();
+    for why in reports.others.iter().take(MOST_TOLD) {
+        writeln!(err, "left out: {}", printable(why))?;
+    }
+    let more = reports.others.len().saturating_sub(MOST_TOLD);
+    if more > 0 {
+        writeln!(err, "left out: {more} more files that are no reports")?;
+    }
+    if reports.read == 0 {
+        writeln!(err, "{}: no DMARC report of the last 30 days", path.display())?;
+    }
+    Ok(reports)
 }
 
 /// Whom a spec trusts over TLS.

@@ -5,7 +5,7 @@ use super::world::{Answer, World, own, place};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::lock::Asked;
-use crate::resolve::Host;
+use crate::resolve::{Host, Resolved};
 use crate::zone::{Kind, Rdata};
 use schema::name::DomainName;
 use std::collections::HashSet;
@@ -16,17 +16,8 @@ const KNOWN: [&str; 7] = ["issue", "issuewild", "iodef", "contactemail", "contac
 /// Looks at every name that a certificate is asked for, and at the operator's own CAA records.
 pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
     let mut told = HashSet::new();
-    for host in &around.resolved.hosts {
-        climb(host.name.domain(), host, world, &mut told, report);
-    }
-    for domain in &around.resolved.domains {
-        for prefix in ["mta-sts", "autoconfig", "autodiscover"] {
-            let Ok(name) = domain.name.under(prefix) else { continue };
-            let target = world.set(&name, Kind::Cname).and_then(|set| set.values.first()?.target());
-            if let Some(host) = target.and_then(|target| around.resolved.host(target)) {
-                climb(&name, host, world, &mut told, report);
-            }
-        }
+    for (name, host) in certified(around.resolved, |name| world.set(name, Kind::Cname)?.values.first()?.target()) {
+        climb(&name, host, world, &mut told, report);
     }
     let sets = around.artefacts.zones.iter().flat_map(|zone| &zone.sets);
     for set in sets.filter(|set| set.kind == Kind::Caa) {
@@ -41,6 +32,23 @@ pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
             report.find(Code::CaaCritical, at.clone(), says).help(help);
         }
     }
+}
+
+/// Every name that a certificate is asked for, and the host that asks; `alias` says where a name leads.
+pub fn certified<'a>(
+    resolved: &'a Resolved,
+    alias: impl Fn(&DomainName) -> Option<&'a DomainName>,
+) -> Vec<(DomainName, &'a Host)> {
+    let mut names: Vec<_> = resolved.hosts.iter().map(|host| (host.name.domain().clone(), host)).collect();
+    for domain in &resolved.domains {
+        for prefix in ["mta-sts", "autoconfig", "autodiscover"] {
+            let Ok(name) = domain.name.under(prefix) else { continue };
+            if let Some(host) = alias(&name).and_then(|target| resolved.host(target)) {
+                names.push((name, host));
+            }
+        }
+    }
+    names
 }
 
 /// RFC 8659 §3: the first set that there is on the way to the root holds.
@@ -83,7 +91,7 @@ fn climb(
 }
 
 /// Why a set forbids what is asked for, if it does.
-fn forbids(values: &[Rdata], wanted: &str) -> Option<String> {
+pub fn forbids(values: &[Rdata], wanted: &str) -> Option<String> {
     let issue: Vec<&str> = values
         .iter()
         .filter_map(|value| match value {

@@ -1,22 +1,23 @@
 //! Who sent a message: SPF (RFC 7208), DKIM (RFC 6376), DMARC (RFC 9989), ARC (RFC 8617).
 
+mod supposed;
+
+pub use supposed::Supposed;
+
 use crate::message::without_blank_tail;
 use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dmarc::Policy;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
-use mail_auth::hickory_resolver::proto::op::ResponseCode;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
-    AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcResult, DnsError, Error,
-    MessageAuthenticator, Parameters, ResolverCache, SpfResult, Txt,
+    AuthenticatedMessage, AuthenticationResults, DkimOutput, DkimResult, DmarcResult, MessageAuthenticator, Parameters,
+    SpfResult, Txt,
 };
 use schema::name::DomainName;
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use supposed::{Answers, nothing};
 
 /// How long one question to one name server may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -142,7 +143,9 @@ impl Authenticator {
     pub async fn verify(&self, arrival: &Arrival<'_>) -> Verdict {
         let Arrival { ip, helo, mail_from, host, .. } = *arrival;
         let results = AuthenticationResults::new(host);
-        let spf = self.0.verify_spf(SpfParameters::verify_mail_from(ip, helo, host, mail_from)).await;
+        let several = self.several(mail_from.rsplit_once('@').map_or(helo, |(_, domain)| domain)).await;
+        let spf = Parameters::new(SpfParameters::verify_mail_from(ip, helo, host, mail_from)).with_txt_cache(&several);
+        let spf = self.0.verify_spf(spf).await;
         let results = match mail_from.is_empty() {
             true => results.with_spf_ehlo_result(&spf, ip, helo),
             false => results.with_spf_mailfrom_result(&spf, ip, mail_from, helo),
@@ -178,7 +181,7 @@ impl Authenticator {
         if is_temporary(&dmarc) {
             // RFC 9989 §4.10 also asks the domains above, up to the top one. Where their servers fail, a message
             // whose own domain vouches for it is still good: without them only less is in line with the From.
-            let above = Above::of(from.rsplit_once('@').map_or("", |(_, domain)| domain));
+            let above = above(from.rsplit_once('@').map_or("", |(_, domain)| domain));
             for above in above {
                 let again = self.0.verify_dmarc(Parameters::new(parameters()).with_txt_cache(&above)).await;
                 if !is_temporary(&again) {
@@ -205,37 +208,16 @@ impl Authenticator {
     }
 }
 
-/// Answers that some domains have no DMARC record.
-struct Above(HashMap<Box<str>, Txt>);
-
-impl Above {
-    /// For the top domain above one; then for that and the next; and so on.
-    fn of(domain: &str) -> impl Iterator<Item = Above> {
-        let parts = |domain: &str| domain.split_once('.').map(|(_, above)| above.to_owned());
-        let mut names: Vec<String> = std::iter::successors(parts(domain), |above| parts(above)).collect();
-        names.reverse();
-        let none = |name: &String| {
-            let none = Error::Dns(DnsError::RecordNotFound(ResponseCode::NXDomain));
-            (format!("_dmarc.{name}.").into_boxed_str(), Txt::Error(none))
-        };
-        (1..=names.len().min(ABOVE_MOST)).map(move |n| Above(names.iter().take(n).map(none).collect()))
-    }
-}
-
-impl ResolverCache<Box<str>, Txt> for Above {
-    fn get<Q: Hash + Eq + ?Sized>(&self, name: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-    {
-        self.0.get(name).cloned()
-    }
-    fn remove<Q: Hash + Eq + ?Sized>(&self, _: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-    {
-        None
-    }
-    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
+/// Answers that the top domain above one has no DMARC record; then that nor the next has; and so on.
+fn above(domain: &str) -> impl Iterator<Item = Answers<Txt>> {
+    let parts = |domain: &str| domain.split_once('.').map(|(_, above)| above.to_owned());
+    let mut names: Vec<String> = std::iter::successors(parts(domain), |above| parts(above)).collect();
+    names.reverse();
+    (1..=names.len().min(ABOVE_MOST)).map(move |n| {
+        let mut answers = Answers::default();
+        names.iter().take(n).for_each(|name| answers.put(&format!("_dmarc.{name}"), nothing()));
+        answers
+    })
 }
 
 fn parsed(octets: &[u8]) -> Option<AuthenticatedMessage<'_>> {
