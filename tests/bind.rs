@@ -103,6 +103,11 @@ impl Bind {
         dig(self.address, name, kind)
     }
 
+    /// The process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Stops it, politely.
     pub fn stop(self) {
         run("kill", &["-TERM", &self.child.id().to_string()]);

@@ -19,6 +19,7 @@ pub mod powerdns;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -364,6 +365,25 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Writes `cert.pem` and `key.pem` for these names into a folder, from an authority of the test's own, `ca.pem`.
+pub fn certificate(folder: &Path, names: &[String], days: i64) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // Issuer and subject that are the same are one who signs for itself, to some.
+    authority.distinguished_name.push(DnType::CommonName, "authority of the tests");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut certificate = CertificateParams::new(names.to_vec()).unwrap();
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
+    let end = jiff::tz::TimeZone::UTC.to_datetime(end);
+    let number = |n: i8| u8::try_from(n).unwrap();
+    certificate.not_after = rcgen::date_time_ymd(end.year().into(), number(end.month()), number(end.day()));
+    let certificate = certificate.signed_by(&key, &authority).unwrap();
+    std::fs::write(folder.join("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
 }
 
 /// A message of about `size` octets that names itself.

@@ -10,6 +10,7 @@ use compiler::provider::zonefile::ZoneFile;
 use compiler::provider::{Limits, Provider, ProviderError};
 use compiler::state::hold::Watched;
 use compiler::state::{Held, Place, State};
+use compiler::tls::Trust;
 use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
 use harness::cloudflare::{self, Cloudflare, Fault};
@@ -119,6 +120,7 @@ fn applied(folder: &Path, text: &str, (takes, mute): (bool, bool), state: &mut S
         adopt: false,
         prune: false,
         counts: &Counts::default(),
+        trust: &Trust::default(),
         now: 0,
     };
     let place = || Place::File(folder.join("state.json"));
@@ -210,6 +212,7 @@ fn what_other_zones_lean_on_is_there_before_and_goes_after() {
             adopt: false,
             prune: false,
             counts: &counts,
+            trust: &Trust::default(),
             now: 0,
         };
         let (held, _) =

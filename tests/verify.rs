@@ -4,8 +4,7 @@
 
 use compiler::verify::Check;
 use harness::bind::{Bind, TSIG};
-use harness::{PATIENCE, Ports, Server, program, root, run, waybill};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use harness::{PATIENCE, Ports, Server, certificate, program, root, run, waybill};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
@@ -62,22 +61,9 @@ impl Site {
         self.folder.path().join("spec")
     }
 
-    /// A certificate for the host and the names at which people ask for it, from an authority of the test's own.
     fn certificate(&self, days: i64) {
-        let mut authority = CertificateParams::new(Vec::new()).unwrap();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
         let names = ["mail", "mta-sts", "autoconfig", "autodiscover"].map(|name| format!("{name}.{ZONE}"));
-        let key = KeyPair::generate().unwrap();
-        let mut certificate = CertificateParams::new(names.to_vec()).unwrap();
-        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days);
-        let end = jiff::tz::TimeZone::UTC.to_datetime(end);
-        let number = |n: i8| u8::try_from(n).unwrap();
-        certificate.not_after = rcgen::date_time_ymd(end.year().into(), number(end.month()), number(end.day()));
-        let certificate = certificate.signed_by(&key, &authority).unwrap();
-        fs::write(self.spec().join("ca.pem"), authority.pem()).unwrap();
-        fs::write(self.spec().join("cert.pem"), certificate.pem()).unwrap();
-        fs::write(self.spec().join("key.pem"), key.serialize_pem()).unwrap();
+        certificate(&self.spec(), &names, days);
     }
 
     fn serve(&self) -> Server {

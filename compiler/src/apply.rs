@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod rollout;
+mod served;
 pub mod show;
 
 use crate::diagnostic::Report;
@@ -11,6 +12,7 @@ use crate::provider::{Provider, ProviderError};
 use crate::resolve::{Domain, KeyState, Resolved};
 use crate::safety;
 use crate::state::{Applied, Held, KeyUse, State, StateError};
+use crate::tls::Trust;
 use crate::transition::AllStages;
 use aws_lc_rs::digest;
 use schema::name::DomainName;
@@ -71,6 +73,8 @@ pub struct Ground<'a> {
     pub prune: bool,
     /// How far it is.
     pub counts: &'a Counts,
+    /// Whom to trust who serves a policy.
+    pub trust: &'a Trust,
     /// Seconds since 1970.
     pub now: i64,
 }
@@ -127,6 +131,8 @@ impl Survey {
 pub enum Ended {
     /// It is as planned, and was read again.
     Done,
+    /// As [`Ended::Done`], but for what waits until something else has come about, in words.
+    Waits(String),
     /// It changed since it was planned, in words; what was planned for it is not done.
     Moved(String),
     /// It may be partly done, or not at all, in words.
@@ -274,16 +280,39 @@ pub async fn apply(
     if begun {
         held.begin(state).await?;
     }
-    let ended = held.during(state, write(ground, survey, &cut_off)).await?;
+    let stale = held.during(state, served::stale(ground, survey)).await?;
+    let kept_back = kept_back(survey, &stale);
+    let survey = kept_back.as_ref().unwrap_or(survey);
+    let mut ended = held.during(state, write(ground, survey, &cut_off)).await?;
     let before = state.clone();
     state.hold = None;
-    for (looked, plan) in plans().filter(|(looked, _)| ended.get(&looked.zone) == Some(&Ended::Done)) {
-        note(ground, looked, plan, state);
+    for looked in &survey.zones {
+        let Some(end) = ended.get_mut(&looked.zone).filter(|end| **end == Ended::Done) else { continue };
+        if let Ok(plan) = &looked.plan {
+            note(ground, looked, plan, state);
+        }
+        if stale.contains(&looked.zone) {
+            *end = Ended::Waits(served::waits(&looked.zone));
+        }
     }
     if *state != before {
         held.save(state).await?;
     }
     Ok(ended)
+}
+
+/// The same without the ids of policies that are not served yet; `None` where there are none.
+fn kept_back(survey: &Survey, stale: &BTreeSet<DomainName>) -> Option<Survey> {
+    if stale.is_empty() {
+        return None;
+    }
+    let mut zones = survey.zones.clone();
+    for looked in zones.iter_mut().filter(|looked| stale.contains(&looked.zone)) {
+        let (Ok(plan), Ok(name)) = (&mut looked.plan, looked.zone.under("_mta-sts")) else { continue };
+        let ids = plan.changes.extract_if(.., |change| change.key.name == name);
+        looked.left.extend(ids.map(|change| change.key));
+    }
+    Some(Survey { zones, ..Survey::default() })
 }
 
 /// Notes that a zone is as planned.

@@ -4,7 +4,7 @@
 mod machine;
 mod policy;
 pub mod show;
-mod wire;
+pub mod wire;
 mod zone;
 
 use crate::authority::World;

@@ -263,20 +263,29 @@ impl Run<'_> {
             Err(error) => return Err(io::Error::other(error)),
         };
         let mut written: BTreeMap<DomainName, BTreeSet<SetKey>> = BTreeMap::new();
-        for (looked, change) in survey.changes().filter(|(looked, _)| ended.get(&looked.zone) == Some(&Ended::Done)) {
+        for (looked, change) in survey.changes().filter(|(looked, _)| is_written(&ended, &looked.zone)) {
             written.entry(looked.zone.clone()).or_default().insert(change.key.clone());
         }
         Ok(Round { outcome: told(&survey, &ended, !moved.is_empty())?, written })
     }
 }
 
+fn is_written(ended: &BTreeMap<DomainName, Ended>, zone: &DomainName) -> bool {
+    matches!(ended.get(zone), Some(Ended::Done | Ended::Waits(_)))
+}
+
 /// Tells how it ended.
 fn told(survey: &Survey, ended: &BTreeMap<DomainName, Ended>, moved: bool) -> io::Result<Outcome> {
     let mut err = io::stderr().lock();
     let (mut done, mut elsewhere, mut failed) = (0, moved, survey.failed().next().is_some());
+    let mut waits = false;
     for (zone, end) in ended {
         match end {
             Ended::Done => done += 1,
+            Ended::Waits(says) => {
+                waits = true;
+                writeln!(err, "{zone}: {}", printable(says))?;
+            }
             Ended::Moved(says) => {
                 elsewhere = true;
                 writeln!(err, "{zone}: {}", printable(says))?;
@@ -293,7 +302,7 @@ fn told(survey: &Survey, ended: &BTreeMap<DomainName, Ended>, moved: bool) -> io
         failed = true;
         writeln!(err, "{zone}: it is not known whether it was written; `waybill plan` shows what is there")?;
     }
-    let written = changed.iter().filter(|zone| ended.get(**zone) == Some(&Ended::Done)).count();
+    let written = changed.iter().filter(|zone| is_written(ended, zone)).count();
     if !changed.is_empty() {
         writeln!(io::stdout(), "{written} of {} zones written and read again", changed.len())?;
     }
@@ -301,6 +310,7 @@ fn told(survey: &Survey, ended: &BTreeMap<DomainName, Ended>, moved: bool) -> io
         (true, _) if done > 0 && written > 0 => Outcome::Partly,
         (true, _) => Outcome::Failed,
         (_, true) => Outcome::Moved,
+        _ if waits => Outcome::Partly,
         _ => Outcome::Fine,
     })
 }

@@ -123,6 +123,7 @@ pub struct Ready {
     pub now: i64,
     pub counts: Counts,
     pub reports: Option<reports::Reports>,
+    pub trust: Trust,
 }
 
 impl Ready {
@@ -165,7 +166,7 @@ impl Ready {
         }
         let reports = which.reports.as_ref().map(|path| self::reports(path, now)).transpose()?;
         let counts = Counts::default();
-        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now, counts, reports }))
+        Ok(Some(Ready { compiled, resolved, artefacts, providers, which, state, now, counts, reports, trust }))
     }
 
     /// What is in effect by a state.
@@ -183,6 +184,7 @@ impl Ready {
             adopt: self.which.adopt,
             prune: self.which.prune,
             counts: &self.counts,
+            trust: &self.trust,
             now: self.now,
         }
     }

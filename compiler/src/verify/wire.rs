@@ -1,6 +1,7 @@
 //! Connections as strangers make them: greetings, STARTTLS, certificates that are looked at whether or not they hold.
 
 use super::Eyes;
+use crate::tls::Trust;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -56,6 +57,7 @@ pub async fn connect(ip: IpAddr, port: u16) -> io::Result<TcpStream> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    /// Over a connection.
     pub fn new(stream: S) -> Talk<S> {
         Talk { stream: BufReader::new(stream) }
     }
@@ -220,35 +222,42 @@ pub struct Unfetched {
 }
 
 impl Eyes<'_> {
-    /// Fetches a page from an address that is known already. A redirect is a page.
     pub(super) async fn fetch(&self, request: Request<'_>) -> Result<Page, Unfetched> {
-        let failed = |why: String| Unfetched { distrusted: false, why };
-        let config = self.trust.config().map_err(failed)?;
-        let client = reqwest::Client::builder()
-            .use_preconfigured_tls((*config).clone())
-            .resolve(request.url.host_str().unwrap_or_default(), request.address)
-            .connect_timeout(CONNECT)
-            .timeout(ANSWER)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| failed(error.without_url().to_string()))?;
-        let asked = match request.body {
-            None => client.get(request.url),
-            Some(body) => client.post(request.url).header("content-type", "text/xml").body(body.to_owned()),
-        };
-        let mut response = asked.send().await.map_err(unfetched)?;
-        let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let mut body = Vec::new();
-        while let Some(more) = response.chunk().await.map_err(unfetched)? {
-            body.extend_from_slice(&more);
-            if body.len() > LONGEST_BODY {
-                return Err(failed(format!("answers with more than {LONGEST_BODY} octets")));
-            }
-        }
-        Ok(Page { status: response.status().as_u16(), kind, body: String::from_utf8_lossy(&body).into_owned() })
+        fetch(self.trust, request).await
     }
+}
+
+/// Fetches a page from an address that is known already. A redirect is a page.
+///
+/// # Errors
+/// [`Unfetched`].
+pub async fn fetch(trust: &Trust, request: Request<'_>) -> Result<Page, Unfetched> {
+    let failed = |why: String| Unfetched { distrusted: false, why };
+    let config = trust.config().map_err(failed)?;
+    let client = reqwest::Client::builder()
+        .use_preconfigured_tls((*config).clone())
+        .resolve(request.url.host_str().unwrap_or_default(), request.address)
+        .connect_timeout(CONNECT)
+        .timeout(ANSWER)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .map_err(|error| failed(error.without_url().to_string()))?;
+    let asked = match request.body {
+        None => client.get(request.url),
+        Some(body) => client.post(request.url).header("content-type", "text/xml").body(body.to_owned()),
+    };
+    let mut response = asked.send().await.map_err(unfetched)?;
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let mut body = Vec::new();
+    while let Some(more) = response.chunk().await.map_err(unfetched)? {
+        body.extend_from_slice(&more);
+        if body.len() > LONGEST_BODY {
+            return Err(failed(format!("answers with more than {LONGEST_BODY} octets")));
+        }
+    }
+    Ok(Page { status: response.status().as_u16(), kind, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// What is fetched, and where.
