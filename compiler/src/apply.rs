@@ -280,6 +280,9 @@ pub async fn apply(
     if begun {
         held.begin(state).await?;
     }
+    // Of a customer's domain that the spec has no more nothing is left to be known.
+    let is_known = |name: &DomainName| ground.resolved.domain(name).is_some();
+    state.zones.retain(|name, applied| !applied.provider.is_empty() || is_known(name));
     let stale = held.during(state, served::stale(ground, survey)).await?;
     let kept_back = kept_back(survey, &stale);
     let survey = kept_back.as_ref().unwrap_or(survey);
@@ -291,8 +294,8 @@ pub async fn apply(
         if let Ok(plan) = &looked.plan {
             note(ground, looked, plan, state);
         }
-        if stale.contains(&looked.zone) {
-            *end = Ended::Waits(served::waits(&looked.zone));
+        if let Some(ids) = stale.get(&looked.zone) {
+            *end = Ended::Waits(served::waits(ids));
         }
     }
     if *state != before {
@@ -302,14 +305,14 @@ pub async fn apply(
 }
 
 /// The same without the ids of policies that are not served yet; `None` where there are none.
-fn kept_back(survey: &Survey, stale: &BTreeSet<DomainName>) -> Option<Survey> {
+fn kept_back(survey: &Survey, stale: &BTreeMap<DomainName, BTreeSet<DomainName>>) -> Option<Survey> {
     if stale.is_empty() {
         return None;
     }
     let mut zones = survey.zones.clone();
-    for looked in zones.iter_mut().filter(|looked| stale.contains(&looked.zone)) {
-        let (Ok(plan), Ok(name)) = (&mut looked.plan, looked.zone.under("_mta-sts")) else { continue };
-        let ids = plan.changes.extract_if(.., |change| change.key.name == name);
+    for looked in &mut zones {
+        let (Ok(plan), Some(names)) = (&mut looked.plan, stale.get(&looked.zone)) else { continue };
+        let ids = plan.changes.extract_if(.., |change| names.contains(&change.key.name));
         looked.left.extend(ids.map(|change| change.key));
     }
     Some(Survey { zones, ..Survey::default() })
@@ -329,11 +332,12 @@ fn note(ground: &Ground<'_>, looked: &Looked, plan: &Plan, state: &mut State) {
     applied.provider.clone_from(&looked.provider);
     applied.sets = sets;
     applied.begun.clear();
-    if let Some(domain) = ground.resolved.domain(&looked.zone) {
-        applied.keys = keys(domain, &applied.keys, ground.now);
-    }
     if applied.sets.is_empty() {
         state.zones.remove(&looked.zone);
+    }
+    for domain in ground.resolved.in_zone(&looked.zone) {
+        let applied = state.zones.entry(domain.name.clone()).or_default();
+        applied.keys = keys(domain, &applied.keys, ground.now);
     }
 }
 

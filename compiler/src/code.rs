@@ -124,6 +124,8 @@ codes! {
     W0210 UnknownPool Error
     W0211 FileAway Error
     W0212 NoTables Error
+    W0213 DelegateAway Error
+    W0214 DelegateSelector Error
     // 03xx: people and addresses.
     W0301 TwoOwners Error
     W0302 Shadowed Error

@@ -292,15 +292,25 @@ impl<'a> Edit<'a> {
             DkimAlgorithm::Ed25519 => 'e',
             DkimAlgorithm::Rsa => 'r',
         };
-        let names = (1..=MOST_NAMES).map(|n| match n {
+        let month = (1..=MOST_NAMES).map(|n| match n {
             1 => format!("{}{letter}", self.month),
             n => format!("{}{letter}{n}", self.month),
         });
+        let (names, lack): (Vec<String>, _) = match &domain.delegation {
+            None => (month.collect(), "the month has no name left for a key".to_owned()),
+            Some(delegation) => (
+                delegation.selectors.clone(),
+                format!(
+                    "`{0}` has no selector left that its customer set a record for: `waybill keys retire {0}`",
+                    domain.name
+                ),
+            ),
+        };
         let is_free = |name: &String| {
             !domain.dkim.iter().any(|key| key.selector == *name)
                 && !self.taken.contains(&format!("{} {name}", domain.name))
         };
-        let name = names.into_iter().find(is_free).ok_or_else(|| unfit("the month has no name left for a key"))?;
+        let name = names.into_iter().find(is_free).ok_or_else(|| unfit(lack))?;
         self.taken.insert(format!("{} {name}", domain.name));
         Ok(name)
     }

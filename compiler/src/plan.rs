@@ -3,7 +3,7 @@
 //! What is ours is told apart by value, and never by a marker record:
 //!
 //! - an **open** set is shared: TXT of a name that is no underscore name, and CAA. What we never wrote there stays;
-//! - every other set has one owner, and so has the SPF record among the TXT of a name. A value there that we never
+//! - every other set has one owner, and so have the SPF record and the DKIM key among the TXT of a name. A value there that we never
 //!   wrote is refused until it is adopted; one in the place of ours that is gone was changed by somebody, and is put
 //!   right.
 
@@ -201,7 +201,7 @@ fn set(key: &SetKey, sides: &Sides<'_>, adopt: bool, kept: &mut Vec<Kept>) -> Re
     let (there, ours, want) = (values(live), values(sides.last.get(key)), values(wanted));
     let begun = values(sides.begun.get(key));
     // Of what has one owner we are the owner where we want it to be there.
-    let is_owned = |value: &Rdata| !is_open(key) || (key.kind == Kind::Txt && is_spf(value));
+    let is_owned = |value: &Rdata| !is_open(key) || (key.kind == Kind::Txt && (is_spf(value) || is_key(value)));
     let owns = want.iter().any(is_owned);
     let foreign =
         there.into_iter().filter(|value| !ours.contains(value) && !begun.contains(value) && !want.contains(value));
@@ -221,6 +221,11 @@ fn set(key: &SetKey, sides: &Sides<'_>, adopt: bool, kept: &mut Vec<Kept>) -> Re
         (None, None) => return Ok(None),
     };
     Ok(Set::of(ttl, others.into_iter().chain(want)))
+}
+
+/// A DKIM key, where that is not told by its name: a customer's leads there.
+fn is_key(value: &Rdata) -> bool {
+    matches!(value, Rdata::Txt(text) if text.starts_with("v=DKIM1"))
 }
 
 /// Whether others' values may stand in a set beside ours.

@@ -3,6 +3,7 @@
 
 mod circles;
 pub(crate) mod credential;
+mod delegation;
 mod dkim;
 mod domains;
 mod hosts;
@@ -16,6 +17,7 @@ mod stores;
 #[cfg(test)]
 mod tests;
 
+pub use delegation::Delegation;
 pub use dkim::{Dkim, KeyState, is_ed25519, rsa_bits};
 pub use domains::{Dmarc, Domain, Layers, MtaSts};
 pub use hosts::{Host, TlsaData, no_machine, not_public};
@@ -31,7 +33,7 @@ use schema::name::{DomainName, HostName, NameError};
 use schema::spec::{self, Spec};
 use schema::unit::{Period, Size};
 use sealed::identity::Identities;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::hash::Hash;
 
@@ -66,6 +68,8 @@ pub struct Resolved {
     pub limits: config::Limits,
     /// When undelivered mail is tried again.
     pub queue: config::Queue,
+    /// Domains whose keys and policies are published in another one's zone, by that.
+    pub delegated: BTreeMap<DomainName, Vec<DomainName>>,
 }
 
 impl Resolved {
@@ -104,7 +108,9 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
     if outside.secrets {
         secrets::secrets(spec, outside, report);
     }
+    let delegated = delegation::delegated(&domains);
     Resolved {
+        delegated,
         hosts,
         storage: storage.unwrap_or_else(stores::unbound),
         domains,

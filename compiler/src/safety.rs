@@ -2,7 +2,7 @@
 
 pub mod reports;
 
-use crate::apply::{Ground, Looked, Survey};
+use crate::apply::{Ground, Survey};
 use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use crate::diff::staged::DMARC_HELP;
@@ -26,17 +26,20 @@ const MOST_REMOVED: usize = 20;
 pub fn safety(ground: &Ground<'_>, state: &State, survey: &Survey) -> Report {
     let mut report = Report::new();
     for looked in &survey.zones {
-        let (Some(domain), Ok(plan)) = (ground.resolved.domain(&looked.zone), &looked.plan) else { continue };
-        withdrawn(domain, (ground, state), &mut report);
+        let Ok(plan) = &looked.plan else { continue };
         let applied = state.zones.get(&looked.zone);
         // What puts back what was applied does nothing that was not done before.
         let last =
             |change: &&Change| applied.and_then(|applied| applied.sets.get(&change.key)) != change.after.as_ref();
-        for change in plan.changes.iter().filter(|change| change.after.is_none() || last(change)) {
-            exchangers(domain, looked, change, &mut report);
-            dmarc(domain, looked, change, &mut report);
-            if let Some(applied) = applied {
-                key(domain, (change, applied), (ground.now, ground.resolved.queue.expire), &mut report);
+        for domain in ground.resolved.in_zone(&looked.zone) {
+            withdrawn(domain, (ground, state), &mut report);
+            let used = state.zones.get(&domain.name);
+            for change in plan.changes.iter().filter(|change| change.after.is_none() || last(change)) {
+                exchangers(domain, change, &mut report);
+                dmarc(domain, change, &mut report);
+                if let Some(used) = used {
+                    key(domain, (change, used), (ground.now, ground.resolved.queue.expire), &mut report);
+                }
             }
         }
     }
@@ -131,13 +134,13 @@ fn hosts(set: Option<&Set>) -> Vec<&DomainName> {
 }
 
 /// RFC 5321 §5.1: without MX mail goes to the domain's own address, or comes back.
-fn exchangers(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report) {
+fn exchangers(domain: &Domain, change: &Change, report: &mut Report) {
     let (before, after) = (hosts(change.before.as_ref()), hosts(change.after.as_ref()));
-    if change.key.kind != Kind::Mx || change.key.name != looked.zone || before.is_empty() || !after.is_empty() {
+    if change.key.kind != Kind::Mx || change.key.name != domain.name || before.is_empty() || !after.is_empty() {
         return;
     }
     let names: Vec<String> = before.iter().map(|host| format!("`{host}`")).collect();
-    let says = format!("`{}` loses its last MX; mail for it goes to {} now", looked.zone, names.join(" and "));
+    let says = format!("`{}` loses its last MX; mail for it goes to {} now", domain.name, names.join(" and "));
     let help = "leave the MX in, or write `allow W0810 reason=\"…\" until=\"YYYY-MM-DD\"`";
     report.find(Code::LastExchanger, domain.hosts_at.clone(), says).help(help);
 }
@@ -175,8 +178,8 @@ fn weight(set: Option<&Set>) -> Option<(u8, String)> {
 }
 
 /// RFC 9989: a policy is tightened step by step, with reports read in between.
-fn dmarc(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report) {
-    if looked.zone.under("_dmarc").ok().as_ref() != Some(&change.key.name) {
+fn dmarc(domain: &Domain, change: &Change, report: &mut Report) {
+    if domain.place("_dmarc").ok().as_ref() != Some(&change.key.name) {
         return;
     }
     let (Some((was, before)), Some((is, after))) = (weight(change.before.as_ref()), weight(change.after.as_ref()))
@@ -186,7 +189,7 @@ fn dmarc(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report)
     if is > was + 1 {
         let says = format!(
             "the DMARC policy of `{}` is tightened from `p={}` to `p={after}` in one step",
-            looked.zone,
+            domain.name,
             before.escape_debug()
         );
         report.find(Code::DmarcLeap, domain.dmarc.at.as_ref().unwrap_or(&domain.at).clone(), says).help(DMARC_HELP);
@@ -195,11 +198,12 @@ fn dmarc(domain: &Domain, looked: &Looked, change: &Change, report: &mut Report)
 
 /// RFC 6376 §3.1: what is queued, here and elsewhere, is checked by the key that signed it.
 fn key(domain: &Domain, (change, applied): (&Change, &Applied), (now, expire): (i64, Period), report: &mut Report) {
-    let tail = format!("._domainkey.{}", domain.name);
-    let Some(selector) = change.key.name.as_str().strip_suffix(&tail) else { return };
     let key = |set: Option<&Set>| set?.values.first().and_then(dkim::public).filter(|public| !public.is_empty());
     let (Some(was), is) = (key(change.before.as_ref()), key(change.after.as_ref())) else { return };
-    let Some(used) = applied.keys.iter().find(|(known, _)| known.eq_ignore_ascii_case(selector)) else { return };
+    let is_its =
+        |selector: &str| domain.place(&format!("{selector}._domainkey")).is_ok_and(|name| name == change.key.name);
+    let Some(used) = applied.keys.iter().find(|(selector, _)| is_its(selector)) else { return };
+    let selector = used.0;
     if is.as_ref() == Some(&was) {
         return;
     }

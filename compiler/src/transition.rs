@@ -21,6 +21,7 @@ use schema::unit::Period;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// What changes by steps.
@@ -37,6 +38,8 @@ pub enum Topic {
     Exchangers,
     /// The key that a host's certificate is for; the value is its name.
     Tls(HostName),
+    /// A host's addresses.
+    Address(HostName),
 }
 
 impl fmt::Display for Topic {
@@ -47,6 +50,7 @@ impl fmt::Display for Topic {
             Topic::MtaSts => f.write_str("mta-sts"),
             Topic::Exchangers => f.write_str("mx"),
             Topic::Tls(host) => write!(f, "tls {host}"),
+            Topic::Address(host) => write!(f, "address {host}"),
         }
     }
 }
@@ -66,8 +70,9 @@ impl FromStr for Topic {
             "mta-sts" => Topic::MtaSts,
             "mx" => Topic::Exchangers,
             other => {
-                let host = other.strip_prefix("tls ").and_then(|host| host.parse().ok());
-                Topic::Tls(host.ok_or_else(|| format!("`{}` is nothing that rolls over", other.escape_debug()))?)
+                let host = |kind: &str| other.strip_prefix(kind).and_then(|host| host.parse().ok());
+                let topic = host("tls ").map(Topic::Tls).or_else(|| host("address ").map(Topic::Address));
+                topic.ok_or_else(|| format!("`{}` is nothing that rolls over", other.escape_debug()))?
             }
         })
     }
@@ -133,12 +138,14 @@ pub struct Effect {
     pub values: Vec<String>,
     /// Hosts that the MTA-STS policy names beside those of the MX records.
     pub also: Vec<DomainName>,
+    /// The time to live of its sets, where it is lowered.
+    pub ttl: Option<Period>,
 }
 
 impl Effect {
     /// These values, and nothing beside them.
     pub fn of(values: &[String]) -> Effect {
-        Effect { values: values.to_vec(), also: Vec::new() }
+        Effect { values: values.to_vec(), also: Vec::new(), ttl: None }
     }
 }
 
@@ -147,6 +154,8 @@ impl Effect {
 pub struct Rollout {
     /// The zone.
     pub zone: DomainName,
+    /// The zone in which its keys and policies are.
+    pub home: DomainName,
     /// What rolls over.
     pub topic: Topic,
     /// What is in effect, or was before the rollout.
@@ -190,6 +199,7 @@ pub fn rollouts(goals: &Goals, stages: &AllStages) -> Vec<Rollout> {
             let to = toward.map_or(&goal.values, |toward| &toward.to);
             found.push(Rollout {
                 zone: zone.clone(),
+                home: goal.home.clone(),
                 topic: topic.clone(),
                 from: stage.is.clone(),
                 to: to.clone(),
@@ -207,7 +217,11 @@ pub fn awaited(goals: &Goals, stages: &AllStages) -> BTreeMap<DomainName, BTreeS
     let mut awaited: BTreeMap<DomainName, BTreeSet<SetKey>> = BTreeMap::new();
     for rollout in rollouts(goals, stages) {
         if let Some(Step { until: Until::Shown(keys), .. }) = rollout.step() {
-            awaited.entry(rollout.zone.clone()).or_default().extend(keys.iter().cloned());
+            for key in keys {
+                // Keys and policies are what is delegated.
+                let zone = if key.kind == Kind::Txt { &rollout.home } else { &rollout.zone };
+                awaited.entry(zone.clone()).or_default().insert(key.clone());
+            }
         }
     }
     awaited
@@ -293,7 +307,7 @@ fn leave(topic: &Topic, stage: &mut Stage, is: Vec<String>, now: i64) {
 fn starts(domain: &Domain) -> bool {
     let goes = |key: &crate::resolve::Dkim| key.state == KeyState::Retiring && key.private.is_some();
     let steps = domain.dmarc.step.is_some() || domain.mta_sts.as_ref().is_some_and(|policy| policy.step.is_some());
-    domain.provider.is_some() && (steps || domain.dkim.iter().any(goes))
+    (domain.provider.is_some() || domain.delegation.is_some()) && (steps || domain.dkim.iter().any(goes))
 }
 
 /// Whether anything is not at its goal.
@@ -323,7 +337,7 @@ pub fn stage(resolved: &mut Resolved, goals: &Goals, stages: &AllStages) -> bool
                     }
                 },
             };
-            if effect.values != goal.values || !effect.also.is_empty() {
+            if effect.values != goal.values || !effect.also.is_empty() || effect.ttl.is_some() {
                 changed |= lay(resolved, zone, topic, &effect);
             }
         }
@@ -332,6 +346,12 @@ pub fn stage(resolved: &mut Resolved, goals: &Goals, stages: &AllStages) -> bool
 }
 
 fn lay(resolved: &mut Resolved, zone: &DomainName, topic: &Topic, effect: &Effect) -> bool {
+    if let Topic::Address(name) = topic {
+        let addresses: Option<Vec<IpAddr>> = effect.values.iter().map(|value| value.parse().ok()).collect();
+        let host = resolved.hosts.iter_mut().find(|host| host.name == *name);
+        let laid = host.zip(addresses).map(|(host, addresses)| host.published = Some((addresses, effect.ttl)));
+        return laid.is_some();
+    }
     if let Topic::Tls(name) = topic {
         let host = resolved.hosts.iter_mut().find(|host| host.name == *name);
         let key = host.and_then(|host| {
@@ -376,8 +396,9 @@ fn lay(resolved: &mut Resolved, zone: &DomainName, topic: &Topic, effect: &Effec
             domain.records.retain(|own| own.kind != Kind::Mx || own.name != domain.name);
             domain.exchangers = values;
             domain.policy_also.clone_from(&effect.also);
+            domain.exchangers_ttl = effect.ttl;
         }
-        Topic::Tls(_) => {}
+        Topic::Tls(_) | Topic::Address(_) => {}
     }
     true
 }

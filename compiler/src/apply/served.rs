@@ -4,12 +4,12 @@
 use super::{Ground, Survey};
 use crate::emit::runtime;
 use crate::emit::zone::policy_host;
-use crate::resolve::Host;
+use crate::resolve::{Domain, Host};
 use crate::tls::Trust;
 use crate::verify::wire::{self, Request};
 use schema::config::Service;
 use schema::name::DomainName;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -28,7 +28,8 @@ const AT_ONCE: usize = 16;
 
 /// A policy that is about to have another id.
 struct Policy {
-    zone: DomainName,
+    /// Where the id is: the zone, and the name.
+    id: (DomainName, DomainName),
     /// Where senders fetch it.
     url: Url,
     /// The lines that are to be there.
@@ -49,28 +50,29 @@ fn sockets(host: &Host) -> impl Iterator<Item = SocketAddr> {
 
 /// The zones where a host still serves another policy than the one whose id is to be published, after it had time to go
 /// over to it.
-pub async fn stale(ground: &Ground<'_>, survey: &Survey) -> BTreeSet<DomainName> {
-    let ids = survey.changes().filter(|(looked, change)| {
-        let id = looked.zone.under("_mta-sts").is_ok_and(|name| name == change.key.name);
-        id && change.before.is_some() && change.after.is_some()
+pub async fn stale(ground: &Ground<'_>, survey: &Survey) -> BTreeMap<DomainName, BTreeSet<DomainName>> {
+    let ids = survey.changes().filter_map(|(looked, change)| {
+        change.before.as_ref().and(change.after.as_ref())?;
+        let is_id = |domain: &&Domain| domain.place("_mta-sts").is_ok_and(|name| name == change.key.name);
+        let domain = ground.resolved.in_zone(&looked.zone).find(is_id)?;
+        Some((domain, (looked.zone.clone(), change.key.name.clone())))
     });
-    let policy = |zone: &DomainName| {
-        let domain = ground.resolved.domain(zone)?;
+    let policy = |(domain, id): (&Domain, (DomainName, DomainName))| {
         let host = policy_host(domain, ground.resolved)?;
         let at: BTreeSet<SocketAddr> = sockets(host).collect();
         let port = at.first()?.port();
-        let url = Url::parse(&format!("https://mta-sts.{zone}:{port}/.well-known/mta-sts.txt")).ok()?;
+        let url = Url::parse(&format!("https://mta-sts.{}:{port}/.well-known/mta-sts.txt", domain.name)).ok()?;
         let wanted = lines(&runtime::policy(domain, ground.resolved)?);
-        Some(Policy { zone: zone.clone(), url, wanted, at })
+        Some(Policy { id, url, wanted, at })
     };
-    let mut policies: Vec<Policy> = ids.filter_map(|(looked, _)| policy(&looked.zone)).collect();
+    let mut policies: Vec<Policy> = ids.filter_map(policy).collect();
     // Many domains are on few machines.
     let reached = reached(policies.iter().flat_map(|policy| policy.at.iter().copied()).collect()).await;
     policies.iter_mut().for_each(|policy| policy.at.retain(|at| reached.contains(at)));
     let wait = async {
         loop {
             let old = asked(ground.trust, &policies).await;
-            policies.retain(|policy| old.contains(&policy.zone));
+            policies.retain(|policy| old.contains(&policy.id.1));
             if policies.is_empty() {
                 return;
             }
@@ -79,7 +81,11 @@ pub async fn stale(ground: &Ground<'_>, survey: &Survey) -> BTreeSet<DomainName>
     };
     // Those that are left when the time is up are old.
     let _ = timeout(PATIENCE, wait).await;
-    policies.into_iter().map(|policy| policy.zone).collect()
+    let mut stale: BTreeMap<DomainName, BTreeSet<DomainName>> = BTreeMap::new();
+    for Policy { id: (zone, name), .. } in policies {
+        stale.entry(zone).or_default().insert(name);
+    }
+    stale
 }
 
 async fn reached(sockets: BTreeSet<SocketAddr>) -> BTreeSet<SocketAddr> {
@@ -102,7 +108,7 @@ async fn asked(trust: &Trust, policies: &[Policy]) -> BTreeSet<DomainName> {
         let pages = futures_util::future::join_all(pages).await;
         for ((policy, _), page) in some.iter().zip(pages) {
             if page.is_ok_and(|page| page.status == 200 && lines(&page.body) != policy.wanted) {
-                old.insert(policy.zone.clone());
+                old.insert(policy.id.1.clone());
             }
         }
     }
@@ -110,8 +116,10 @@ async fn asked(trust: &Trust, policies: &[Policy]) -> BTreeSet<DomainName> {
 }
 
 /// What is told of such a zone.
-pub fn waits(zone: &DomainName) -> String {
+pub fn waits(ids: &BTreeSet<DomainName>) -> String {
+    let names: Vec<String> = ids.iter().take(3).map(|name| format!("`{name}`")).collect();
     format!(
-        "`_mta-sts.{zone}` stays: the policy at `mta-sts.{zone}` is not the one that the new id is for; apply again when it is served"
+        "{} stays: the policy that is served is not the one that the new id is for; apply again when it is",
+        names.join(" and ")
     )
 }

@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use schema::config::Service;
 use schema::name::DomainName;
 use schema::spec::{DkimAlgorithm, DmarcPolicy, SpfAll, SpfTerm};
+use schema::unit::Period;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -32,11 +33,14 @@ pub fn zones(resolved: &Resolved, report: &mut Report) -> Vec<Zone> {
         let mut sets = Sets::of(domain);
         sets.arrival(resolved);
         sets.authentication(resolved);
-        sets.reports();
         sets.clients(resolved);
         sets.authorities(resolved);
         guests.reporting.get(&domain.name).into_iter().flatten().for_each(|other| sets.consent(other));
         guests.hosts.get(&domain.name).into_iter().flatten().for_each(|host| sets.host(host));
+        for other in resolved.delegated.get(&domain.name).into_iter().flatten().filter_map(|name| resolved.domain(name))
+        {
+            sets.guest(other, resolved);
+        }
         (sets.zone(resolved, &mut report), report)
     });
     let mut zones: Vec<Zone> = Vec::with_capacity(made.len());
@@ -86,6 +90,65 @@ fn home<'a>(name: &DomainName, resolved: &'a Resolved) -> Option<&'a Domain> {
         at = name.parent();
     }
     None
+}
+
+/// A TXT record whose value changes as keys, policies and receivers of reports do.
+struct Changing {
+    /// What stands before the domain's name.
+    prefix: String,
+    text: String,
+    origin: Origin,
+}
+
+/// What changes of a domain: its keys and policies.
+fn changing(domain: &Domain, resolved: &Resolved) -> Vec<Changing> {
+    let origin = |why: &'static str, rule: &'static str, at: Option<&Path>| Origin {
+        why,
+        rule,
+        at: at.unwrap_or(&domain.at).clone(),
+        given: at.is_some(),
+    };
+    let mut made = Vec::new();
+    let mut put = |prefix: String, text: String, origin: Origin| made.push(Changing { prefix, text, origin });
+    if let Some((given, text)) = domain.mta_sts.as_ref().zip(policy(domain, resolved)) {
+        let digest = digest::digest(&digest::SHA256, text.as_bytes());
+        let id = digest.as_ref()[..16].iter().fold(String::new(), |mut id, octet| {
+            let _ = write!(id, "{octet:02x}");
+            id
+        });
+        let why = "says that there is a policy of TLS, and when it changed";
+        put("_mta-sts".into(), format!("v=STSv1; id={id}"), origin(why, "RFC 8461 §3.1", given.at.as_ref()));
+    }
+    for key in &domain.dkim {
+        let kind = match key.algorithm {
+            DkimAlgorithm::Ed25519 => "ed25519",
+            DkimAlgorithm::Rsa => "rsa",
+        };
+        let (text, why) = match key.state {
+            KeyState::Signing | KeyState::Next => {
+                let flags = if key.testing { "t=y; " } else { "" };
+                let text = format!("v=DKIM1; k={kind}; h=sha256; {flags}p={}", key.public);
+                let why = match key.state {
+                    KeyState::Signing => "is the public key of the domain's signatures",
+                    _ => "is the public key of signatures to come",
+                };
+                (text, why)
+            }
+            KeyState::Retiring => (
+                format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public),
+                "is the public key of signatures that are still under way",
+            ),
+            KeyState::Revoked => ("v=DKIM1; p=".to_owned(), "says that signatures of this selector hold no longer"),
+        };
+        put(format!("{}._domainkey", key.selector), text, origin(why, "RFC 6376 §3.6.1", Some(&key.at)));
+    }
+    let why = "says what to do with mail that is not the domain's";
+    put("_dmarc".into(), dmarc(domain), origin(why, "RFC 9989 §4.7", domain.dmarc.at.as_ref()));
+    let to: Vec<String> = domain.tls_report.iter().map(|to| format!("mailto:{}", uri(&to.to_string()))).collect();
+    let why = "says who hears of TLS troubles";
+    let rua = format!("v=TLSRPTv1; rua={}", to.join(","));
+    put("_smtp._tls".into(), rua, origin(why, "RFC 8460 §3", domain.tls_report_at.as_ref()));
+    made
 }
 
 /// The record sets of a zone while they are collected.
@@ -146,15 +209,7 @@ impl<'a> Sets<'a> {
         let said = (self.domain.hosts_at != self.domain.at).then_some(&self.domain.hosts_at);
         let origin = self.origin("says which hosts take the domain's mail", "RFC 5321 §5.1", said);
         self.put(self.domain.name.clone(), mx, origin);
-        let Some((given, text)) = self.domain.mta_sts.as_ref().zip(policy(self.domain, resolved)) else { return };
-        let digest = digest::digest(&digest::SHA256, text.as_bytes());
-        let id = digest.as_ref()[..16].iter().fold(String::new(), |mut id, octet| {
-            let _ = write!(id, "{octet:02x}");
-            id
-        });
-        let origin =
-            self.origin("says that there is a policy of TLS, and when it changed", "RFC 8461 §3.1", given.at.as_ref());
-        self.under("_mta-sts", vec![Rdata::Txt(format!("v=STSv1; id={id}"))], origin);
+        let Some(given) = &self.domain.mta_sts else { return };
         if let Some(host) = policy_host(self.domain, resolved) {
             let origin = self.origin("names the host that serves the policy", "RFC 8461 §3.3", given.at.as_ref());
             self.alias("mta-sts", host, origin);
@@ -181,44 +236,33 @@ impl<'a> Sets<'a> {
     fn authentication(&mut self, resolved: &Resolved) {
         let origin = self.origin("says who sends for the domain", "RFC 7208", self.domain.spf.at.as_ref());
         self.put(self.domain.name.clone(), vec![Rdata::Txt(spf(self.domain, resolved))], origin);
-        for key in &self.domain.dkim {
-            let kind = match key.algorithm {
-                DkimAlgorithm::Ed25519 => "ed25519",
-                DkimAlgorithm::Rsa => "rsa",
-            };
-            let (text, why) = match key.state {
-                KeyState::Signing | KeyState::Next => {
-                    let flags = if key.testing { "t=y; " } else { "" };
-                    let text = format!("v=DKIM1; k={kind}; h=sha256; {flags}p={}", key.public);
-                    let why = match key.state {
-                        KeyState::Signing => "is the public key of the domain's signatures",
-                        _ => "is the public key of signatures to come",
-                    };
-                    (text, why)
+        match &self.domain.delegation {
+            None => {
+                for one in changing(self.domain, resolved) {
+                    self.under(&one.prefix, vec![Rdata::Txt(one.text)], one.origin);
                 }
-                KeyState::Retiring => (
-                    format!("v=DKIM1; k={kind}; h=sha256; p={}", key.public),
-                    "is the public key of signatures that are still under way",
-                ),
-                KeyState::Revoked => ("v=DKIM1; p=".to_owned(), "says that signatures of this selector hold no longer"),
-            };
-            let value = Rdata::Txt(text);
-            let origin = self.origin(why, "RFC 6376 §3.6.1", Some(&key.at));
-            self.under(&format!("{}._domainkey", key.selector), vec![value], origin);
+            }
+            Some(delegation) => {
+                let selectors = delegation.selectors.iter().map(|selector| format!("{selector}._domainkey"));
+                let policies = changing(self.domain, resolved).into_iter().map(|one| one.prefix);
+                for prefix in selectors.chain(policies.filter(|prefix| !prefix.ends_with("._domainkey"))) {
+                    let Ok(target) = self.domain.place(&prefix) else { continue };
+                    let why = "leads to where it is published, and is set once";
+                    let origin = self.origin(why, "RFC 1034 §3.6.2", Some(&delegation.at));
+                    self.under(&prefix, vec![Rdata::Cname(target)], origin);
+                }
+            }
         }
-        let origin = self.origin(
-            "says what to do with mail that is not the domain's",
-            "RFC 9989 §4.7",
-            self.domain.dmarc.at.as_ref(),
-        );
-        self.under("_dmarc", vec![Rdata::Txt(dmarc(self.domain))], origin);
     }
 
-    fn reports(&mut self) {
-        let to: Vec<String> =
-            self.domain.tls_report.iter().map(|to| format!("mailto:{}", uri(&to.to_string()))).collect();
-        let origin = self.origin("says who hears of TLS troubles", "RFC 8460 §3", self.domain.tls_report_at.as_ref());
-        self.under("_smtp._tls", vec![Rdata::Txt(format!("v=TLSRPTv1; rua={}", to.join(",")))], origin);
+    /// What changes of another domain, which is published here.
+    fn guest(&mut self, other: &Domain, resolved: &Resolved) {
+        for one in changing(other, resolved) {
+            match other.place(&one.prefix) {
+                Ok(name) => self.put(name, vec![Rdata::Txt(one.text)], one.origin),
+                Err(_) => self.long.push((format!("{} of {}", one.prefix, other.name), one.origin.at)),
+            }
+        }
     }
 
     /// How mail clients find their servers.
@@ -253,7 +297,7 @@ impl<'a> Sets<'a> {
         let name = host.name.domain().clone();
         let at = host.at.field("address");
         for wanted in [Kind::A, Kind::Aaaa] {
-            let values = host.addresses.iter().map(|address| match address {
+            let values = host.published().0.iter().map(|address| match address {
                 IpAddr::V4(v4) => Rdata::A(*v4),
                 IpAddr::V6(v6) => Rdata::Aaaa(*v6),
             });
@@ -283,6 +327,18 @@ impl<'a> Sets<'a> {
         }
     }
 
+    /// Sets whose time to live is lowered while they change.
+    fn moving<'r>(&self, resolved: &'r Resolved) -> Vec<(&'r DomainName, &'static [Kind], Period)>
+    where
+        'a: 'r,
+    {
+        let hosts = resolved.hosts.iter().filter(|host| host.name.domain().is_within(&self.domain.name));
+        let lowered =
+            hosts.filter_map(|host| Some((host.name.domain(), &[Kind::A, Kind::Aaaa][..], host.published().1?)));
+        let mx = self.domain.exchangers_ttl.map(|ttl| (&self.domain.name, &[Kind::Mx][..], ttl));
+        lowered.chain(mx).collect()
+    }
+
     /// The zone, with the operator's own records in it.
     fn zone(mut self, resolved: &Resolved, report: &mut Report) -> Zone {
         self.omit(report);
@@ -293,9 +349,14 @@ impl<'a> Sets<'a> {
             report.find(Code::NameLong, at.clone(), says).help("a name has at most 253");
         }
         let ttl = self.domain.ttl;
+        let moving = self.moving(resolved);
         let sets = self.sets.into_iter();
-        let mut sets: Vec<RecordSet> =
-            sets.map(|((name, kind), (values, origins))| RecordSet { name, kind, ttl, values, origins }).collect();
+        let set = |((name, kind), (values, origins))| {
+            let found = moving.iter().find(|(moving, kinds, _)| **moving == name && kinds.contains(&kind));
+            let ttl = found.map_or(ttl, |(_, _, lowered)| *lowered);
+            RecordSet { name, kind, ttl, values, origins }
+        };
+        let mut sets: Vec<RecordSet> = sets.map(set).collect();
         sets.sort_by_cached_key(|set| (set.name.labels().rev().map(str::to_owned).collect::<Vec<_>>(), set.kind));
         Zone { name: self.domain.name.clone(), ttl, sets }
     }
@@ -369,7 +430,10 @@ fn https<'a>(domain: &'a Domain, resolved: &'a Resolved) -> Option<&'a Host> {
 /// Mechanisms for where a host's mail comes from, if not from its own addresses.
 pub fn sources(host: &Host) -> String {
     let mut text = String::new();
-    for source in host.outbound.iter().filter(|source| !host.addresses.contains(source)) {
+    let (published, _) = host.published();
+    // While addresses change, mail may come from the new ones already.
+    let coming = host.addresses.iter().filter(|_| host.outbound.is_empty());
+    for source in host.outbound.iter().chain(coming).filter(|source| !published.contains(source)) {
         // Writing to a String cannot fail.
         let _ = match source {
             IpAddr::V4(v4) => write!(text, " ip4:{v4}"),

@@ -46,8 +46,10 @@ pub fn public(value: &Rdata) -> Option<String> {
 
 /// The key in a set, where that is one of key records.
 fn published(set: &RecordSet) -> Option<String> {
-    let under = set.kind == Kind::Txt && set.name.labels().any(|label| label == "_domainkey");
-    set.values.first().filter(|_| under).and_then(public)
+    // Those of customers' domains are told by what they say.
+    let says = |value: &&Rdata| matches!(value, Rdata::Txt(text) if text.starts_with("v=DKIM1"));
+    let under = set.name.labels().any(|label| label == "_domainkey");
+    set.values.first().filter(|value| set.kind == Kind::Txt && (under || says(value))).and_then(public)
 }
 
 /// The keys of a domain, and what is published for each.
@@ -58,7 +60,7 @@ fn keys(domain: &Domain, world: &World<'_>, told: &mut HashSet<Path>, report: &m
                 format!("the key `{}` says that it is tested, so its signatures count for nothing", key.selector);
             report.find(Code::DkimTesting, key.at.field("testing"), says).help("take `testing` out when it works");
         }
-        let Ok(name) = domain.name.under(&format!("{}._domainkey", key.selector)) else { continue };
+        let Ok(name) = domain.place(&format!("{}._domainkey", key.selector)) else { continue };
         if key.state != KeyState::Signing || world.set(&name, Kind::Cname).is_some() {
             continue;
         }

@@ -19,7 +19,7 @@ const GONE: [&str; 3] = ["pct", "rf", "ri"];
 pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
     let mut told = HashSet::new();
     for domain in &around.resolved.domains {
-        let Ok(name) = domain.name.under("_dmarc") else { continue };
+        let Ok(name) = domain.place("_dmarc") else { continue };
         let Some(set) = world.set(&name, Kind::Txt).filter(|set| set.name == name) else { continue };
         if let Some(at) = own(set) {
             record(set, at, report);

@@ -12,7 +12,7 @@ use schema::spec::MtaStsMode;
 /// Looks at every policy, and at the operator's own records.
 pub fn lint(around: &Around<'_>, world: &World<'_>, report: &mut Report) {
     for domain in &around.resolved.domains {
-        let Ok(name) = domain.name.under("_mta-sts") else { continue };
+        let Ok(name) = domain.place("_mta-sts") else { continue };
         let set = world.set(&name, Kind::Txt).filter(|set| set.name == name);
         if let Some((set, at)) = set.and_then(|set| Some((set, own(set)?))) {
             record(domain, set, at, report);

@@ -101,7 +101,7 @@ fn null(domain: &Domain, world: &World<'_>, report: &mut Report) {
             .find(Code::NullMxPolicy, at.clone(), says)
             .help("take the terms of `spf` out, so that it is `v=spf1 -all`");
     }
-    let dmarc = text(domain.name.under("_dmarc").ok(), |text| text.starts_with("v=DMARC1"));
+    let dmarc = text(domain.place("_dmarc").ok(), |text| text.starts_with("v=DMARC1"));
     let rejects = dmarc.and_then(tags).is_some_and(|tags| tag(&tags, "p") == Some("reject"));
     if !rejects {
         let says = format!("`{}` takes no mail, and its DMARC policy lets forgers through", domain.name);

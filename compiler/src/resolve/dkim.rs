@@ -222,7 +222,7 @@ impl Binding<'_, '_> {
 }
 
 /// Why a text is no selector, if it is none (RFC 6376 §3.1).
-fn misshapen(selector: &str) -> Option<&'static str> {
+pub(super) fn misshapen(selector: &str) -> Option<&'static str> {
     let odd = |c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '.');
     let label = |label: &str| (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-');
     if selector.contains(odd) {

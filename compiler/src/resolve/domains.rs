@@ -1,5 +1,6 @@
 //! Mail domains: their own settings, those that they take from others, and defaults.
 
+use super::delegation::Delegation;
 use super::dkim::{Dkim, Keys};
 use super::records::{Omission, OwnRecord};
 use super::spf::{self, Spf};
@@ -35,6 +36,8 @@ pub struct Domain {
     pub provider: Option<String>,
     /// The records' time to live.
     pub ttl: Period,
+    /// The time to live of MX and addresses while they change, where that is shorter.
+    pub move_ttl: Option<Period>,
     /// TLSA records are published in it.
     pub dnssec: bool,
     /// Where CAA records were asked for.
@@ -53,6 +56,8 @@ pub struct Domain {
     pub policy_also: Vec<DomainName>,
     /// MX records that are published in the place of what the spec says, while mail moves.
     pub exchangers: Option<Vec<Rdata>>,
+    /// Their time to live meanwhile.
+    pub exchangers_ttl: Option<Period>,
     /// Who hears of TLS troubles, and where that was said.
     pub tls_report: Vec<Address>,
     /// Where TLS reports were said.
@@ -65,6 +70,8 @@ pub struct Domain {
     pub omit: Vec<Omission>,
     /// The operator's own records.
     pub records: Vec<OwnRecord>,
+    /// Where what changes is published, if not in its own zone.
+    pub delegation: Option<Delegation>,
 }
 
 impl Domain {
@@ -250,6 +257,12 @@ impl<'a> Layers<'a> {
         None
     }
 
+    /// The domain of the spec in whose zone a name lies.
+    pub(super) fn zone_of(&self, name: &DomainName) -> Option<DomainName> {
+        let mut names = std::iter::successors(Some(name.clone()), DomainName::parent);
+        names.find(|name| self.names.contains_key(name))
+    }
+
     /// What each account of a domain may keep.
     pub fn quota(&self, of: usize) -> Option<Size> {
         let said = self.said(of, "quota", |d| d.quota.as_ref(), |d| d.quota.as_ref()).map(|(quota, _)| *quota);
@@ -315,7 +328,7 @@ impl<'a> Binding<'a, '_> {
         let (hosts, hosts_at) = self.hosts(names);
         let dns = layers.all(of, "dns", |d| d.dns.as_ref(), |d| d.dns.as_ref());
         let provider = dns.iter().find_map(|(dns, _)| dns.provider.clone());
-        let ttl = self.ttl(&dns);
+        let (ttl, move_ttl) = self.ttl(&dns);
         let (omit, records) = self.own_records(&dns);
         let dnssec = layers.said(of, "dnssec", |d| d.dnssec.as_ref(), |d| d.dnssec.as_ref());
         let dnssec = dnssec.is_some_and(|(signed, _)| *signed);
@@ -323,6 +336,7 @@ impl<'a> Binding<'a, '_> {
         let caa = caa.filter(|(asked, _)| **asked).map(|(_, at)| at);
         self.caa(caa.as_ref(), &hosts);
         let dkim = self.dkim(keys);
+        let delegation = self.delegation(&dns, &dkim);
         let rotate = self.around.layers.said(self.of, "dkim", |d| d.dkim.as_ref(), |d| d.dkim.as_ref());
         let rotate = rotate.and_then(|(dkim, _)| dkim.rotate);
         let spf = self.spf();
@@ -347,6 +361,7 @@ impl<'a> Binding<'a, '_> {
             hosts_at,
             provider,
             ttl,
+            move_ttl,
             dnssec,
             caa,
             dkim,
@@ -356,12 +371,14 @@ impl<'a> Binding<'a, '_> {
             mta_sts,
             policy_also: Vec::new(),
             exchangers: None,
+            exchangers_ttl: None,
             tls_report,
             tls_report_at,
             postmaster: people.postmasters.get(&domain.name).cloned().flatten(),
             catch_all: people.catch_alls.get(&domain.name).cloned(),
             omit,
             records,
+            delegation,
             at: self.at.clone(),
         }
     }

@@ -10,6 +10,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use schema::config::{self, Listener, Service};
 use schema::name::{Address, HostName, SecretRef};
 use schema::spec::{self, Challenge, Spec, TlsAlgorithm};
+use schema::unit::Period;
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use x509_parser::prelude::{FromDer, GeneralName, Pem, SubjectPublicKeyInfo, X509Certificate};
@@ -26,6 +27,8 @@ pub struct Host {
     pub at: Path,
     /// What it has in DNS.
     pub addresses: Vec<IpAddr>,
+    /// What stands there in its place, and how long that may be cached, while it changes.
+    pub published: Option<(Vec<IpAddr>, Option<Period>)>,
     /// What it listens on, sorted.
     pub listeners: Vec<Listener>,
     /// Where its connections come from; empty: as the system chooses.
@@ -60,6 +63,11 @@ pub struct TlsaData {
 }
 
 impl Host {
+    /// The addresses that it has in DNS as things are, and for how long they may be cached where that is lowered.
+    pub fn published(&self) -> (&[IpAddr], Option<Period>) {
+        self.published.as_ref().map_or((&self.addresses, None), |(addresses, ttl)| (addresses, *ttl))
+    }
+
     /// The ports of a service, sorted, each once.
     pub fn ports(&self, service: Service) -> Vec<u16> {
         let ports = self.listeners.iter().filter(|listener| listener.service == service);
@@ -188,6 +196,7 @@ fn one(whole: &Whole, outside: &Outside<'_>, report: &mut Report) -> Host {
     Host {
         name: host.name.clone(),
         addresses: host.address.clone(),
+        published: None,
         listeners,
         outbound: sources(host),
         tls: config::Tls {

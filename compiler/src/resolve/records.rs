@@ -38,7 +38,8 @@ pub struct OwnRecord {
 type Written<'a> = [(&'a spec::DomainDns, Path)];
 
 impl Binding<'_, '_> {
-    pub(super) fn ttl(&mut self, dns: &Written<'_>) -> Period {
+    /// How long records may be cached, and how long those that move while they do.
+    pub(super) fn ttl(&mut self, dns: &Written<'_>) -> (Period, Option<Period>) {
         const BOUNDS: std::ops::RangeInclusive<u64> = 60..=604_800;
         if let Some((provider, at)) = dns.iter().find_map(|(dns, at)| Some((dns.provider.as_ref()?, at))) {
             let known = || self.around.spec.dns.iter().map(|dns| dns.name.as_str());
@@ -49,12 +50,13 @@ impl Binding<'_, '_> {
                 found.means(meant(provider, known())).help = nearest(provider, known().collect::<Vec<_>>());
             }
         }
-        let Some((ttl, at)) = dns.iter().find_map(|(dns, at)| Some((dns.ttl?, at))) else { return Period(3600) };
-        if !BOUNDS.contains(&ttl.0) {
-            let says = format!("a time to live of {ttl} lies outside 1m to 7d");
-            self.report.find(Code::Ttl, at.field("ttl"), says);
+        let ttl = dns.iter().find_map(|(dns, at)| Some((dns.ttl?, at.field("ttl"))));
+        let moving = dns.iter().find_map(|(dns, at)| Some((dns.move_ttl?, at.field("move-ttl"))));
+        for (ttl, at) in ttl.iter().chain(&moving).filter(|(ttl, _)| !BOUNDS.contains(&ttl.0)) {
+            self.report.find(Code::Ttl, at.clone(), format!("a time to live of {ttl} lies outside 1m to 7d"));
         }
-        ttl
+        let ttl = ttl.map_or(Period(3600), |(ttl, _)| ttl);
+        (ttl, moving.map(|(moving, _)| moving).filter(|moving| *moving < ttl))
     }
 
     /// What is left out, and what is put in. Of a name and type the nearest node speaks, and no other.

@@ -126,14 +126,16 @@ pub async fn weigh(
     report: &mut Report,
 ) -> Vec<String> {
     for looked in &survey.zones {
-        let (Some(domain), Ok(plan)) = (ground.resolved.domain(&looked.zone), &looked.plan) else { continue };
-        let policy = looked.zone.under("_dmarc").ok();
-        for change in plan.changes.iter().filter(|change| Some(&change.key.name) == policy.as_ref()) {
-            let (before, after) = (weight(change.before.as_ref()), weight(change.after.as_ref()));
-            if let Some((is, after)) = after
-                && is > before.as_ref().map_or(0, |(was, _)| *was)
-            {
-                tightened(domain, &after, (ground, reports), report);
+        let Ok(plan) = &looked.plan else { continue };
+        for domain in ground.resolved.in_zone(&looked.zone) {
+            let policy = domain.place("_dmarc").ok();
+            for change in plan.changes.iter().filter(|change| Some(&change.key.name) == policy.as_ref()) {
+                let (before, after) = (weight(change.before.as_ref()), weight(change.after.as_ref()));
+                if let Some((is, after)) = after
+                    && is > before.as_ref().map_or(0, |(was, _)| *was)
+                {
+                    tightened(domain, &after, (ground, reports), report);
+                }
             }
         }
     }

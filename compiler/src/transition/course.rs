@@ -42,6 +42,7 @@ pub fn course(topic: &Topic, stage: &Stage, goal: &Goal, beside: &Stages) -> Vec
         Topic::MtaSts => mta_sts(stage, goal),
         Topic::Exchangers => exchangers(stage, goal, beside),
         Topic::Tls(_) => tls(stage, goal),
+        Topic::Address(_) => moved(stage, goal, &[]),
     }
 }
 
@@ -51,7 +52,7 @@ fn step(says: &'static str, values: &[String], until: Until) -> Step {
 }
 
 fn txt(goal: &Goal, prefix: &str) -> Vec<SetKey> {
-    goal.zone.under(prefix).ok().map(|name| SetKey { name, kind: Kind::Txt }).into_iter().collect()
+    goal.places.get(prefix).map(|name| SetKey { name: name.clone(), kind: Kind::Txt }).into_iter().collect()
 }
 
 /// RFC 6376 §3.1: who receives mail looks for the key that its signature names.
@@ -74,7 +75,7 @@ fn dkim(stage: &Stage, goal: &Goal) -> Vec<Step> {
 /// RFC 7671 §8.1: the new key's record stands in every cache before the key is used.
 fn tls(stage: &Stage, goal: &Goal) -> Vec<Step> {
     vec![
-        step("the new key's TLSA records are shown by every name server", &stage.is, Until::Shown(goal.tlsa.clone())),
+        step("the new key's TLSA records are shown by every name server", &stage.is, Until::Shown(goal.sets.clone())),
         step("no cache holds TLSA records without the new key", &stage.is, Until::Passed(goal.ttl.saturating_mul(2))),
     ]
 }
@@ -144,42 +145,41 @@ fn hosts(values: &[String]) -> BTreeSet<DomainName> {
 /// RFC 8461 §5: a sender that holds an enforced policy delivers only to the hosts that it names.
 fn exchangers(stage: &Stage, goal: &Goal, beside: &Stages) -> Vec<Step> {
     let policy = beside.get(&Topic::MtaSts);
-    let Some(age) = policy.and_then(|policy| enforced(&policy.is)) else { return Vec::new() };
+    let Some(age) = policy.and_then(|policy| enforced(&policy.is)) else { return moved(stage, goal, &[]) };
     let held = policy.map_or(0, |policy| policy.held);
     let (old, new) = (hosts(&stage.is), hosts(&goal.values));
     let also: Vec<DomainName> = old.union(&new).cloned().collect();
-    let effect = |values: &[String]| Effect { values: values.to_vec(), also: also.clone() };
+    if new == old {
+        return moved(stage, goal, &[]);
+    }
+    let step = |says, until| Step { says, effect: Effect { also: also.clone(), ..Effect::of(&stage.is) }, until };
     let mut steps = Vec::new();
     if !new.is_subset(&old) {
-        let policy = Until::Shown(txt(goal, "_mta-sts"));
-        steps.push(Step {
-            says: "a policy that names old and new hosts is shown by every name server",
-            effect: effect(&stage.is),
-            until: policy,
-        });
-        steps.push(Step {
-            says: "no sender holds a policy without the new hosts",
-            effect: effect(&stage.is),
-            until: Until::Passed(age),
-        });
-        steps.push(Step {
-            says: "no sender holds an older policy",
-            effect: effect(&stage.is),
-            until: Until::Time(held),
-        });
+        let shown = Until::Shown(txt(goal, "_mta-sts"));
+        steps.push(step("a policy that names old and new hosts is shown by every name server", shown));
+        steps.push(step("no sender holds a policy without the new hosts", Until::Passed(age)));
+        steps.push(step("no sender holds an older policy", Until::Time(held)));
     }
-    if !steps.is_empty() || !old.is_subset(&new) {
-        let mx = vec![SetKey { name: goal.zone.clone(), kind: Kind::Mx }];
-        steps.push(Step {
-            says: "the new MX is shown by every name server",
-            effect: effect(&goal.values),
-            until: Until::Shown(mx),
-        });
-        steps.push(Step {
-            says: "no cache holds the old MX",
-            effect: effect(&goal.values),
-            until: Until::Passed(goal.ttl),
-        });
+    steps.extend(moved(stage, goal, &also));
+    steps
+}
+
+/// RFC 1035 §3.2.1: what is in caches stays there. Where the spec wants that, it is lowered first how long; and a policy
+/// names hosts for as long as somebody may go to them.
+fn moved(stage: &Stage, goal: &Goal, also: &[DomainName]) -> Vec<Step> {
+    if also.is_empty() && goal.lowered.is_none() {
+        return Vec::new();
     }
+    let effect = |values: &[String]| Effect { also: also.to_vec(), ttl: goal.lowered, ..Effect::of(values) };
+    let step = |says, values: &[String], until| Step { says, effect: effect(values), until };
+    let shown = || Until::Shown(goal.sets.clone());
+    let mut steps = Vec::new();
+    if goal.lowered.is_some() {
+        steps.push(step("the shorter time to live is shown by every name server", &stage.is, shown()));
+        steps.push(step("no cache holds the old records for longer", &stage.is, Until::Passed(goal.ttl)));
+    }
+    let rest = goal.lowered.map_or(goal.ttl, seconds);
+    steps.push(step("the new records are shown by every name server", &goal.values, shown()));
+    steps.push(step("no cache holds the old records", &goal.values, Until::Passed(rest)));
     steps
 }

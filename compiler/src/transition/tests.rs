@@ -28,9 +28,14 @@ fn txt(name: &str) -> SetKey {
 }
 
 fn site(hosts: &str, domain: &str) -> Site {
+    published(hosts, "ttl=\"1h\"", domain)
+}
+
+/// With what the domain's `dns` says beside.
+fn published(hosts: &str, dns: &str, domain: &str) -> Site {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        "{HEAD}{hosts}domain \"example.org\" {{\n    dns \"main\" ttl=\"1h\"\n{domain}\n    account \"postmaster\"\n}}\n"
+        "{HEAD}{hosts}domain \"example.org\" {{\n    dns \"main\" {dns}\n{domain}\n    account \"postmaster\"\n}}\n"
     );
     std::fs::write(folder.path().join("mail.kdl"), &text).unwrap();
     let compiled = compile(&Wish::new(folder.path(), 0));
@@ -175,6 +180,52 @@ fn mail_moves_to_hosts_that_every_held_policy_names() {
     assert_eq!(seen(&new, 9 * DAY, &mx), (after.into(), turned.into()));
     assert_eq!(seen(&new, 10 * DAY, &mx), (after.into(), turned.into()));
     assert_eq!(seen(&new, 10 * DAY + 3600, &[]), (after.into(), "enforce mx.example.net".into()));
+}
+
+#[test]
+fn what_moves_is_cached_for_a_short_time_first() {
+    let with = |hosts: &str, ttl: &str, inside: &str| published(hosts, &format!("ttl=\"1d\"{ttl}"), inside);
+    let both = format!("{HOST}{OTHER}");
+    let moved = HOST.replace("192.0.2.25", "192.0.2.99");
+    let lowered = " move-ttl=\"5m\"";
+    let ttl = |artefacts: &Artefacts, name: &str, kind: Kind| {
+        let name = if name == "@" { zone() } else { format!("{name}.example.org").parse().unwrap() };
+        artefacts.zones[0].set(&name, kind).unwrap().ttl.0
+    };
+    let mut stages = AllStages::new();
+    let mut seen = |site: &Site, at: i64, shown: &[SetKey]| {
+        let (_, artefacts) = run(site, &mut stages, at, shown);
+        let mx = (values(&artefacts, "@", Kind::Mx).join(" "), ttl(&artefacts, "@", Kind::Mx));
+        let address = (values(&artefacts, "mail", Kind::A).join(" "), ttl(&artefacts, "mail", Kind::A));
+        let spf = values(&artefacts, "mail", Kind::Txt).join(" ");
+        (mx, address, spf.contains("ip4:192.0.2.99"))
+    };
+    let a = [Kind::A, Kind::Aaaa].map(|kind| SetKey { name: "mail.example.org".parse().unwrap(), kind });
+    let mx = [SetKey { name: zone(), kind: Kind::Mx }];
+    let old = with(&both, lowered, "    host \"mail.example.org\"\n    mta-sts \"none\"");
+    let mail = || ("10 mail.example.org.".to_owned(), 86_400);
+    let here = |ttl| ("192.0.2.25".to_owned(), ttl);
+    assert_eq!(seen(&old, 0, &[]), (mail(), here(86_400), false));
+    // The host's address: mail may come from the new one at once, and goes to the old one until no cache is in the way.
+    let new = with(&format!("{moved}{OTHER}"), lowered, "    host \"mail.example.org\"\n    mta-sts \"none\"");
+    assert_eq!(seen(&new, DAY, &[]), (mail(), here(300), true));
+    assert_eq!(seen(&new, 2 * DAY, &a), (mail(), here(300), true));
+    assert_eq!(seen(&new, 3 * DAY - 1, &a), (mail(), here(300), true));
+    let there = |ttl| ("192.0.2.99".to_owned(), ttl);
+    assert_eq!(seen(&new, 3 * DAY, &a), (mail(), there(300), false));
+    assert_eq!(seen(&new, 3 * DAY + 10, &a), (mail(), there(300), false));
+    assert_eq!(seen(&new, 3 * DAY + 310, &[]), (mail(), there(86_400), false));
+    // The MX, and back before it is through.
+    let other = with(&format!("{moved}{OTHER}"), lowered, "    host \"mx.example.net\"\n    mta-sts \"none\"");
+    let short = || ("10 mail.example.org.".to_owned(), 300);
+    assert_eq!(seen(&other, 4 * DAY, &[]), (short(), there(86_400), false));
+    assert_eq!(seen(&new, 4 * DAY + 60, &mx), (mail(), there(86_400), false));
+    assert_eq!(seen(&other, 5 * DAY, &mx), (short(), there(86_400), false));
+    assert_eq!(seen(&other, 5 * DAY + 60, &mx), (short(), there(86_400), false));
+    let next = |ttl| ("10 mx.example.net.".to_owned(), ttl);
+    assert_eq!(seen(&other, 6 * DAY + 60, &mx), (next(300), there(86_400), false));
+    assert_eq!(seen(&other, 6 * DAY + 120, &mx), (next(300), there(86_400), false));
+    assert_eq!(seen(&other, 6 * DAY + 420, &mx), (next(86_400), there(86_400), false));
 }
 
 #[test]

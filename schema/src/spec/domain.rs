@@ -144,11 +144,32 @@ pub struct DomainDns {
     /// How long its records may be cached. Left out: `1h` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub ttl: Option<Period>,
+    /// How long MX records and the addresses of hosts may be cached while they change: they are lowered to that first, and
+    /// change when no cache holds them for longer. Left out: they change at once.
+    #[schemars(extend("x-kdl" = "property", "examples" = ["5m"]))]
+    pub move_ttl: Option<Period>,
+    /// Its zone is a customer's, who sets records once that lead to where everything that changes is published: keys,
+    /// policies, ids. Left out: everything is in its own zone.
+    pub delegate: Option<Delegate>,
     /// Record sets not to publish.
     pub omit: Vec<RecordName>,
     /// Records to publish in place of a derived set of that name and type, or beside all of them. Several nodes of one
     /// name and type are one set.
     pub record: Vec<ExtraRecord>,
+}
+
+/// Where what changes of a customer's zone is published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Delegate {
+    /// The name below which it is, in the zone of another domain of the spec.
+    #[schemars(extend("x-kdl" = "argument", "examples" = ["dkim.example.org"]))]
+    pub to: DomainName,
+    /// The selectors that keys take turns with: the customer sets a record for each, so there is no other. Left out:
+    /// `wb1`, `wb2`, `wb3` and `wb4` (Waybill).
+    #[serde(default)]
+    #[schemars(extend("examples" = [["s1", "s2", "s3", "s4"]]))]
+    pub selector: Vec<String>,
 }
 
 /// A record set by its name and type.
