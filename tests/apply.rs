@@ -305,6 +305,7 @@ fn what_was_written_at_one_provider_is_not_ours_at_another() {
     fs::write(site.path().join("mail.kdl"), moved.replace("dns \"main\";", "dns \"new\";")).unwrap();
     let said = site.ends(3, &["plan"]);
     assert!(said.contains("somebody else's is there: 5 old.example.com."), "{said}");
+    assert!(said.contains("example.org: `main` published it before; what was written there stays"), "{said}");
 }
 
 #[test]

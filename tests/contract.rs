@@ -72,9 +72,16 @@ impl Deref for Opened {
 
 /// The provider of a `dns` node, opened; its secrets are `(file)"secret"`.
 pub fn opened(node: &str, secret: &str) -> Opened {
+    opened_with(node, &[("secret", secret)])
+}
+
+/// The same with secrets in files of these names.
+pub fn opened_with(node: &str, secrets: &[(&str, &str)]) -> Opened {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("secret"), secret).unwrap();
-    fs::set_permissions(folder.path().join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
+    for (name, secret) in secrets {
+        fs::write(folder.path().join(name), secret).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
     let text = format!(
         "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; }}\nstore \"s\" {{ rocksdb \"d\"; }}\n\
          dns \"main\" {{ {node}; }}\n"

@@ -15,11 +15,13 @@ use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
 use harness::cloudflare::{self, Cloudflare, Fault};
 use harness::clouds::{self, Clouds};
-use harness::contract::{Opened, ZONE, keeps_the_contract, key, opened, set, to, written, zone};
+use harness::contract::{Opened, ZONE, keeps_the_contract, key, opened, opened_with, set, to, written, zone};
+use harness::hyperscalers::{self, Hyperscalers};
 use harness::knot::Knot;
 use harness::moto::Moto;
 use harness::powerdns::{self, PowerDns};
 use harness::{python, root, run};
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
 use schema::name::{DomainName, Secret};
 use schema::spec;
 use serde_json::json;
@@ -493,5 +495,105 @@ async fn clouds_keep_the_contract() {
         let other = "another-token-than-the-server-has";
         let wrong = cloud(kind, &server, other).read(&zone()).await.unwrap_err().to_string();
         assert!(wrong.contains("does not take the token") && !wrong.contains(other), "{kind}: {wrong}");
+    }
+}
+
+/// The provider of a kind, at a server that speaks like it, with another secret where one is given.
+fn hyperscaler(kind: &str, server: &Hyperscalers, other: Option<&str>) -> Opened {
+    let own = if kind == "google" { &server.key } else { hyperscalers::SECRET };
+    let secrets = [
+        ("secret", other.unwrap_or(own)),
+        ("application", hyperscalers::APPLICATION),
+        ("consumer", hyperscalers::CONSUMER),
+    ];
+    opened_with(&server.node(kind), &secrets)
+}
+
+#[tokio::test]
+async fn hyperscalers_keep_the_contract() {
+    for (kind, many) in [("google", &MANY[..]), ("azure", &[20]), ("ovh", &[20])] {
+        let server = Hyperscalers::start(ZONE);
+        let provider = hyperscaler(kind, &server, None);
+        keeps_the_contract(&*provider, many).await;
+        let live = provider.read(&zone()).await.unwrap();
+        assert!(live.others.contains(&zone().under("new").unwrap()), "{kind}: what it does not know stays known");
+        // An answer that is lost after the write.
+        server.site.lock().unwrap().broken = true;
+        let changes = to(&live, vec![(key("x", Kind::Txt), set(3600, Kind::Txt, &["\"x\""]))]);
+        let lost = provider.write(&zone(), &changes).await;
+        assert!(matches!(lost, Err(ProviderError::Unknown(_))), "{kind}: {lost:?}");
+        let live = provider.read(&zone()).await.unwrap();
+        assert_eq!(live.sets.get(&changes[0].key), changes[0].after.as_ref(), "{kind}");
+        // A token is asked for once.
+        assert_eq!(server.site.lock().unwrap().given, usize::from(kind != "ovh"), "{kind}");
+        // A wrong secret is told, and not which, although the API says it.
+        let pair = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        let mut account: serde_json::Value = serde_json::from_str(&server.key).unwrap();
+        account["private_key"] = pair.serialize_pem().into();
+        let other = if kind == "google" { account.to_string() } else { "another-secret-than-the-server-has".into() };
+        let wrong = hyperscaler(kind, &server, Some(&other)).read(&zone()).await.unwrap_err().to_string();
+        assert!(wrong.contains("does not take the token") || wrong.contains("invalid_grant"), "{kind}: {wrong}");
+        assert!(!wrong.contains("another-secret") && !wrong.contains("PRIVATE KEY"), "{kind}: {wrong}");
+        assert!(!wrong.contains(hyperscalers::CONSUMER), "{kind}: {wrong}");
+    }
+}
+
+#[tokio::test]
+async fn what_others_do_at_hyperscalers_stays() {
+    let server = Hyperscalers::start(ZONE);
+    let x = |text: &str| vec![(key("x", Kind::Txt), set(300, Kind::Txt, &[&format!("\"{text}\"")]))];
+    // Azure: what is noted beside a set, and a set that another resource decides.
+    let azure = hyperscaler("azure", &server, None);
+    let ns1 = (key("ns1", Kind::A), set(300, Kind::A, &["127.0.0.2"]));
+    written(&*azure, vec![ns1]).await;
+    let kept = server.site.lock().unwrap().recordsets[&("A".to_owned(), "ns1".to_owned())].1.clone();
+    assert_eq!(kept["metadata"]["by"], "hand", "{kept}");
+    let alias = json!({ "TTL": 60, "targetResource": { "id": "/subscriptions/x" }, "ARecords": [] });
+    server.site.lock().unwrap().recordsets.insert(("A".to_owned(), "alias".to_owned()), (1, alias));
+    let live = azure.read(&zone()).await.unwrap();
+    assert_eq!(live.strange.iter().map(ToString::to_string).collect::<Vec<_>>(), ["alias.example.org A"]);
+    let taken = to(&live, vec![(key("alias", Kind::A), set(60, Kind::A, &["192.0.2.1"]))]);
+    assert!(matches!(azure.write(&zone(), &taken).await, Err(ProviderError::Moved(_))));
+    // OVHcloud: forms of TXT, a target below the zone, no time to live of its own; and it serves what was written.
+    let ovh = hyperscaler("ovh", &server, None);
+    let put = |id: u64, kind: &str, name: &str, target: &str| {
+        let record =
+            json!({ "id": id, "zone": ZONE, "subDomain": name, "fieldType": kind, "target": target, "ttl": 0 });
+        server.site.lock().unwrap().records.insert(id, record);
+    };
+    put(901, "DKIM", "s._domainkey", "v=DKIM1; p=AB");
+    put(902, "CNAME", "www", "web");
+    let live = ovh.read(&zone()).await.unwrap();
+    assert_eq!(live.sets[&key("s._domainkey", Kind::Txt)], set(3600, Kind::Txt, &["\"v=DKIM1; p=AB\""]).unwrap());
+    assert_eq!(live.sets[&key("www", Kind::Cname)], set(3600, Kind::Cname, &["web.example.org."]).unwrap());
+    let before = server.site.lock().unwrap().refreshed;
+    written(&*ovh, x("one")).await;
+    ovh.write(&zone(), &[]).await.unwrap();
+    assert_eq!(server.site.lock().unwrap().refreshed, before + 2, "also after a run that was cut off before it");
+    let key = (key("s._domainkey", Kind::Txt), set(300, Kind::Txt, &["\"v=DKIM1; p=CD\""]));
+    written(&*ovh, vec![key]).await;
+    assert_eq!(server.site.lock().unwrap().records[&901]["fieldType"], "DKIM", "changed in its place");
+}
+
+#[test]
+fn hyperscalers_own_clients_take_the_server_for_theirs() {
+    let server = Hyperscalers::start(ZONE);
+    let python = python(&["ovh==1.2.0", "google-cloud-dns==0.37.2", "azure-mgmt-dns==9.0.0"]);
+    let script = root().join("tests/peers/hyperscalers_client.py");
+    let words = [
+        script.to_str().unwrap(),
+        &server.url,
+        ZONE,
+        hyperscalers::SECRET,
+        hyperscalers::APPLICATION,
+        hyperscalers::CONSUMER,
+        hyperscalers::TOKEN,
+        &server.key,
+    ];
+    assert!(run(python.join("python").to_str().unwrap(), &words).contains("done"));
+    // And we read what they wrote.
+    for kind in ["google", "azure", "ovh"] {
+        let live = Runtime::new().unwrap().block_on(hyperscaler(kind, &server, None).read(&zone())).unwrap();
+        assert_eq!(live.sets[&key(kind, Kind::Txt)], set(300, Kind::Txt, &["\"a; b\""]).unwrap(), "{kind}");
     }
 }

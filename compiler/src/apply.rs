@@ -101,6 +101,8 @@ pub struct Survey {
     pub zones: Vec<Looked>,
     /// Zones of ours that the spec has no more, and which are left alone.
     pub orphans: Vec<DomainName>,
+    /// Zones that somebody else published, and who.
+    pub left: Vec<(DomainName, String)>,
     /// What would be harmful.
     pub report: Report,
     /// What would have to be known to say that nothing else is, in words.
@@ -182,6 +184,8 @@ pub async fn survey(ground: &Ground<'_>, state: &State) -> Survey {
     for (zone, provider, wanted) in wanted {
         let found = live.remove(&zone).unwrap_or_else(|| Err("was not read".to_owned()));
         let none = Applied::default();
+        let before = state.zones.get(&zone).filter(|before| before.provider != provider && !before.sets.is_empty());
+        survey.left.extend(before.map(|before| (zone.clone(), before.provider.clone())));
         // What we wrote at one provider says nothing of what stands at another.
         let applied = state.zones.get(&zone).filter(|applied| applied.provider == provider).unwrap_or(&none);
         let plan = found.map(|live| {

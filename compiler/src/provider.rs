@@ -1,12 +1,16 @@
 //! DNS providers: a trait of three methods, and one file for each behind it. Nothing else knows an API.
 
+pub mod azure;
 pub mod cloudflare;
 pub mod command;
 pub mod desec;
 pub mod digitalocean;
 pub mod gandi;
+pub mod google;
 pub mod hetzner;
 pub mod http;
+mod oauth;
+pub mod ovh;
 pub mod powerdns;
 pub mod recorded;
 pub mod rfc2136;
@@ -38,6 +42,8 @@ pub struct Limits {
     pub longest_text: usize,
     /// The most values of one set.
     pub most_values: usize,
+    /// Values of CAA may have spaces, and texts backslashes.
+    pub odd: bool,
     /// Types that it has not.
     pub without: &'static [Kind],
     /// Whether MX and SRV may lead to `.`: no mail is taken (RFC 7505), a service is not offered (RFC 2782).
@@ -53,6 +59,7 @@ impl Limits {
             longest_ttl: 0x7fff_ffff,
             longest_text: 65_000,
             most_values: 2_000,
+            odd: true,
             without: &[],
             nowhere: true,
         }
@@ -73,13 +80,21 @@ impl Limits {
         if values.iter().any(long) {
             return Some(format!("has texts of at most {} octets", self.longest_text));
         }
+        let odd = |value: &Rdata| match value {
+            Rdata::Caa(_, _, value) => value.contains(' '),
+            Rdata::Txt(text) => text.contains('\\'),
+            _ => false,
+        };
+        if !self.odd && values.iter().any(odd) {
+            return Some("has no CAA values with spaces, and no texts with backslashes".into());
+        }
         let nowhere = |value: &Rdata| matches!(value, Rdata::Mx(_, None) | Rdata::Srv(_, _, _, None));
         (!self.nowhere && values.iter().any(nowhere)).then(|| "has no records that lead to `.`".to_owned())
     }
 }
 
 /// The kinds of `dns` nodes, whether a node is of one, and what it can hold.
-fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 10] {
+fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 13] {
     [
         ("zonefile", dns.zonefile.is_some(), zonefile::LIMITS),
         ("rfc2136", dns.rfc2136.is_some(), rfc2136::LIMITS),
@@ -90,6 +105,9 @@ fn kinds(dns: &spec::Dns) -> [(&'static str, bool, Limits); 10] {
         ("hetzner", dns.hetzner.is_some(), hetzner::LIMITS),
         ("desec", dns.desec.is_some(), desec::LIMITS),
         ("gandi", dns.gandi.is_some(), gandi::LIMITS),
+        ("ovh", dns.ovh.is_some(), ovh::LIMITS),
+        ("google", dns.google.is_some(), google::LIMITS),
+        ("azure", dns.azure.is_some(), azure::LIMITS),
         ("command", !dns.command.is_empty(), command::LIMITS),
     ]
 }
@@ -184,6 +202,15 @@ pub fn open(dns: &spec::Dns, ground: &Ground<'_>) -> Result<Arc<dyn Provider>, S
     }
     if let Some(token) = &dns.gandi {
         return Ok(Arc::new(gandi::Gandi::new(token, ground)?));
+    }
+    if let Some(ovh) = &dns.ovh {
+        return Ok(Arc::new(ovh::Ovh::new(ovh, ground)?));
+    }
+    if let Some(google) = &dns.google {
+        return Ok(Arc::new(google::Google::new(google, ground)?));
+    }
+    if let Some(azure) = &dns.azure {
+        return Ok(Arc::new(azure::Azure::new(azure, ground)?));
     }
     if !dns.command.is_empty() {
         return Ok(Arc::new(command::Command::new(&dns.command, ground)?));

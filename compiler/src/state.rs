@@ -10,6 +10,7 @@ pub mod hold;
 pub mod place;
 mod postgresql;
 mod s3;
+mod sets;
 
 pub use place::Place;
 
@@ -44,17 +45,22 @@ pub struct State {
 }
 
 /// What was applied to a zone.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Applied {
-    /// The `dns` node that published it.
+    /// The `dns` node that published it; empty where another zone has its keys and policies.
     pub provider: String,
     /// What we wrote.
+    #[serde(with = "sets")]
     pub sets: Sets,
     /// What a run that was cut off may have written beside that.
+    #[serde(default, skip_serializing_if = "Sets::is_empty", with = "sets")]
     pub begun: Sets,
     /// Since when each selector's key signs, or does no more; by selector.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub keys: BTreeMap<String, KeyUse>,
     /// How far its rollovers are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: Stages,
 }
 
@@ -97,27 +103,24 @@ pub struct Held {
     _lock: Option<File>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
     format: u32,
     serial: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     hold: Option<Hold>,
-    zones: BTreeMap<DomainName, WrittenZone>,
+    zones: BTreeMap<DomainName, Applied>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WrittenZone {
-    provider: String,
-    sets: Vec<WrittenSet>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    begun: Vec<WrittenSet>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    keys: BTreeMap<String, KeyUse>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    stages: Stages,
+/// The same, to be written.
+#[derive(Serialize)]
+struct Writing<'a> {
+    format: u32,
+    serial: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hold: Option<&'a Hold>,
+    zones: &'a BTreeMap<DomainName, Applied>,
 }
 
 /// A record set as the state and plans have it; values are as in a master file.
@@ -154,15 +157,6 @@ impl WrittenSet {
     }
 }
 
-fn write_sets(sets: &Sets) -> Vec<WrittenSet> {
-    sets.iter().map(|(key, set)| WrittenSet::of(key, set)).collect()
-}
-
-fn read_sets(written: &[WrittenSet]) -> Result<Sets, String> {
-    let one = |set: &WrittenSet| set.read().ok_or_else(|| format!("no record set is `{} {}`", set.name, set.kind));
-    written.iter().map(one).collect()
-}
-
 /// The parts of a state that `build` needs.
 #[derive(Deserialize)]
 struct WrittenStages {
@@ -185,12 +179,8 @@ fn check_format(format: u32) -> Result<(), String> {
 
 impl State {
     /// What was written.
-    fn of(written: Written) -> Result<State, String> {
-        let zones = written.zones.into_iter().map(|(name, zone)| {
-            let WrittenZone { provider, sets, begun, keys, stages } = zone;
-            Ok((name, Applied { provider, sets: read_sets(&sets)?, begun: read_sets(&begun)?, keys, stages }))
-        });
-        Ok(State { serial: written.serial, hold: written.hold, zones: zones.collect::<Result<_, String>>()? })
+    fn of(Written { serial, hold, zones, .. }: Written) -> State {
+        State { serial, zones, hold }
     }
 
     /// How far the rollovers of all zones are.
@@ -211,15 +201,8 @@ impl State {
 
     /// The text that is kept.
     fn text(&self) -> Result<String, serde_json::Error> {
-        let zone = |zone: &Applied| WrittenZone {
-            provider: zone.provider.clone(),
-            sets: write_sets(&zone.sets),
-            begun: write_sets(&zone.begun),
-            keys: zone.keys.clone(),
-            stages: zone.stages.clone(),
-        };
-        let zones = self.zones.iter().map(|(name, one)| (name.clone(), zone(one))).collect();
-        let written = Written { format: FORMAT, serial: self.serial, hold: self.hold.clone(), zones };
+        let State { serial, zones, hold } = self;
+        let written = Writing { format: FORMAT, serial: *serial, hold: hold.as_ref(), zones };
         Ok(serde_json::to_string_pretty(&written)? + "\n")
     }
 }

@@ -142,6 +142,13 @@ pub fn human(survey: &Survey, places: &Places<'_>, colour: bool) -> String {
     for zone in &survey.orphans {
         let _ = writeln!(out, "{zone}: is in the spec no more; `--prune` removes what was written there");
     }
+    for (zone, before) in &survey.left {
+        let _ = writeln!(
+            out,
+            "{zone}: `{}` published it before; what was written there stays, for those who are still led there",
+            printable(before)
+        );
+    }
     let _ = match survey.changes().next() {
         None => writeln!(out, "no change"),
         Some(_) => writeln!(out, "{}", counts(survey)),

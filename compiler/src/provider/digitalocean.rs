@@ -12,8 +12,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 /// What it can hold.
-pub const LIMITS: Limits =
-    Limits { least_ttl: 30, longest_text: 2048, without: &[Kind::Tlsa], nowhere: false, ..Limits::dns("DigitalOcean") };
+pub const LIMITS: Limits = Limits {
+    least_ttl: 30,
+    longest_text: 500,
+    without: &[Kind::Tlsa],
+    nowhere: false,
+    odd: false,
+    ..Limits::dns("DigitalOcean")
+};
 const BASE: &str = "https://api.digitalocean.com/v2";
 /// 250 requests a minute, 5,000 an hour.
 const PACE: Pace = Pace { per_second: 1.3, burst: 200.0 };

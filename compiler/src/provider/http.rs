@@ -9,7 +9,7 @@ use schema::name::Secret;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
@@ -261,8 +261,14 @@ fn pause(headers: &HeaderMap) -> Option<Duration> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a pace is kept by the running clock, of which nothing else is known")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since 1970, for what a request says of when it was made.
+#[allow(clippy::disallowed_methods, reason = "a request is signed with the moment at which it is made")]
+pub(super) fn seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// A token bucket: what is not used at once is there later, up to the burst.

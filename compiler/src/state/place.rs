@@ -95,7 +95,7 @@ impl Place {
         let Some((text, mark)) = self.read().await? else { return Ok((State::default(), None)) };
         let written: Written = serde_json::from_slice(&text).map_err(|error| self.form(error.to_string()))?;
         check_format(written.format).map_err(|why| self.form(why))?;
-        Ok((State::of(written).map_err(|why| self.form(why))?, mark))
+        Ok((State::of(written), mark))
     }
 
     /// Reads the state; where nothing is, nothing was applied. Blocks, so not for where a runtime runs.

@@ -161,7 +161,8 @@ fn addresses(resolved: &Resolved, domain: &Domain, zone: &Zone, put: &mut impl F
         let ours = sets.iter().filter_map(|key| zone.set(&key.name, key.kind)).flat_map(|set| &set.values);
         let mut ours: Vec<String> = ours.map(ToString::to_string).collect();
         let mut sorted = values.clone();
-        (ours.sort(), sorted.sort());
+        ours.sort();
+        sorted.sort();
         if !values.is_empty() && ours == sorted {
             put(Topic::Address(host.name.clone()), values, sets);
         }

@@ -35,13 +35,10 @@ pub struct Dns {
     /// Gandi LiveDNS.
     pub gandi: Option<DnsToken>,
     /// OVHcloud.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub ovh: Option<Ovh>,
     /// Google Cloud DNS.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub google: Option<Google>,
     /// Azure DNS.
-    #[schemars(extend("x-unserved" = "`waybill apply`"))]
     pub azure: Option<Azure>,
     /// A program that speaks the protocol of `docs/dns.md` on its standard input and output, and its arguments.
     #[serde(default)]
