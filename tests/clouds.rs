@@ -100,7 +100,9 @@ async fn answer(site: Arc<Mutex<Site>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, LARGEST).await.unwrap_or_default();
     let body: Json = serde_json::from_slice(&body).unwrap_or(Json::Null);
-    let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
+    let mut path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
+    // Some clients leave that to each request.
+    path.retain(|part| *part != "livedns");
     let query: BTreeMap<String, String> = parts
         .uri
         .query()
@@ -118,7 +120,11 @@ async fn answer(site: Arc<Mutex<Site>>, request: Request) -> Response {
             true => {
                 let reply = match path.as_slice() {
                     ["desec", "domains", zone, "rrsets"] if *zone == site.zone => site.desec(method, &query, &body),
-                    ["hetzner", "zones", zone, rest @ ..] if *zone == site.zone => {
+                    ["hetzner", "zones", zone] if *zone == site.zone => {
+                        (200, json!({ "zone": { "id": 42, "name": zone, "ttl": 3600, "mode": "primary" } }), None)
+                    }
+                    // Its number will do, too.
+                    ["hetzner", "zones", zone, rest @ ..] if *zone == site.zone || *zone == "42" => {
                         site.hetzner(method, rest, &query, &body)
                     }
                     ["hetzner", "actions", id] => (
@@ -224,7 +230,8 @@ impl Site {
     fn hetzner(&mut self, method: &str, rest: &[&str], query: &BTreeMap<String, String>, body: &Json) -> Reply {
         self.made += 1;
         let acted = |rrset: Json, made: u64| {
-            (201, json!({ "rrset": rrset, "action": { "id": made, "status": "running", "error": null } }), None)
+            let action = json!({ "id": made, "command": "x", "status": "running", "progress": 0, "error": null });
+            (201, json!({ "rrset": rrset, "action": action }), None)
         };
         let wrong = |why: String| (422, json!({ "error": { "code": "invalid_input", "message": why } }), None);
         let values = |body: &Json| -> Vec<String> {
@@ -288,6 +295,14 @@ impl Site {
                     json!({ "rrset_name": name, "rrset_type": kind, "rrset_ttl": ttl, "rrset_values": values, "rrset_href": "x" })
                 });
                 (200, sets.collect(), None)
+            }
+            ("POST", []) => {
+                let text = |name: &str| body[name].as_str().unwrap().to_owned();
+                let set = (body["rrset_ttl"].as_u64().unwrap(), strings(&body["rrset_values"]));
+                match self.put(&text("rrset_name"), &text("rrset_type"), set, (300, 2_592_000)) {
+                    Ok(()) => (201, json!({ "message": "DNS Record Created" }), None),
+                    Err(why) => (400, json!({ "message": why }), None),
+                }
             }
             ("PUT", [name, kind]) => {
                 let set = (body["rrset_ttl"].as_u64().unwrap(), strings(&body["rrset_values"]));

@@ -498,6 +498,28 @@ async fn clouds_keep_the_contract() {
     }
 }
 
+#[test]
+fn clients_that_others_wrote_take_the_clouds_for_what_they_say() {
+    let server = Clouds::start(ZONE);
+    let packages = [
+        "octodns==1.22.0",
+        "octodns-desec==1.3.0",
+        "octodns-gandi==1.2.0",
+        "octodns-digitalocean==1.0.1",
+        "hcloud==2.27.0",
+    ];
+    let python = python(&packages);
+    let script = root().join("tests/peers/clouds_client.py");
+    let base = server.url("");
+    let words = [script.to_str().unwrap(), base.trim_end_matches('/'), ZONE, clouds::TOKEN];
+    assert!(run(python.join("python").to_str().unwrap(), &words).contains("done"));
+    // And we read what they wrote.
+    for kind in ["desec", "gandi", "digitalocean", "hetzner"] {
+        let live = Runtime::new().unwrap().block_on(cloud(kind, &server, clouds::TOKEN).read(&zone())).unwrap();
+        assert_eq!(live.sets[&key(kind, Kind::Txt)], set(3600, Kind::Txt, &["\"a; b\""]).unwrap(), "{kind}");
+    }
+}
+
 /// The provider of a kind, at a server that speaks like it, with another secret where one is given.
 fn hyperscaler(kind: &str, server: &Hyperscalers, other: Option<&str>) -> Opened {
     let own = if kind == "google" { &server.key } else { hyperscalers::SECRET };

@@ -169,6 +169,20 @@ fn server_is_behind(site: &Site, spec: &str, (public, another): (&str, &str)) {
     };
     ahead("mta-sts \"enforce\"", "mta-sts \"testing\"", &["mta-sts.same", "records.same"], "mta-sts");
     ahead(public, another, &["dkim.same", "records.same"], "dkim");
+    // Who may issue certificates, where ACME is to bring them.
+    let certificate = "certificate cert=(file)\"cert.pem\" key=(file)\"key.pem\"";
+    let acme = "acme \"letsencrypt\" challenge=\"tls-alpn-01\"";
+    let issue = |authority: &str| {
+        site.update(&format!("update delete v.example CAA\nupdate add v.example 60 CAA 0 issue \"{authority}\""));
+    };
+    ahead(certificate, acme, &[], "caa");
+    issue("other.example");
+    ahead(certificate, acme, &["caa.allows"], "caa");
+    issue("letsencrypt.org; validationmethods=dns-01");
+    ahead(certificate, acme, &["caa.allows"], "caa");
+    issue("letsencrypt.org; validationmethods=tls-alpn-01");
+    ahead(certificate, acme, &[], "caa");
+    site.update("update delete v.example CAA");
 }
 
 #[test]

@@ -96,7 +96,9 @@ fn renewal(ground: &Ground<'_>, survey: &Survey, report: &mut Report) {
     }
     let alias = |name: &DomainName| {
         let key = SetKey { name: name.clone(), kind: Kind::Cname };
-        survey.zones.iter().find_map(|looked| looked.wanted.get(&key)?.values.first()?.target())
+        let zone = name.parent()?;
+        let at = survey.zones.binary_search_by(|looked| looked.zone.cmp(&zone)).ok()?;
+        survey.zones.get(at)?.wanted.get(&key)?.values.first()?.target()
     };
     let mut told = BTreeSet::new();
     for (name, host) in caa::certified(ground.resolved, alias) {

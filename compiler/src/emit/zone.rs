@@ -157,11 +157,13 @@ struct Sets<'a> {
     sets: BTreeMap<(DomainName, Kind), (Vec<Rdata>, Vec<Origin>)>,
     /// Names that would be too long, and where what they would say is written.
     long: Vec<(String, Path)>,
+    /// Times to live that are lowered while a set changes.
+    lowered: BTreeMap<(DomainName, Kind), Period>,
 }
 
 impl<'a> Sets<'a> {
     fn of(domain: &'a Domain) -> Sets<'a> {
-        Sets { domain, sets: BTreeMap::new(), long: Vec::new() }
+        Sets { domain, sets: BTreeMap::new(), long: Vec::new(), lowered: BTreeMap::new() }
     }
 
     fn put(&mut self, name: DomainName, mut values: Vec<Rdata>, origin: Origin) {
@@ -302,6 +304,7 @@ impl<'a> Sets<'a> {
                 IpAddr::V6(v6) => Rdata::Aaaa(*v6),
             });
             let values: Vec<Rdata> = values.filter(|value| value.kind() == wanted).collect();
+            self.lowered.extend(host.published().1.map(|ttl| ((name.clone(), wanted), ttl)));
             let origin = self.origin("is the host's address", "RFC 1035 §3.4.1, RFC 3596 §2", Some(&at));
             self.put(name.clone(), values, origin);
         }
@@ -327,18 +330,6 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// Sets whose time to live is lowered while they change.
-    fn moving<'r>(&self, resolved: &'r Resolved) -> Vec<(&'r DomainName, &'static [Kind], Period)>
-    where
-        'a: 'r,
-    {
-        let hosts = resolved.hosts.iter().filter(|host| host.name.domain().is_within(&self.domain.name));
-        let lowered =
-            hosts.filter_map(|host| Some((host.name.domain(), &[Kind::A, Kind::Aaaa][..], host.published().1?)));
-        let mx = self.domain.exchangers_ttl.map(|ttl| (&self.domain.name, &[Kind::Mx][..], ttl));
-        lowered.chain(mx).collect()
-    }
-
     /// The zone, with the operator's own records in it.
     fn zone(mut self, resolved: &Resolved, report: &mut Report) -> Zone {
         self.omit(report);
@@ -349,11 +340,12 @@ impl<'a> Sets<'a> {
             report.find(Code::NameLong, at.clone(), says).help("a name has at most 253");
         }
         let ttl = self.domain.ttl;
-        let moving = self.moving(resolved);
+        let mut lowered = self.lowered;
+        lowered.extend(self.domain.exchangers_ttl.map(|ttl| ((self.domain.name.clone(), Kind::Mx), ttl)));
         let sets = self.sets.into_iter();
-        let set = |((name, kind), (values, origins))| {
-            let found = moving.iter().find(|(moving, kinds, _)| **moving == name && kinds.contains(&kind));
-            let ttl = found.map_or(ttl, |(_, _, lowered)| *lowered);
+        let set = |(key, (values, origins))| {
+            let ttl = lowered.get(&key).copied().unwrap_or(ttl);
+            let (name, kind) = key;
             RecordSet { name, kind, ttl, values, origins }
         };
         let mut sets: Vec<RecordSet> = sets.map(set).collect();

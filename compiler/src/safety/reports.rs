@@ -10,7 +10,7 @@ use crate::zone::{Kind, Rdata};
 use mail::auth::{Authenticator, Supposed};
 use mail::report::{Aggregate, Seen};
 use schema::name::DomainName;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -71,19 +71,17 @@ impl Reports {
         Ok(reports)
     }
 
-    /// What is seen with a From in a domain, or in one below that the spec has no domain for.
-    fn from<'a>(&'a self, domain: &'a Domain, ground: &'a Ground<'_>) -> impl Iterator<Item = &'a (String, Seen)> {
-        self.seen.iter().filter(move |(_, seen)| {
-            seen.from.parse::<DomainName>().is_ok_and(|from| {
-                let mut up = Some(from);
-                let owner = std::iter::from_fn(|| {
-                    let name = up.take()?;
-                    up = name.parent();
-                    Some(name)
-                });
-                owner.into_iter().find(|name| ground.resolved.domain(name).is_some()).as_ref() == Some(&domain.name)
-            })
-        })
+    /// What is seen by the domain of its From, or by the next one above that the spec has.
+    fn by_domain<'a>(&'a self, ground: &'a Ground<'_>) -> HashMap<&'a DomainName, Vec<&'a Seen>> {
+        let mut found: HashMap<&DomainName, Vec<&Seen>> = HashMap::new();
+        for (_, seen) in &self.seen {
+            let Ok(from) = seen.from.parse::<DomainName>() else { continue };
+            let mut names = std::iter::successors(Some(from), DomainName::parent);
+            if let Some(domain) = names.find_map(|name| ground.resolved.domain(&name)) {
+                found.entry(&domain.name).or_default().push(seen);
+            }
+        }
+        found
     }
 }
 
@@ -125,6 +123,7 @@ pub async fn weigh(
     (reports, authenticator): (&Reports, &Authenticator),
     report: &mut Report,
 ) -> Vec<String> {
+    let by_domain = reports.by_domain(ground);
     for looked in &survey.zones {
         let Ok(plan) = &looked.plan else { continue };
         for domain in ground.resolved.in_zone(&looked.zone) {
@@ -134,7 +133,8 @@ pub async fn weigh(
                 if let Some((is, after)) = after
                     && is > before.as_ref().map_or(0, |(was, _)| *was)
                 {
-                    tightened(domain, &after, (ground, reports), report);
+                    let seen = by_domain.get(&domain.name).map_or(&[][..], Vec::as_slice);
+                    tightened(domain, &after, seen, report);
                 }
             }
         }
@@ -145,12 +145,14 @@ pub async fn weigh(
     }
     let (before, after) = (supposed(survey, true), supposed(survey, false));
     let mut unknown = Vec::new();
-    for domain in ground.resolved.domains.iter().filter(|domain| survey.zones.iter().any(|one| one.zone == domain.name))
-    {
+    let mut passing: HashMap<&str, Vec<(&str, &Seen)>> = HashMap::new();
+    for (reporter, seen) in &reports.seen {
+        seen.spf.iter().for_each(|domain| passing.entry(domain).or_default().push((reporter, seen)));
+    }
+    let is_read = |domain: &&Domain| survey.zones.binary_search_by(|one| one.zone.cmp(&domain.name)).is_ok();
+    for domain in ground.resolved.domains.iter().filter(is_read) {
         let mut senders: BTreeMap<IpAddr, (u64, BTreeSet<&str>)> = BTreeMap::new();
-        for (reporter, seen) in
-            reports.seen.iter().filter(|(_, seen)| seen.spf.iter().any(|one| *one == domain.name.as_str()))
-        {
+        for (reporter, seen) in passing.get(domain.name.as_str()).into_iter().flatten() {
             let sender = senders.entry(seen.ip).or_default();
             sender.0 = sender.0.saturating_add(seen.count);
             sender.1.insert(reporter);
@@ -190,13 +192,13 @@ pub async fn weigh(
 }
 
 /// RFC 9989: who sends mail in line with the From is known before what is not in line is refused.
-fn tightened(domain: &Domain, policy: &str, (ground, reports): (&Ground<'_>, &Reports), report: &mut Report) {
+fn tightened(domain: &Domain, policy: &str, seen: &[&Seen], report: &mut Report) {
     let at = domain.dmarc.at.clone().unwrap_or_else(|| domain.at.clone());
     let lift = "or write `allow W0815 reason=\"…\" until=\"YYYY-MM-DD\"`";
     let head = format!("the DMARC policy of `{}` is tightened to `p={}`", domain.name, printable(policy));
     let (mut good, mut bad) = (0_u64, 0_u64);
     let mut senders: BTreeMap<IpAddr, (u64, u64, BTreeSet<&str>)> = BTreeMap::new();
-    for (_, seen) in reports.from(domain, ground).filter(|(_, seen)| !seen.excused) {
+    for seen in seen.iter().filter(|seen| !seen.excused) {
         let sender = senders.entry(seen.ip).or_default();
         match seen.aligned {
             true => sender.0 = sender.0.saturating_add(seen.count),

@@ -3,6 +3,7 @@
 use super::wire::{Request, Unfetched};
 use super::{Check, Eyes, Found, host_name};
 use crate::emit::runtime;
+use crate::lint::caa;
 use crate::resolve::{Domain, Host, KeyState, is_spf};
 use crate::zone::{Kind, Rdata, Zone, wire};
 use hickory_resolver::proto::rr::RecordType;
@@ -306,7 +307,6 @@ impl Eyes<'_> {
     async fn caa(&self, domain: &Domain, found: &mut Found<'_>) {
         for (_, host) in self.resolved.hosts_of(domain) {
             let Some(wanted) = &host.caa else { continue };
-            let authority = wanted.split(';').next().unwrap_or_default().trim();
             let mut at = Some(host_name(&host.name).clone());
             // The nearest name with records counts (RFC 8659 §3).
             while let Some(name) = at {
@@ -321,14 +321,10 @@ impl Eyes<'_> {
                     at = name.parent();
                     continue;
                 }
-                let issues = records.iter().filter_map(|record| match wire::value(&record.data)? {
-                    Rdata::Caa(_, tag, value) if tag.eq_ignore_ascii_case("issue") => Some(value),
-                    _ => None,
-                });
-                let issues: Vec<String> = issues.collect();
-                let allows = |value: &String| value.split(';').next().unwrap_or_default().trim() == authority;
-                let good = issues.is_empty() || issues.iter().any(allows);
-                let says = format!("`{name}`: {}, for `{authority}`", issues.join(", "));
+                let values: Vec<Rdata> = records.iter().filter_map(|record| wire::value(&record.data)).collect();
+                let why = caa::forbids(&values, wanted);
+                let good = why.is_none();
+                let says = format!("`{name}`, for `{wanted}`{}", why.map(|why| format!(": {why}")).unwrap_or_default());
                 found.at(&host.at).is(good, Check::CaaAllows, says);
                 break;
             }
