@@ -3,14 +3,24 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::bind::{Bind, TSIG, empty_zone};
-use harness::cloudflare::{self, Cloudflare, Fault};
+use harness::cloudflare::{self, Cloudflare};
+use harness::clouds::{self, Clouds};
+use harness::contract::Fault;
+use harness::hyperscalers::{self, Hyperscalers};
+use harness::moto::Moto;
+use harness::powerdns::{self, PowerDns};
 use harness::{PATIENCE, next_month, password_hash, program};
 use serde_json::Value as Json;
+use std::collections::VecDeque;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 use tempfile::TempDir;
+
+/// What the environment of every run has.
+const SECRETS: [(&str, &str); 3] = [("TSIG", TSIG), ("PDNS", powerdns::KEY), ("AWS", "AKIAIOSFODNN7EXAMPLE")];
 
 /// A spec of two domains, and the folder of their zones.
 struct Site {
@@ -60,7 +70,7 @@ impl Site {
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("waybill"));
         command.args(&arguments[..1]).arg(self.path()).args(&arguments[1..]);
-        command.env("TSIG", TSIG).stdin(Stdio::null()).output().unwrap()
+        command.envs(SECRETS).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs a command that ends with a code; what it said.
@@ -68,7 +78,7 @@ impl Site {
         let output = self.run(arguments);
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        assert!(!said.contains(TSIG), "{said}");
+        assert!(SECRETS.iter().all(|(_, secret)| !said.contains(secret)), "{said}");
         said
     }
 
@@ -308,22 +318,17 @@ fn what_was_written_at_one_provider_is_not_ours_at_another() {
     assert!(said.contains("example.org: `main` published it before; what was written there stays"), "{said}");
 }
 
-#[test]
-fn a_name_server_is_updated_and_a_kill_anywhere_is_taken_up() {
-    let bind = Bind::updatable(&["example.org", "example.net"]);
-    let dns = format!(
-        "dns \"main\" {{ rfc2136 \"{}\" key=\"waybill.\" algorithm=\"hmac-sha256\" secret=(env)\"TSIG\"; }}\n",
-        bind.address
-    );
+/// Runs `apply` on a spec that changes each time, killed after longer and longer until it comes through; then all is as it
+/// is to be.
+fn killed_anywhere(dns: &str, step: u64) -> Site {
     let site = Site::files();
-    // Killed after longer and longer, until it comes through.
     let mut kills = 0;
     for round in 0.. {
-        site.spec(&dns, &format!("    dns {{ record \"round\" TXT \"{round}\"; }}\n"));
+        site.spec(dns, &format!("    dns {{ record \"round\" TXT \"{round}\"; }}\n"));
         let mut run = Command::new(program("waybill"));
-        run.arg("apply").arg(site.path()).arg("--yes").env("TSIG", TSIG).stdin(Stdio::null()).stdout(Stdio::null());
+        run.arg("apply").arg(site.path()).arg("--yes").envs(SECRETS).stdin(Stdio::null()).stdout(Stdio::null());
         let mut child = run.stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(std::time::Duration::from_millis(3 * round));
+        std::thread::sleep(std::time::Duration::from_millis(step * round));
         if child.try_wait().unwrap().is_some() {
             break;
         }
@@ -334,12 +339,118 @@ fn a_name_server_is_updated_and_a_kill_anywhere_is_taken_up() {
     }
     site.ends(0, &["apply", "--yes"]);
     assert_eq!(site.ends(0, &["plan"]), "no change\n");
+    site
+}
+
+#[test]
+fn a_name_server_is_updated_and_a_kill_anywhere_is_taken_up() {
+    let bind = Bind::updatable(&["example.org", "example.net"]);
+    let dns = format!(
+        "dns \"main\" {{ rfc2136 \"{}\" key=\"waybill.\" algorithm=\"hmac-sha256\" secret=(env)\"TSIG\"; }}\n",
+        bind.address
+    );
+    let site = killed_anywhere(&dns, 3);
     assert_eq!(bind.dig("example.org", "MX"), ["10 mail.example.org."]);
     assert_eq!(bind.dig("round.example.org", "TXT").len(), 1);
     // Without the secret nothing is asked.
     let output = Command::new(program("waybill")).arg("plan").arg(site.path()).env_remove("TSIG").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("the environment has no `TSIG`"), "{said}");
+}
+
+#[test]
+fn powerdns_and_route_53_take_up_a_kill_anywhere() {
+    let server = PowerDns::start(&["example.org", "example.net"]);
+    killed_anywhere(&format!("dns \"main\" {{ powerdns \"{}\" api-key=(env)\"PDNS\"; }}\n", server.api), 5);
+    let moto = Moto::start();
+    moto.run("for n in ('example.org', 'example.net'):\n    client('route53').create_hosted_zone(Name=n, CallerReference=n)\n");
+    let keys = "access-key=(env)\"AWS\" secret-key=(env)\"AWS\"";
+    killed_anywhere(&format!("dns \"main\" {{ route53 {keys} url=\"{}\"; }}\n", moto.url), 20);
+}
+
+/// Runs `apply` at a server whose first answer to a write never comes, and kills it then, several times; the next run ends
+/// what they began. `faults` has one happen next, or none any more, and
+/// `written` says how often something was to be written.
+fn killed_between(
+    node: &str,
+    secrets: &[(&str, &str)],
+    (faults, written): (&dyn Fn(Option<Fault>), &dyn Fn() -> usize),
+) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, secret) in secrets {
+        fs::write(folder.path().join(name), secret).unwrap();
+        fs::set_permissions(folder.path().join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    // What all of them can hold: none has a place that leads nowhere.
+    let omit: String = ["_imap", "_imaps", "_pop3", "_pop3s", "_submission", "_submissions"]
+        .iter()
+        .map(|service| format!("omit \"{service}._tcp\" SRV; "))
+        .collect();
+    let spec = format!(
+        "waybill 1\nhost \"mail.example.org\" {{ address \"192.0.2.25\"; listen {{ smtp 25; }}; }}\n\
+         store \"s\" {{ rocksdb \"d\"; }}\ndns \"main\" {{ {node}; }}\n\
+         domain \"example.org\" {{ dns \"main\" {{ {omit}}}; account \"postmaster\"; }}\n"
+    );
+    fs::write(folder.path().join("mail.kdl"), spec).unwrap();
+    let command = |name: &str| {
+        let mut command = Command::new(program("waybill"));
+        command.arg(name).arg(folder.path()).stdin(Stdio::null());
+        command
+    };
+    for round in 1..=3 {
+        let before = written();
+        faults(Some(Fault::Mute));
+        let mut child = command("apply").arg("--yes").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        let mut ended = false;
+        while written() == before && !ended {
+            // What is taken whole at once leaves nothing for the rounds behind.
+            ended = child.try_wait().unwrap().is_some();
+            assert!(began.elapsed() < PATIENCE, "{node}: round {round}");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        faults(None);
+    }
+    let output = command("apply").arg("--yes").output().unwrap();
+    assert!(output.status.success(), "{node}: {}", String::from_utf8_lossy(&output.stderr));
+    let before = written();
+    let output = command("plan").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "no change\n", "{node}");
+    assert_eq!(written(), before, "{node}: nothing is written for nothing");
+}
+
+#[test]
+fn every_api_takes_up_a_kill_between_two_requests() {
+    for kind in ["desec", "hetzner", "gandi", "digitalocean"] {
+        let server = Clouds::start("example.org");
+        let node = format!("{kind} token=(file)\"secret\" url=\"{}\"", server.url(kind));
+        killed_between(
+            &node,
+            &[("secret", clouds::TOKEN)],
+            (&|fault| happens(&mut server.site.lock().unwrap().faults, fault), &|| server.site.lock().unwrap().writes),
+        );
+    }
+    for kind in ["google", "azure", "ovh"] {
+        let server = Hyperscalers::start("example.org");
+        let own = if kind == "google" { &server.key } else { hyperscalers::SECRET };
+        let secrets =
+            [("secret", own), ("application", hyperscalers::APPLICATION), ("consumer", hyperscalers::CONSUMER)];
+        killed_between(
+            &server.node(kind),
+            &secrets,
+            (&|fault| happens(&mut server.site.lock().unwrap().faults, fault), &|| server.site.lock().unwrap().writes),
+        );
+    }
+}
+
+/// A fault that comes next; or none of those that were to come.
+fn happens(faults: &mut VecDeque<Fault>, fault: Option<Fault>) {
+    match fault {
+        Some(fault) => faults.push_back(fault),
+        None => faults.clear(),
+    }
 }
 
 /// A spec whose zones are at Cloudflare, the token in `TOKEN`, with so many records of one's own.

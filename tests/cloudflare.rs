@@ -1,5 +1,6 @@
 //! A server that speaks Cloudflare's API v4 for DNS as its documentation has it, with the faults that the real one has.
 
+use crate::contract::Fault;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
@@ -18,17 +19,6 @@ pub const ACCOUNT: &str = "023e105f4ecef8ad9ca31a8372d0c353";
 /// Of the free plan.
 const BATCH: usize = 200;
 const LARGEST: usize = 16 << 20;
-
-/// What happens to the next request that writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is told to come back in a second, and not carried out.
-    TooFast,
-    /// It is carried out, and answered with 502.
-    Broken,
-    /// It is carried out, and never answered.
-    Mute,
-}
 
 /// What the server knows.
 #[derive(Debug, Default)]

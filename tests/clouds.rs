@@ -1,13 +1,14 @@
 //! A server that speaks the APIs of several DNS providers as their documentation has them, about one zone: deSEC, Hetzner,
 //! Gandi and DigitalOcean, each below a path of its own.
 
+use crate::contract::Fault;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use compiler::zone::{Kind, Rdata, master};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -27,8 +28,10 @@ pub struct Site {
     /// What DigitalOcean numbers.
     records: Vec<Json>,
     made: u64,
-    /// What is written next is done, and answered with 503.
-    pub broken: bool,
+    /// What happens to what is written next.
+    pub faults: VecDeque<Fault>,
+    /// How often something was written, or was to be.
+    pub writes: usize,
 }
 
 /// A running server; ends when dropped.
@@ -113,39 +116,47 @@ async fn answer(site: Arc<Mutex<Site>>, request: Request) -> Response {
     let token = parts.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let scheme = if path[0] == "desec" { "Token" } else { "Bearer" };
     let method = parts.method.as_str();
+    let fault;
     let (status, reply, link) = {
         let mut site = site.lock().unwrap();
+        fault = if method == "GET" { None } else { site.faults.pop_front() };
+        site.writes += usize::from(method != "GET");
         match token == format!("{scheme} {TOKEN}") {
             false => (401, json!({ "message": format!("no such token: {token}") }), None),
-            true => {
-                let reply = match path.as_slice() {
-                    ["desec", "domains", zone, "rrsets"] if *zone == site.zone => site.desec(method, &query, &body),
-                    ["hetzner", "zones", zone] if *zone == site.zone => {
-                        (200, json!({ "zone": { "id": 42, "name": zone, "ttl": 3600, "mode": "primary" } }), None)
-                    }
-                    // Its number will do, too.
-                    ["hetzner", "zones", zone, rest @ ..] if *zone == site.zone || *zone == "42" => {
-                        site.hetzner(method, rest, &query, &body)
-                    }
-                    ["hetzner", "actions", id] => (
-                        200,
-                        json!({ "action": { "id": id.parse::<u64>().unwrap(), "status": "success", "error": null } }),
-                        None,
-                    ),
-                    ["gandi", "domains", zone, "records", rest @ ..] if *zone == site.zone => {
-                        site.gandi(method, rest, &query, &body)
-                    }
-                    ["digitalocean", "domains", zone, "records", rest @ ..] if *zone == site.zone => {
-                        site.digitalocean(method, rest, &query, &body)
-                    }
-                    _ => (404, json!({ "message": "not found" }), None),
-                };
-                let broken = method != "GET" && std::mem::take(&mut site.broken);
-                if broken { (503, json!({ "message": "try again" }), None) } else { reply }
-            }
+            true if fault == Some(Fault::TooFast) => (429, json!({ "message": "too many requests" }), None),
+            true => match path.as_slice() {
+                ["desec", "domains", zone, "rrsets"] if *zone == site.zone => site.desec(method, &query, &body),
+                ["hetzner", "zones", zone] if *zone == site.zone => {
+                    (200, json!({ "zone": { "id": 42, "name": zone, "ttl": 3600, "mode": "primary" } }), None)
+                }
+                // Its number will do, too.
+                ["hetzner", "zones", zone, rest @ ..] if *zone == site.zone || *zone == "42" => {
+                    site.hetzner(method, rest, &query, &body)
+                }
+                ["hetzner", "actions", id] => (
+                    200,
+                    json!({ "action": { "id": id.parse::<u64>().unwrap(), "status": "success", "error": null } }),
+                    None,
+                ),
+                ["gandi", "domains", zone, "records", rest @ ..] if *zone == site.zone => {
+                    site.gandi(method, rest, &query, &body)
+                }
+                ["digitalocean", "domains", zone, "records", rest @ ..] if *zone == site.zone => {
+                    site.digitalocean(method, rest, &query, &body)
+                }
+                _ => (404, json!({ "message": "not found" }), None),
+            },
         }
     };
+    match fault {
+        Some(Fault::Mute) => std::future::pending().await,
+        Some(Fault::Broken) => return Response::builder().status(503).body(Body::from("try again")).unwrap(),
+        _ => {}
+    }
     let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    if status == 429 {
+        response = response.header("retry-after", "1");
+    }
     if let Some(link) = link {
         response = response.header("link", link);
     }

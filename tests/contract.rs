@@ -17,6 +17,17 @@ use tempfile::TempDir;
 /// The zone that the story changes.
 pub const ZONE: &str = "example.org";
 
+/// What happens to the next request that writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is told to come back in a second, and not carried out.
+    TooFast,
+    /// It is carried out, and answered with 502.
+    Broken,
+    /// It is carried out, and never answered.
+    Mute,
+}
+
 /// Its name.
 pub fn zone() -> DomainName {
     ZONE.parse().unwrap()

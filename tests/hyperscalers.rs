@@ -1,6 +1,7 @@
 //! A server that speaks the APIs of Google Cloud DNS, Azure DNS and OVHcloud as their documentation has them, about one
 //! zone: tokens that are given and run out, signatures that are checked, tags that must match.
 
+use crate::contract::Fault;
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use axum::body::{Body, to_bytes};
@@ -11,7 +12,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use compiler::zone::{Kind, master};
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 use serde_json::{Value as Json, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::runtime::Runtime;
@@ -54,8 +55,10 @@ pub struct Site {
     /// Google's account, as its key's public part.
     public: Vec<u8>,
     made: u64,
-    /// What is written next is done, and answered with 503.
-    pub broken: bool,
+    /// What happens to what is written next.
+    pub faults: VecDeque<Fault>,
+    /// How often something was written, or was to be.
+    pub writes: usize,
 }
 
 /// A running server; ends when dropped.
@@ -153,11 +156,17 @@ async fn answer(site: Arc<Mutex<Site>>, request: Request) -> Response {
     let path: Vec<&str> = parts.uri.path().trim_matches('/').split('/').collect();
     let query = decoded(parts.uri.query().unwrap_or_default());
     let method = parts.method.as_str();
+    // Tokens are nothing that is written.
+    let writes = method != "GET" && !path.contains(&"token");
+    let fault;
     let (status, reply) = {
         let mut site = site.lock().unwrap();
+        fault = if writes { site.faults.pop_front() } else { None };
+        site.writes += usize::from(writes);
         let json = serde_json::from_slice(&body).unwrap_or(Json::Null);
         let bearer = parts.headers.get("authorization").is_some_and(|value| value == &format!("Bearer {TOKEN}"));
-        let reply = match path.as_slice() {
+        match path.as_slice() {
+            _ if fault == Some(Fault::TooFast) => (429, json!({ "message": "too many requests" })),
             ["token"] => site.assertion(&decoded(&String::from_utf8_lossy(&body))),
             ["login", "tenant", "oauth2", "v2.0", "token"] => {
                 site.credentials(&decoded(&String::from_utf8_lossy(&body)))
@@ -196,11 +205,17 @@ async fn answer(site: Arc<Mutex<Site>>, request: Request) -> Response {
                 site.azure(method, rest, (&query, &url), (&parts.headers, &json))
             }
             _ => (404, json!({ "error": { "code": "ResourceNotFound", "message": "not found" } })),
-        };
-        let writes = method != "GET" && !path.contains(&"token") && !path.contains(&"refresh");
-        if writes && std::mem::take(&mut site.broken) { (503, json!({ "message": "try again" })) } else { reply }
+        }
     };
-    let response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    match fault {
+        Some(Fault::Mute) => std::future::pending().await,
+        Some(Fault::Broken) => return Response::builder().status(503).body(Body::from("try again")).unwrap(),
+        _ => {}
+    }
+    let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    if status == 429 {
+        response = response.header("retry-after", "1");
+    }
     // OVHcloud's own client wants JSON also where there is nothing to say.
     let silent = reply.is_null() && path.first() != Some(&"ovh");
     let text = if silent { String::new() } else { reply.to_string() };

@@ -13,9 +13,9 @@ use compiler::state::{Held, Place, State};
 use compiler::tls::Trust;
 use compiler::zone::{Kind, Rdata};
 use harness::bind::{Bind, TSIG, empty_zone};
-use harness::cloudflare::{self, Cloudflare, Fault};
+use harness::cloudflare::{self, Cloudflare};
 use harness::clouds::{self, Clouds};
-use harness::contract::{Opened, ZONE, keeps_the_contract, key, opened, opened_with, set, to, written, zone};
+use harness::contract::{Fault, Opened, ZONE, keeps_the_contract, key, opened, opened_with, set, to, written, zone};
 use harness::hyperscalers::{self, Hyperscalers};
 use harness::knot::Knot;
 use harness::moto::Moto;
@@ -482,7 +482,7 @@ async fn clouds_keep_the_contract() {
         assert_eq!(live.sets.len(), 1202, "{kind}");
         assert!(live.others.contains(&zone().under("new").unwrap()), "{kind}: what it does not know stays known");
         // An answer that is lost after the write.
-        server.site.lock().unwrap().broken = true;
+        server.site.lock().unwrap().faults.push_back(Fault::Broken);
         let changes = to(&live, vec![(key("x", Kind::Txt), set(3600, Kind::Txt, &["\"x\""]))]);
         let lost = provider.write(&zone(), &changes).await;
         assert!(matches!(lost, Err(ProviderError::Unknown(_))), "{kind}: {lost:?}");
@@ -491,6 +491,11 @@ async fn clouds_keep_the_contract() {
             changes[0].after.as_ref(),
             "{kind}"
         );
+        // Too fast: it waits as it is told to, and asks again.
+        server.site.lock().unwrap().faults.push_back(Fault::TooFast);
+        let before = server.site.lock().unwrap().writes;
+        written(&*provider, vec![(key("slow", Kind::Txt), set(3600, Kind::Txt, &["\"slow\""]))]).await;
+        assert!(server.site.lock().unwrap().writes > before + 1, "{kind}");
         // A wrong token is told, and not which, although the API says it.
         let other = "another-token-than-the-server-has";
         let wrong = cloud(kind, &server, other).read(&zone()).await.unwrap_err().to_string();
@@ -540,12 +545,17 @@ async fn hyperscalers_keep_the_contract() {
         let live = provider.read(&zone()).await.unwrap();
         assert!(live.others.contains(&zone().under("new").unwrap()), "{kind}: what it does not know stays known");
         // An answer that is lost after the write.
-        server.site.lock().unwrap().broken = true;
+        server.site.lock().unwrap().faults.push_back(Fault::Broken);
         let changes = to(&live, vec![(key("x", Kind::Txt), set(3600, Kind::Txt, &["\"x\""]))]);
         let lost = provider.write(&zone(), &changes).await;
         assert!(matches!(lost, Err(ProviderError::Unknown(_))), "{kind}: {lost:?}");
         let live = provider.read(&zone()).await.unwrap();
         assert_eq!(live.sets.get(&changes[0].key), changes[0].after.as_ref(), "{kind}");
+        // Too fast: it waits as it is told to, and asks again.
+        server.site.lock().unwrap().faults.push_back(Fault::TooFast);
+        let before = server.site.lock().unwrap().writes;
+        written(&*provider, vec![(key("slow", Kind::Txt), set(3600, Kind::Txt, &["\"slow\""]))]).await;
+        assert!(server.site.lock().unwrap().writes > before + 1, "{kind}");
         // A token is asked for once.
         assert_eq!(server.site.lock().unwrap().given, usize::from(kind != "ovh"), "{kind}");
         // A wrong secret is told, and not which, although the API says it.

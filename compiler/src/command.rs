@@ -178,7 +178,7 @@ pub fn at_the_end<T>(held: T) {
 }
 
 /// Seconds since 1970.
-#[allow(clippy::disallowed_methods, reason = "the compiler's clock is read here and nowhere else")]
+#[allow(clippy::disallowed_methods, reason = "what a command does is of the moment at which it is given")]
 pub fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -353,11 +353,22 @@ fn label(zone: &DomainName, name: &DomainName) -> String {
     }
 }
 
-/// Which changes do not find what they have before; in words.
-pub fn moved(live: &Live, changes: &[Change]) -> Option<String> {
+/// That every change finds what it has before.
+///
+/// # Errors
+/// [`ProviderError::Moved`] names those that do not.
+pub fn unmoved(live: &Live, changes: &[Change]) -> Result<(), ProviderError> {
     // What cannot be read whole cannot be written back, so it would be lost.
     let is_other =
         |change: &&Change| live.strange.contains(&change.key) || live.sets.get(&change.key) != change.before.as_ref();
     let others: Vec<String> = changes.iter().filter(is_other).map(|change| format!("`{}`", change.key)).collect();
-    (!others.is_empty()).then(|| format!("{} changed since the plan was made", others.join(", ")))
+    match others.is_empty() {
+        true => Ok(()),
+        false => Err(ProviderError::Moved(format!("{} changed since the plan was made", others.join(", ")))),
+    }
+}
+
+/// How a request of a series ended. Where one before it was carried out, a part is written: what is live tells which.
+fn in_series<T>(before: usize, done: Result<T, ProviderError>) -> Result<T, ProviderError> {
+    done.map_err(|error| if before > 0 { ProviderError::Unknown(error.to_string()) } else { error })
 }

@@ -38,13 +38,14 @@ struct Policy {
 }
 
 fn lines(text: &str) -> BTreeSet<String> {
-    text.lines().map(|line| line.trim().to_ascii_lowercase()).filter(|line| !line.is_empty()).collect()
+    runtime::policy_lines(text).into_iter().collect()
 }
 
 fn sockets(host: &Host) -> impl Iterator<Item = SocketAddr> {
     let ports = host.ports(Service::Https);
     let port = ports.iter().copied().find(|port| *port == 443).or(ports.first().copied());
-    let addresses = host.addresses.iter().filter(|ip| !ip.is_unspecified());
+    // Where senders are led: while addresses change, not yet to the new ones.
+    let addresses = host.published().0.iter().filter(|ip| !ip.is_unspecified());
     port.into_iter().flat_map(move |port| addresses.clone().map(move |ip| SocketAddr::new(*ip, port)))
 }
 
@@ -115,7 +116,7 @@ async fn asked(trust: &Trust, policies: &[Policy]) -> BTreeSet<DomainName> {
     old
 }
 
-/// What is told of such a zone.
+/// What is told of a zone with such ids.
 pub fn waits(ids: &BTreeSet<DomainName>) -> String {
     let names: Vec<String> = ids.iter().take(3).map(|name| format!("`{name}`")).collect();
     format!(

@@ -54,6 +54,11 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
     }
 }
 
+/// The lines of a policy, as they are compared: RFC 8461 §3.2 leaves case and blanks open.
+pub fn policy_lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim().to_ascii_lowercase()).filter(|line| !line.is_empty()).collect()
+}
+
 /// The text of a domain's MTA-STS policy (RFC 8461 §3.2).
 pub fn policy(domain: &Domain, resolved: &Resolved) -> Option<String> {
     let given = domain.mta_sts.as_ref()?;

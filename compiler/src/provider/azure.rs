@@ -2,7 +2,7 @@
 
 use super::http::{Answer, Api, Ask, Pace};
 use super::oauth::{Tokens, form};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, label, one_by_one, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, Rdata, master};
 use async_trait::async_trait;
@@ -280,18 +280,12 @@ impl Provider for Azure {
             return Ok(());
         }
         let sets = self.sets(zone).await?;
-        if let Some(says) = moved(&live(zone, &sets), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &sets), changes)?;
         let key =
             |set: &RecordSet| Some(SetKey { name: super::owner(&set.owner(zone))?, kind: Kind::named(set.kind())? });
         let there: HashMap<SetKey, &RecordSet> = sets.iter().filter_map(|set| Some((key(set)?, set))).collect();
         for (at, change) in one_by_one(changes).into_iter().enumerate() {
-            match self.put(zone, change, there.get(&change.key).copied()).await {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => done?,
-            }
+            in_series(at, self.put(zone, change, there.get(&change.key).copied()).await)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! TLSA, so that a zone which holds one could not be listed.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, moved};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, Rdata, master};
 use async_trait::async_trait;
@@ -437,9 +437,7 @@ impl Provider for Cloudflare {
             return Ok(());
         }
         let records = self.records(zone).await?;
-        if let Some(says) = moved(&live(zone, &records), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &records), changes)?;
         let mut sets: HashMap<SetKey, Vec<(&Record, Rdata)>> = HashMap::new();
         for record in &records {
             let key = super::owner(&record.name).zip(Kind::named(&record.kind));
@@ -464,17 +462,12 @@ impl Provider for Cloudflare {
             }
         }
         let id = self.zone(zone).await?;
-        let mut begun = false;
+        let mut sent = 0;
         for mut batch in batches {
             while batch.len() > 0 {
                 let body = batch.next();
-                let done = self.call(&Batch { zone: &id, body: &body }).await;
-                match done {
-                    Ok(_) => begun = true,
-                    // A part is written: what is live tells which.
-                    Err(error) if begun => return Err(ProviderError::Unknown(error.to_string())),
-                    Err(error) => return Err(error),
-                }
+                in_series(sent, self.call(&Batch { zone: &id, body: &body }).await)?;
+                sent += 1;
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! deSEC: record sets listed by pages, and changed by one request a zone, which is all or nothing there.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved};
+use super::{Collected, Ground, Limits, Provider, ProviderError, label, unmoved};
 use crate::plan::{Change, Live};
 use crate::zone::{Kind, master};
 use async_trait::async_trait;
@@ -96,9 +96,7 @@ impl Provider for Desec {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(says) = moved(&self.read(zone).await?, changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&self.read(zone).await?, changes)?;
         let sets = changes.iter().map(|change| {
             let after = change.after.as_ref();
             let values: Vec<String> = after.iter().flat_map(|set| &set.values).map(ToString::to_string).collect();

@@ -1,7 +1,7 @@
 //! DigitalOcean: records listed by pages, each made, changed in its place, or removed by a request of its own.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, label, one_by_one, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, Rdata, master};
 use async_trait::async_trait;
@@ -198,9 +198,7 @@ impl Provider for DigitalOcean {
             return Ok(());
         }
         let records = self.records(zone).await?;
-        if let Some(says) = moved(&live(zone, &records), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &records), changes)?;
         for (at, change) in one_by_one(changes).into_iter().enumerate() {
             let of = |record: &&Record| {
                 Kind::named(&record.kind) == Some(change.key.kind)
@@ -208,11 +206,7 @@ impl Provider for DigitalOcean {
             };
             let there = records.iter().filter(of);
             let there = there.filter_map(|record| Some((record.id, value(zone, change.key.kind, record)?)));
-            match self.change(zone, change, &there.collect::<Vec<_>>()).await {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => done?,
-            }
+            in_series(at, self.change(zone, change, &there.collect::<Vec<_>>()).await)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Gandi LiveDNS: record sets listed by pages, and each put whole.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, label, one_by_one, unmoved};
 use crate::plan::{Change, Live};
 use crate::zone::{Kind, master};
 use async_trait::async_trait;
@@ -96,9 +96,7 @@ impl Provider for Gandi {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(says) = moved(&self.read(zone).await?, changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&self.read(zone).await?, changes)?;
         for (at, change) in one_by_one(changes).into_iter().enumerate() {
             let path = format!("/domains/{zone}/records/{}/{}", label(zone, &change.key.name), change.key.kind.name());
             let (method, body) = match &change.after {
@@ -113,11 +111,7 @@ impl Provider for Gandi {
                 Ok(answer) => Err(self.refused(zone, &answer)),
                 Err(error) => Err(error),
             };
-            match done {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => done?,
-            }
+            in_series(at, done)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 
 use super::http::{Answer, Api, Ask, Pace, seconds};
 use super::oauth::{Tokens, form};
-use super::{Collected, Ground, Limits, Provider, ProviderError, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, one_by_one, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, master};
 use async_trait::async_trait;
@@ -109,8 +109,13 @@ impl Key {
         }
     }
 
+    /// Where it is exchanged for tokens.
+    fn endpoint(&self) -> &str {
+        self.token_uri.as_deref().unwrap_or(TOKENS)
+    }
+
     /// The claim of who asks, signed (RFC 7523 §2.1).
-    fn assertion(&self, endpoint: &str) -> Result<String, String> {
+    fn assertion(&self) -> Result<String, String> {
         let lack = |what: &str| format!("the key has no `{what}`");
         let account = self.client_email.as_deref().ok_or_else(|| lack("client_email"))?;
         let pem = self.private_key.as_deref().ok_or_else(|| lack("private_key"))?;
@@ -119,7 +124,7 @@ impl Key {
         let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| no_key(error.to_string()))?;
         let now = seconds();
         let head = json!({ "alg": "RS256", "typ": "JWT", "kid": self.private_key_id });
-        let claims = json!({ "iss": account, "scope": SCOPE, "aud": endpoint, "iat": now, "exp": now + 3600 });
+        let claims = json!({ "iss": account, "scope": SCOPE, "aud": self.endpoint(), "iat": now, "exp": now + 3600 });
         let part = |json: &serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(json.to_string());
         let text = format!("{}.{}", part(&head), part(&claims));
         let mut signature = vec![0; pair.public_modulus_len()];
@@ -150,7 +155,7 @@ impl Google {
         let key = text.as_ref().map(Key::read).transpose()?;
         let secrets: Vec<Secret> = key.iter().filter_map(|key| key.private_key.clone().map(Secret::new)).collect();
         let giver = match &key {
-            Some(key) => super::base_url(key.token_uri.as_deref().unwrap_or(TOKENS))?,
+            Some(key) => super::base_url(key.endpoint())?,
             None => {
                 let host = std::env::var(METADATA_HOST).ok().map(|host| format!("http://{host}"));
                 super::base_url(host.as_deref().unwrap_or(METADATA))?
@@ -169,7 +174,7 @@ impl Google {
             .tokens
             .header(|| {
                 let Some(key) = &self.key else { return Ok(Ask::get(METADATA_PATH, &[])) };
-                let assertion = key.assertion(key.token_uri.as_deref().unwrap_or(TOKENS))?;
+                let assertion = key.assertion()?;
                 let grant = "urn:ietf:params:oauth:grant-type:jwt-bearer";
                 let body = Some(form(&[("grant_type", grant), ("assertion", &assertion)]));
                 // Nothing is changed by it.
@@ -267,9 +272,7 @@ impl Provider for Google {
             return Ok(());
         }
         let sets = self.sets(zone).await?;
-        if let Some(says) = moved(&live(zone, &sets), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &sets), changes)?;
         let of = |set: &RrSet| Some(SetKey { name: super::owner(&set.name)?, kind: Kind::named(&set.kind)? });
         // What is removed is named as Google has it.
         let there: HashMap<SetKey, &RrSet> = sets.iter().filter_map(|set| Some((of(set)?, set))).collect();
@@ -289,11 +292,7 @@ impl Provider for Google {
                 Ok(answer) => Err(self.refused(&answer)),
                 Err(error) => Err(error),
             };
-            match done {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => done?,
-            }
+            in_series(at, done)?;
         }
         Ok(())
     }

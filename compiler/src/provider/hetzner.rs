@@ -2,7 +2,7 @@
 //! waited for.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, label, one_by_one, unmoved};
 use crate::plan::{Change, Live, Set};
 use crate::zone::{Kind, master};
 use async_trait::async_trait;
@@ -185,15 +185,9 @@ impl Provider for Hetzner {
         if changes.is_empty() {
             return Ok(());
         }
-        if let Some(says) = moved(&self.read(zone).await?, changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&self.read(zone).await?, changes)?;
         for (at, change) in one_by_one(changes).into_iter().enumerate() {
-            match self.change(zone, change).await {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => done?,
-            }
+            in_series(at, self.change(zone, change).await)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! its own, which is signed. What is changed is served after a refresh of the zone.
 
 use super::http::{Answer, Api, Ask, Pace, seconds};
-use super::{Collected, Ground, Limits, Provider, ProviderError, label, moved, one_by_one};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, label, one_by_one, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, Rdata, master};
 use async_trait::async_trait;
@@ -227,20 +227,14 @@ impl Provider for Ovh {
     async fn write(&self, zone: &DomainName, changes: &[Change]) -> Result<(), ProviderError> {
         if !changes.is_empty() {
             let records = self.records(zone).await?;
-            if let Some(says) = moved(&live(zone, &records), changes) {
-                return Err(ProviderError::Moved(says));
-            }
+            unmoved(&live(zone, &records), changes)?;
             let key = |record: &Record| {
                 Some(SetKey { name: super::owner(&record.owner(zone))?, kind: Kind::named(record.kind())? })
             };
             for (at, change) in one_by_one(changes).into_iter().enumerate() {
                 let there = records.iter().filter(|record| key(record).as_ref() == Some(&change.key));
                 let there = there.filter_map(|record| Some((record.id, record.value(zone)?, record.ttl())));
-                match self.change(zone, change, &there.collect::<Vec<_>>()).await {
-                    // A part is written: what is live tells which.
-                    Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                    done => done?,
-                }
+                in_series(at, self.change(zone, change, &there.collect::<Vec<_>>()).await)?;
             }
         }
         // Also after a run that was cut off before it.

@@ -1,7 +1,7 @@
 //! A PowerDNS server by its HTTP API. A zone is one request to read and one to write, which is one transaction there.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, moved};
+use super::{Collected, Ground, Limits, Provider, ProviderError, unmoved};
 use crate::plan::{Change, Live, SetKey};
 use crate::zone::{Kind, master};
 use async_trait::async_trait;
@@ -129,9 +129,7 @@ impl Provider for PowerDns {
             return Ok(());
         }
         let sets = self.sets(zone).await?;
-        if let Some(says) = moved(&live(zone, &sets), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &sets), changes)?;
         let mut disabled: HashMap<SetKey, Vec<&Record>> = HashMap::new();
         for set in &sets {
             let key = super::owner(&set.name).zip(Kind::named(&set.kind)).map(|(name, kind)| SetKey { name, kind });

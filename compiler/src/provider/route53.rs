@@ -2,7 +2,7 @@
 //! removed from a set is named with it, and Route 53 refuses that where it is not so any more.
 
 use super::http::{Answer, Api, Ask, Pace};
-use super::{Collected, Ground, Limits, Provider, ProviderError, moved};
+use super::{Collected, Ground, Limits, Provider, ProviderError, in_series, unmoved};
 use crate::aws::{Keys, REGION, Sign};
 use crate::plan::{Change, Live, Set, SetKey};
 use crate::zone::{Kind, Rdata, master};
@@ -344,9 +344,7 @@ impl Provider for Route53 {
             return Ok(());
         }
         let sets = self.sets(zone).await?;
-        if let Some(says) = moved(&live(zone, &sets), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &sets), changes)?;
         let key = |set: &Found| Some(SetKey { name: super::owner(&set.name)?, kind: Kind::named(&set.kind)? });
         let there = sets.iter().filter(|set| !set.routed).filter_map(|set| Some((key(set)?, set))).collect();
         let path = format!("{API}/hostedzone/{}/rrset/", self.zone(zone).await?);
@@ -358,11 +356,7 @@ impl Provider for Route53 {
             let mut ask = Ask::get(&path, &[]);
             (ask.method, ask.writes) = (Method::POST, true);
             ask.body = Some(("text/xml", body.into_bytes()));
-            match self.ask(ask).await {
-                // A part is written: what is live tells which.
-                Err(error) if at > 0 => return Err(ProviderError::Unknown(error.to_string())),
-                done => drop(done?),
-            }
+            in_series(at, self.ask(ask).await)?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! A folder of master files, `ZONE.zone` each, for whatever name server publishes them. Only the records that change are
 //! rewritten: comments, layout, other records and the zone's own NS stay; the SOA serial goes up.
 
-use super::{Collected, Limits, Provider, ProviderError, moved};
+use super::{Collected, Limits, Provider, ProviderError, unmoved};
 use crate::plan::{Change, Live, Set, SetKey};
 use crate::write;
 use crate::zone::master::{self, Entry};
@@ -109,9 +109,7 @@ impl Provider for ZoneFile {
         }
         let text = self.text(zone)?;
         let entries = self.entries(zone, &text)?;
-        if let Some(says) = moved(&live(zone, &entries), changes) {
-            return Err(ProviderError::Moved(says));
-        }
+        unmoved(&live(zone, &entries), changes)?;
         let path = self.path(zone);
         let new = edited(&text, &entries, changes, self.now);
         let new = new.ok_or_else(|| ProviderError::Refused(format!("{} has no SOA record", path.display())))?;
@@ -248,7 +246,7 @@ mod tests {
             "$TTL 1h ; an hour\n@ IN SOA ns1 admin ( 2026112400 ; serial\n 3600 900 1209600 300 )\n  NS ns1\n; mail\nexample.org. 60 IN MX 10 mail.example.org.\n  TXT \"site=1\"\nns1.example.org.  AAAA 2001:db8::1\n_dmarc.example.org. 60 IN TXT \"v=DMARC1; p=reject\"\n"
         );
         let after = super::live(&zone, &master::read(&new, Some(&zone)).unwrap());
-        assert!(moved(&after, &changes).is_some());
+        unmoved(&after, &changes).unwrap_err();
         assert_eq!(after.sets.len(), 4);
         assert!(edited("a A 192.0.2.1\n", &[], &changes, NOW).is_none());
     }

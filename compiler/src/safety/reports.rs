@@ -85,8 +85,13 @@ impl Reports {
     }
 }
 
+/// An error of the system that says where.
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
 fn walk(path: &Path, deeper: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    let with_path = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let with_path = |error| named(path, &error);
     if !fs::metadata(path).map_err(with_path)?.is_dir() {
         files.push(path.to_path_buf());
         return Ok(());
@@ -107,7 +112,7 @@ fn walk(path: &Path, deeper: usize, files: &mut Vec<PathBuf>) -> io::Result<()> 
 }
 
 fn one(path: &Path) -> io::Result<Result<Aggregate, String>> {
-    let with_path = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+    let with_path = |error| named(path, &error);
     let mut octets = Vec::new();
     File::open(path).map_err(with_path)?.take(LARGEST + 1).read_to_end(&mut octets).map_err(with_path)?;
     if octets.len() as u64 > LARGEST {

@@ -215,10 +215,9 @@ impl Eyes<'_> {
             return;
         }
         found.at(&at).is(page.kind == "text/plain", Check::StsType, page.kind.clone());
-        let lines = |text: &str| text.lines().map(|line| line.trim().to_ascii_lowercase()).collect::<Vec<_>>();
-        let (there, ours) = (lines(&page.body), lines(&wanted));
+        let (there, ours) = (runtime::policy_lines(&page.body), runtime::policy_lines(&wanted));
         let differing: Vec<&String> = ours.iter().filter(|line| !there.contains(line)).collect();
-        let same = differing.is_empty() && there.iter().all(|line| line.is_empty() || ours.contains(line));
+        let same = differing.is_empty() && there.iter().all(|line| ours.contains(line));
         let says = match differing.first() {
             None if same => format!("`{home}`"),
             None => format!("`{home}` has more than the spec"),
