@@ -27,7 +27,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -362,6 +362,12 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A test that fails says what the server had to say of it.
+        if std::thread::panicking() {
+            let lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = lines.iter().filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+            told.rev().take(20).collect::<Vec<_>>().into_iter().rev().for_each(|line| eprintln!("{line}"));
+        }
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -54,8 +54,7 @@ impl Reader {
 impl KeyValue for Reader {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let keys = keys.to_vec();
-        let values = self.readers.read(move |db| get(db, &keys, &ReadOptions::default())).await??;
-        values.ok_or_else(incomplete)
+        self.readers.read(move |db| get(db, &keys)).await?
     }
 
     async fn scan(&self, keys: KeyRange, page: Page) -> Result<Vec<(Key, Bytes)>, StoreError> {
