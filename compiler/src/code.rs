@@ -193,6 +193,7 @@ codes! {
     W0511 SplitLookup Warning
     W0512 ClearStore Warning
     W0513 NestedStore Error
+    W0514 CannotKeep Error
     // 06xx: records: DKIM, SPF, DMARC, MTA-STS.
     W0601 NoDkim Warning
     W0602 KeyAway Error

@@ -154,7 +154,7 @@ impl Picture {
             }
         }
         for (at, (store, parts)) in kept.iter().enumerate() {
-            let (kind, place) = named(store);
+            let (kind, place) = (store.kind(), store.place().to_owned());
             let parts = parts.join(", ");
             let title = format!("{kind} {place} keeps {parts}");
             self.stores.push(Card { lines: vec![place, format!("{kind}: {parts}")], title });
@@ -163,19 +163,6 @@ impl Picture {
                 let title = format!("{host} keeps {parts} there");
                 self.kept.push(Line { from, to: at, label: String::new(), title });
             }
-        }
-    }
-}
-
-fn named(store: &Store) -> (String, String) {
-    match store {
-        Store::Rocksdb { path } => ("RocksDB".to_owned(), path.clone()),
-        Store::Memory { name } => ("memory".to_owned(), name.clone()),
-        #[allow(unreachable_patterns, reason = "later versions have more kinds")]
-        other => {
-            let json = serde_json::to_value(other).unwrap_or_default();
-            let word = |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-            (word("kind"), word("name"))
         }
     }
 }

@@ -13,7 +13,7 @@ mod records;
 mod references;
 mod secrets;
 pub(crate) mod spf;
-mod stores;
+pub mod stores;
 #[cfg(test)]
 mod tests;
 

@@ -10,6 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
+mod storage;
+
+pub use storage::*;
+
 /// The artefact's format. A server refuses any other.
 pub const FORMAT: u32 = 1;
 
@@ -124,38 +128,6 @@ pub struct Certificate {
     pub cert: SecretRef,
     /// The key as PEM.
     pub key: SecretRef,
-}
-
-/// Which database keeps what. Equal entries are one database, opened once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-#[schemars(rename = "RuntimeStorage")]
-pub struct Storage {
-    /// Mailboxes and queue.
-    pub data: Store,
-    /// Messages.
-    pub blob: Store,
-    /// The full-text index.
-    pub search: Store,
-    /// Counters and short-lived facts.
-    pub lookup: Store,
-}
-
-/// A database.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
-#[schemars(rename = "RuntimeStore")]
-pub enum Store {
-    /// RocksDB in a folder; a relative path starts at the configuration's folder.
-    Rocksdb {
-        /// The folder.
-        path: String,
-    },
-    /// The server's memory.
-    Memory {
-        /// Its name in the spec: two names are two stores.
-        name: String,
-    },
 }
 
 /// A mail domain.

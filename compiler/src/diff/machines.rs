@@ -130,13 +130,9 @@ fn listeners(found: &mut Found<'_>, a: &Host, b: &Host) {
 
 fn store(store: &Store) -> String {
     match store {
-        Store::Rocksdb { path } => format!("RocksDB in {}", v(path)),
         Store::Memory { name } => format!("the memory store {}", v(name)),
-        #[allow(unreachable_patterns, reason = "later versions have more kinds")]
-        other => {
-            let json = json(other);
-            v(json.get("kind").and_then(|kind| kind.as_str()).unwrap_or("another store"))
-        }
+        _ if store.is_shared() => format!("{} at {}", store.kind(), v(store.place())),
+        _ => format!("{} in {}", store.kind(), v(store.place())),
     }
 }
 
@@ -146,12 +142,7 @@ fn written(side: &Side<'_>, part: &'static str, chosen: &Store) -> Path {
     if spec.storage.is_some() {
         return Path::root().field("storage").field(part);
     }
-    let is = |one: &schema::spec::Store| match chosen {
-        Store::Rocksdb { path } => one.rocksdb.as_ref() == Some(path),
-        Store::Memory { name } => one.name == *name,
-        #[allow(unreachable_patterns, reason = "later versions have more kinds")]
-        _ => false,
-    };
+    let is = |one: &schema::spec::Store| crate::resolve::stores::bound(one).as_ref() == Some(chosen);
     spec.store.iter().position(is).map_or_else(Path::root, |at| Path::root().field("store").item(at))
 }
 

@@ -38,10 +38,10 @@ fn split(around: &Around<'_>, report: &mut Report) {
     for (part, bound, name) in parts {
         let at = stores.iter().position(|store| name.is_none_or(|name| store.name == *name));
         let at = at.map_or_else(Path::root, path);
-        let kind = match bound {
-            Bound::Rocksdb { .. } => "RocksDB",
-            Bound::Memory { .. } => "memory",
-        };
+        if bound.is_shared() {
+            continue;
+        }
+        let kind = bound.kind();
         match part {
             "data" | "blob" if part == "data" || bound != data => {
                 let says = format!(

@@ -3,12 +3,19 @@
 use super::one_kind;
 use crate::code::Code;
 use crate::diagnostic::{Path, Report, meant, nearest};
-use schema::config::{Storage, Store};
-use schema::spec::{self, Spec};
+use schema::config::{
+    BlobOptions, Database, Elasticsearch, FoundationDb, IndexOptions, Pool, Redis, S3, Storage, Store,
+};
+use schema::spec::{self, Compression, RedisMode, Spec};
+use schema::unit::{Period, Size};
 use std::collections::{BTreeSet, HashMap};
 
 /// Where data is kept if the spec says nothing, from its folder.
 const DEFAULT_FOLDER: &str = "data";
+/// Amazon's own default region.
+const REGION: &str = "us-east-1";
+/// Connections to SQLite that read at once.
+const READERS: u32 = 4;
 
 fn path(at: usize) -> Path {
     Path::root().field("store").item(at)
@@ -22,15 +29,17 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     folders(spec, report);
     let given = spec.storage.clone().unwrap_or_default();
     let parts = [("data", &given.data), ("blob", &given.blob), ("search", &given.search), ("lookup", &given.lookup)];
-    let (mut used, mut data_in) = (BTreeSet::new(), None);
+    let (mut used, mut data_in, mut blob_in) = (BTreeSet::new(), None, None);
     let mut bound = Vec::with_capacity(parts.len());
     for (part, name) in parts {
         let chosen = choose(spec, part, name.as_deref(), report);
         used.extend(chosen);
         // A store that is not served and keeps `data` is told of there; what else lies in it comes with that.
         let told = part != "data" && chosen.is_some() && chosen == data_in;
-        if part == "data" {
-            data_in = chosen;
+        match part {
+            "data" => data_in = chosen,
+            "blob" => blob_in = chosen,
+            _ => {}
         }
         bound.push(match chosen {
             Some(chosen) => bind(spec, part, chosen, told, report),
@@ -49,7 +58,10 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     let data = data?;
     // What this version does not serve has been told; the data store stands in.
     let or_data = |part: Option<Store>| part.unwrap_or_else(|| data.clone());
-    let storage = Storage { blob: or_data(blob), search: or_data(search), lookup: or_data(lookup), data: data.clone() };
+    let blob = or_data(blob);
+    let blobs = blob_options(spec, &given, blob_in, &blob);
+    let index = index_options(&given);
+    let storage = Storage { search: or_data(search), lookup: or_data(lookup), blob, data, blobs, index };
     for (part, store) in [("data", &storage.data), ("blob", &storage.blob)] {
         if let Store::Memory { name } = store {
             let at = spec.store.iter().position(|store| store.name == *name).map_or_else(Path::root, path);
@@ -62,7 +74,9 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
 /// What stands for storage that could not be bound, where nothing is built.
 pub fn unbound() -> Storage {
     let store = || Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() };
-    Storage { data: store(), blob: store(), search: store(), lookup: store() }
+    let given = spec::Storage::default();
+    let blobs = blob_options(&Spec::default(), &given, None, &store());
+    Storage { data: store(), blob: store(), search: store(), lookup: store(), blobs, index: index_options(&given) }
 }
 
 /// Which store keeps a part.
@@ -97,24 +111,164 @@ fn choose(spec: &Spec, part: &'static str, name: Option<&str>, report: &mut Repo
     }
 }
 
-fn bind(spec: &Spec, part: &str, chosen: usize, told: bool, report: &mut Report) -> Option<Store> {
+fn bind(spec: &Spec, part: &'static str, chosen: usize, told: bool, report: &mut Report) -> Option<Store> {
     let store = spec.store.get(chosen)?;
+    let bound = bound(store)?;
+    let parts = keeps(&bound);
+    if !parts.contains(&part) {
+        let says =
+            format!("`{part}` cannot lie in `{}`: {} keeps {} alone", store.name, bound.kind(), parts.join(", "));
+        report
+            .find(Code::CannotKeep, Path::root().field("storage").field(part), says)
+            .also(path(chosen), "the store")
+            .help(format!("name another store in `storage {{ {part} \"…\" }}`"));
+        return None;
+    }
+    if !is_served(&bound) {
+        let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
+        match part {
+            _ if told => {}
+            "data" => {
+                report.find(Code::DataNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
+            }
+            _ => {
+                let says = format!("{says}; the store of `data` keeps it meanwhile");
+                report.find(Code::StoreNotServed, path(chosen), says);
+            }
+        }
+        return None;
+    }
+    Some(bound)
+}
+
+/// What a kind of store can keep.
+fn keeps(store: &Store) -> &'static [&'static str] {
+    match store {
+        Store::S3(_) | Store::Filesystem { .. } => &["blob"],
+        Store::Elasticsearch(_) => &["search"],
+        Store::Redis(_) => &["lookup"],
+        _ => &["data", "blob", "search", "lookup"],
+    }
+}
+
+fn is_served(store: &Store) -> bool {
+    use Store::{Memory, Mysql, Postgresql, Rocksdb, Sqlite};
+    matches!(store, Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. })
+}
+
+/// A store with every default filled in; `None` where no kind is written.
+pub fn bound(store: &spec::Store) -> Option<Store> {
+    let seconds = |period: Option<Period>, default| period.unwrap_or(Period(default));
     if let Some(path) = &store.rocksdb {
         return Some(Store::Rocksdb { path: path.clone() });
     }
     if store.memory {
         return Some(Store::Memory { name: store.name.clone() });
     }
-    if kinds(store).contains(&true) && !told {
-        let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
-        if part == "data" {
-            report.find(Code::DataNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
-        } else {
-            let says = format!("{says}; the store of `data` keeps it meanwhile");
-            report.find(Code::StoreNotServed, path(chosen), says);
-        }
+    if let Some(given) = &store.postgresql {
+        return Some(Store::Postgresql(database(given)));
     }
-    None
+    if let Some(given) = &store.mysql {
+        return Some(Store::Mysql(database(given)));
+    }
+    if let Some(given) = &store.sqlite {
+        return Some(Store::Sqlite { path: given.path.clone(), readers: given.readers.unwrap_or(READERS) });
+    }
+    if let Some(given) = &store.foundationdb {
+        return Some(Store::Foundationdb(FoundationDb {
+            cluster_file: given.cluster_file.clone(),
+            timeout: seconds(given.timeout, 5),
+            prefix: given.prefix.clone().unwrap_or_default(),
+            machine: given.machine.clone(),
+            datacenter: given.datacenter.clone(),
+        }));
+    }
+    if let Some(given) = &store.s3 {
+        return Some(Store::S3(S3 {
+            bucket: given.bucket.clone(),
+            endpoint: given.endpoint.clone(),
+            region: given.region.clone().unwrap_or_else(|| REGION.to_owned()),
+            access_key: given.access_key.clone(),
+            secret_key: given.secret_key.clone(),
+            prefix: given.prefix.clone().unwrap_or_default(),
+            path_style: given.path_style.unwrap_or(given.endpoint.is_some()),
+            timeout: seconds(given.timeout, 30),
+            retries: given.retries.unwrap_or(3),
+        }));
+    }
+    if let Some(given) = &store.filesystem {
+        return Some(Store::Filesystem { path: given.path.clone(), depth: given.depth.unwrap_or(2) });
+    }
+    if let Some(given) = &store.elasticsearch {
+        return Some(Store::Elasticsearch(Elasticsearch {
+            url: given.url.clone(),
+            user: given.user.clone(),
+            password: given.password.clone(),
+            api_key: given.api_key.clone(),
+            prefix: given.prefix.clone().unwrap_or_else(|| "waybill".to_owned()),
+            shards: given.shards.unwrap_or(3),
+            replicas: given.replicas.unwrap_or(1),
+            timeout: seconds(given.timeout, 15),
+            tls: given.tls.clone(),
+        }));
+    }
+    let given = store.redis.as_ref()?;
+    Some(Store::Redis(Redis {
+        url: given.url.clone(),
+        mode: given.mode.unwrap_or(RedisMode::Single),
+        master: given.master.clone(),
+        user: given.user.clone(),
+        password: given.password.clone(),
+        sentinel_password: given.sentinel_password.clone(),
+        prefix: given.prefix.clone().unwrap_or_else(|| "waybill:".to_owned()),
+        timeout: seconds(given.timeout, 5),
+        pool: pool(given.pool.as_ref()),
+        tls: given.tls.clone(),
+    }))
+}
+
+fn database(given: &spec::Database) -> Database {
+    Database {
+        url: given.url.clone(),
+        password: given.password.clone(),
+        timeout: given.timeout.unwrap_or(Period(15)),
+        prefix: given.prefix.clone().unwrap_or_default(),
+        pool: pool(given.pool.as_ref()),
+        tls: given.tls.clone(),
+    }
+}
+
+fn pool(given: Option<&spec::Pool>) -> Pool {
+    let given = given.cloned().unwrap_or_default();
+    Pool {
+        most: given.most.unwrap_or(10),
+        least: given.least.unwrap_or(1),
+        idle: given.idle.unwrap_or(Period(600)),
+        lifetime: given.lifetime.unwrap_or(Period(1800)),
+    }
+}
+
+/// How blobs are written, by the options of the store that keeps them.
+fn blob_options(spec: &Spec, given: &spec::Storage, store: Option<usize>, bound: &Store) -> BlobOptions {
+    let store = store.and_then(|at| spec.store.get(at));
+    // RocksDB compresses what it writes.
+    let by_itself = matches!(bound, Store::Rocksdb { .. } | Store::Memory { .. });
+    let default = if by_itself { Compression::None } else { Compression::Zstd };
+    BlobOptions {
+        compression: store.and_then(|store| store.compression).unwrap_or(default),
+        encrypt: store.and_then(|store| store.encrypt.clone()),
+        grace: given.blob_grace.unwrap_or(Period(3600)),
+        inline: given.blob_inline.unwrap_or(Size(0)),
+    }
+}
+
+fn index_options(given: &spec::Storage) -> IndexOptions {
+    let index = given.index.clone().unwrap_or_default();
+    IndexOptions {
+        languages: index.language,
+        attachments: index.attachments.unwrap_or(true),
+        most: index.most.unwrap_or(Size(1 << 20)),
+    }
 }
 
 fn kinds(store: &spec::Store) -> [bool; 10] {

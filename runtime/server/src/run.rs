@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use store::open::Registry;
+use store::open::{self, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -73,9 +73,14 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
         watch::check_compiler(compiler).await.map_err(StartError::Compiler)?;
     }
     let bytes = options.source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
+    let secrets = Secrets::new(options.root.clone(), options.identities);
     let ground = Ground {
-        registry: Registry::new(options.root.clone(), Arc::new(clock::milliseconds)),
-        secrets: Secrets::new(options.root, options.identities),
+        registry: Registry::new(open::Ground {
+            root: options.root,
+            clock: Arc::new(clock::milliseconds),
+            reveal: secrets.revealing(),
+        }),
+        secrets,
         host: options.host,
         resolvers: options.resolvers,
     };

@@ -5,6 +5,7 @@ use sealed::Unopened;
 use sealed::identity::Identities;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use store::open::Reveal;
 
 /// The largest secret file.
 const SECRET_MOST: u64 = 1 << 20;
@@ -101,6 +102,12 @@ impl Secrets {
     pub fn text(&self, reference: &SecretRef) -> Result<Secret, SecretError> {
         let octets = self.octets(reference)?;
         Ok(Secret::new(String::from_utf8_lossy(&octets).trim().to_owned()))
+    }
+
+    /// How the stores open the secrets that they are configured with.
+    pub fn revealing(&self) -> Reveal {
+        let secrets = self.clone();
+        Arc::new(move |reference| secrets.text(reference).map_err(|error| error.to_string()))
     }
 
     // An artefact comes from a pipeline: it names files under the root, never elsewhere.

@@ -309,8 +309,8 @@ fn data_folders(config: &RuntimeConfig, root: &Path) -> Vec<PathBuf> {
     let storage = &config.storage;
     let stores = [&storage.data, &storage.blob, &storage.search, &storage.lookup];
     let paths = stores.into_iter().filter_map(|store| match store {
-        Store::Rocksdb { path } => Some(root.join(path)),
-        Store::Memory { .. } => None,
+        Store::Rocksdb { path } | Store::Filesystem { path, .. } => Some(root.join(path)),
+        _ => None,
     });
     paths.collect()
 }

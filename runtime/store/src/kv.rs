@@ -8,7 +8,9 @@ use bytes::Bytes;
 use std::fmt;
 
 pub mod memory;
+mod overlay;
 pub mod rocksdb;
+pub mod sql;
 mod watches;
 
 /// The longest key a backend must take, in octets (FoundationDB takes 10,000; MySQL indexes 3,072).

@@ -6,11 +6,13 @@ use crate::kv::KeyValue;
 use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
 use crate::kv::rocksdb::reader::Reader;
+use crate::kv::sql;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
 use schema::config::{Storage, Store};
+use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -33,6 +35,31 @@ pub struct Stores {
     pub spool: Arc<Spool>,
 }
 
+/// Opens a reference to a secret: what it holds, or why it cannot be had, in words that hold none of it.
+pub type Reveal = Arc<dyn Fn(&SecretRef) -> Result<Secret, String> + Send + Sync>;
+
+/// What opening a store needs beside its configuration.
+#[derive(Clone)]
+pub struct Ground {
+    /// Where relative paths start.
+    pub root: PathBuf,
+    /// For what lives only a while.
+    pub clock: Clock,
+    /// For passwords and keys.
+    pub reveal: Reveal,
+}
+
+impl Ground {
+    /// A secret, where one is named.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`], without the secret.
+    pub fn secret(&self, reference: Option<&SecretRef>) -> Result<Option<Secret>, StoreError> {
+        let revealed = reference.map(|reference| (self.reveal)(reference)).transpose();
+        revealed.map_err(|why| StoreError::Misconfigured(Cause::new(why)))
+    }
+}
+
 /// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed.
 ///
 /// # Errors
@@ -44,6 +71,7 @@ pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreE
             let why = "the data store is the memory of the running server, where no other process can look";
             return Err(StoreError::Misconfigured(Cause::new(why)));
         }
+        other => return Err(unserved(other)),
     };
     let blobs = Arc::new(KvBlobs::new(Arc::clone(&data)));
     Ok(Mailboxes::new(data, blobs))
@@ -51,15 +79,14 @@ pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreE
 
 /// Opens stores, and knows those that are open: one database is never opened twice.
 pub struct Registry {
-    root: PathBuf,
-    clock: Clock,
+    ground: Ground,
     open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
 }
 
 impl Registry {
-    /// Relative paths start at `root`; `clock` is for what lives only a while.
-    pub fn new(root: PathBuf, clock: Clock) -> Registry {
-        Registry { root, clock, open: Mutex::default() }
+    /// Nothing is open yet.
+    pub fn new(ground: Ground) -> Registry {
+        Registry { ground, open: Mutex::default() }
     }
 
     /// Opens a configuration's stores.
@@ -71,7 +98,7 @@ impl Registry {
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
         let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
         let lookup = self.database(&storage.lookup).await?;
-        let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.clock)));
+        let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.ground.clock)));
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
         let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes)).await?;
         Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
@@ -84,10 +111,17 @@ impl Registry {
             return Ok(found);
         }
         let opened: Arc<dyn KeyValue> = match store {
-            Store::Rocksdb { path } => Arc::new(RocksDb::open(self.root.join(path)).await?),
+            Store::Rocksdb { path } => Arc::new(RocksDb::open(self.ground.root.join(path)).await?),
             Store::Memory { .. } => Arc::new(Memory::new()),
+            Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, &self.ground).await?,
+            other => return Err(unserved(other)),
         };
         open.insert(store.clone(), Arc::downgrade(&opened));
         Ok(opened)
     }
+}
+
+/// A store of a kind that keeps something else, or that this build has not.
+fn unserved(store: &Store) -> StoreError {
+    StoreError::Misconfigured(Cause::new(format!("{} cannot be opened for this", store.kind())))
 }

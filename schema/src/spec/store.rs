@@ -20,38 +20,29 @@ pub struct Store {
     #[serde(default)]
     pub memory: bool,
     /// PostgreSQL, for everything.
-    #[schemars(extend("x-unserved" = "PostgreSQL"))]
     pub postgresql: Option<Database>,
     /// MySQL or MariaDB, for everything.
-    #[schemars(extend("x-unserved" = "MySQL"))]
     pub mysql: Option<Database>,
     /// SQLite in a local file, for everything.
-    #[schemars(extend("x-unserved" = "SQLite"))]
     pub sqlite: Option<Sqlite>,
     /// FoundationDB, for everything.
-    #[schemars(extend("x-unserved" = "FoundationDB"))]
     pub foundationdb: Option<FoundationDb>,
     /// S3 or what speaks its protocol, for blobs.
-    #[schemars(extend("x-unserved" = "S3"))]
     pub s3: Option<S3>,
     /// Files under a local folder, for blobs.
-    #[schemars(extend("x-unserved" = "the filesystem store"))]
     pub filesystem: Option<Filesystem>,
     /// Elasticsearch or OpenSearch, for the full-text index.
-    #[schemars(extend("x-unserved" = "Elasticsearch"))]
     pub elasticsearch: Option<Elasticsearch>,
     /// Redis or Valkey, for counters and short-lived facts.
-    #[schemars(extend("x-unserved" = "Redis"))]
     pub redis: Option<Redis>,
     /// Memory for what was read lately. Left out: the database's own choice (Waybill).
     #[schemars(extend("x-unserved" = "a store's cache"))]
     pub cache: Option<Size>,
-    /// How blobs are compressed before they are written. Left out: `lz4` (Waybill).
-    #[schemars(extend("x-unserved" = "compression"))]
+    /// How blobs are compressed before they are written. Left out: `zstd`, and `none` in RocksDB, which compresses by
+    /// itself (Waybill).
     pub compression: Option<Compression>,
     /// The key that blobs are encrypted with before they are written, 32 octets as base64. Left out: not encrypted
     /// (Waybill).
-    #[schemars(extend("x-unserved" = "encryption at rest"))]
     pub encrypt: Option<SecretRef>,
     /// Findings that are borne for a while here.
     #[serde(default)]
@@ -62,15 +53,13 @@ pub struct Store {
 }
 
 /// How blobs are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum Compression {
     /// As they are.
     None,
-    /// LZ4: fast.
-    Lz4,
-    /// Zstandard: small.
+    /// Zstandard.
     Zstd,
 }
 
@@ -119,7 +108,7 @@ pub struct Pool {
 }
 
 /// TLS to a server that we ask.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ClientTls {
     /// Whether it is used, and begun how. Left out: what the URL's scheme says.
@@ -140,7 +129,7 @@ pub struct ClientTls {
 }
 
 /// How TLS to a server is begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum ClientTlsMode {
@@ -298,7 +287,7 @@ pub struct Redis {
 }
 
 /// What Redis URLs name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum RedisMode {
@@ -327,10 +316,8 @@ pub struct Storage {
     #[schemars(extend("examples" = ["local"]))]
     pub lookup: Option<String>,
     /// How long a blob that nothing names any more is kept. Equal messages are one blob. Left out: `1h` (Waybill).
-    #[schemars(extend("x-unserved" = "the time that blobs are kept"))]
     pub blob_grace: Option<Period>,
     /// Blobs up to this size lie in the store of `data`. Left out: `0B`, none does (Waybill).
-    #[schemars(extend("x-unserved" = "small blobs in the data store"))]
     pub blob_inline: Option<Size>,
     /// What the full-text index holds.
     #[schemars(extend("x-unserved" = "settings of the index"))]

@@ -221,7 +221,7 @@ fn is_locked(text: &str) -> bool {
 
 /// Makes the folder and those above it, readable by this user alone, and syncs the entries that name them:
 /// else a power cut could take the database with everything acknowledged in it.
-fn make_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }

@@ -33,9 +33,14 @@ impl Watches {
         for write in &batch.writes {
             match write {
                 Write::Put(key, _) | Write::Remove(key) => self.bell(key).notify_waiters(),
-                Write::Clear(_) => self.bells.iter().for_each(Notify::notify_waiters),
+                Write::Clear(_) => self.ring_all(),
             }
         }
+    }
+
+    /// Rings for everybody: something may have changed.
+    pub fn ring_all(&self) {
+        self.bells.iter().for_each(Notify::notify_waiters);
     }
 
     fn bell(&self, key: &Key) -> &Notify {

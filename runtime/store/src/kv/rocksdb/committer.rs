@@ -2,11 +2,11 @@
 
 use super::{Fault, meaning};
 use crate::error::{Cause, CommitError, StoreError};
+use crate::kv::overlay::Overlay;
 use crate::kv::watches::Watches;
 use crate::kv::{Assert, Batch, Key, KeyRange, Write};
 use ::rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -165,14 +165,12 @@ fn answer(waiting: Waiting, outcome: Result<(), CommitError>) {
 struct Group<'a> {
     db: &'a DB,
     writes: WriteBatch,
-    /// Keys that this group set or removed. They win over `cleared`.
-    changed: BTreeMap<Key, Option<Bytes>>,
-    cleared: Vec<KeyRange>,
+    overlay: Overlay,
 }
 
 impl<'a> Group<'a> {
     fn new(db: &'a DB) -> Group<'a> {
-        Group { db, writes: WriteBatch::default(), changed: BTreeMap::new(), cleared: Vec::new() }
+        Group { db, writes: WriteBatch::default(), overlay: Overlay::default() }
     }
 
     /// Adds a batch, unless what it asserts does not hold.
@@ -188,26 +186,21 @@ impl<'a> Group<'a> {
         }
         for write in &batch.writes {
             match write {
-                Write::Put(key, value) => {
-                    self.writes.put(&key.0, value);
-                    self.changed.insert(key.clone(), Some(value.clone()));
+                Write::Put(key, value) => self.writes.put(&key.0, value),
+                Write::Remove(key) => self.writes.delete(&key.0),
+                Write::Clear(range) => {
+                    self.clear(range);
+                    continue;
                 }
-                Write::Remove(key) => {
-                    self.writes.delete(&key.0);
-                    self.changed.insert(key.clone(), None);
-                }
-                Write::Clear(range) => self.clear(range),
             }
+            self.overlay.write(write);
         }
         Ok(true)
     }
 
     fn has(&self, key: &Key, value: Option<&[u8]>) -> Result<bool, StoreError> {
-        if let Some(changed) = self.changed.get(key) {
-            return Ok(changed.as_deref() == value);
-        }
-        if self.cleared.iter().any(|range| range.holds(key)) {
-            return Ok(value.is_none());
+        if let Some(changed) = self.overlay.value(key) {
+            return Ok(changed.map(|value| &value[..]) == value);
         }
         let stored = self.db.get_pinned(&key.0).map_err(meaning)?;
         Ok(stored.as_deref() == value)
@@ -217,13 +210,12 @@ impl<'a> Group<'a> {
         if range.from >= range.to {
             return Ok(true);
         }
-        if self.changed.range(range.from.clone()..range.to.clone()).any(|(_, value)| value.is_some()) {
+        if self.overlay.puts_within(range) {
             return Ok(false);
         }
         let mut stored = self.stored(range);
         while let Some(key) = stored.key() {
-            let key = Key(Bytes::copy_from_slice(key));
-            if !self.changed.contains_key(&key) && !self.cleared.iter().any(|range| range.holds(&key)) {
+            if self.overlay.value(&Key(Bytes::copy_from_slice(key))).is_none() {
                 return Ok(false);
             }
             stored.next();
@@ -236,11 +228,7 @@ impl<'a> Group<'a> {
         if range.from >= range.to {
             return;
         }
-        let mut keys: Vec<Key> =
-            self.changed.range(range.from.clone()..range.to.clone()).map(|(key, _)| key.clone()).collect();
-        for key in &keys {
-            self.changed.remove(key);
-        }
+        let mut keys = self.overlay.clear(range);
         let mut stored = self.stored(range);
         while let Some(key) = stored.key()
             && keys.len() <= CLEAR_SINGLY
@@ -254,7 +242,6 @@ impl<'a> Group<'a> {
         } else {
             self.writes.delete_range(&range.from.0, &range.to.0);
         }
-        self.cleared.push(range.clone());
     }
 
     fn stored(&self, range: &KeyRange) -> DBRawIterator<'a> {
