@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 /// Octets of batches that wait or are being written, counted in whole KiB; further commits wait to be let in.
@@ -179,7 +179,7 @@ impl<D: Dialect> Worker<D> {
     /// Writes a group: which of its batches held.
     async fn write(&mut self, batches: &[&Batch]) -> Result<Vec<bool>, CommitError> {
         self.number += 1;
-        let end = Instant::now() + self.place.patience;
+        let end = self.end();
         let mut tries = 0;
         loop {
             let mut taken = Vec::new();
@@ -200,7 +200,7 @@ impl<D: Dialect> Worker<D> {
             tries += 1;
             let again = match failure {
                 Failure::Again(_) => tries < TRIES,
-                Failure::Lost(_) => Instant::now() < end,
+                Failure::Lost(_) => (self.clock)() < end,
                 _ => false,
             };
             if !again {
@@ -269,13 +269,18 @@ impl<D: Dialect> Worker<D> {
         Ok((connection, serial))
     }
 
+    /// When patience ends, in milliseconds since 1970.
+    fn end(&self) -> i64 {
+        (self.clock)().saturating_add(i64::try_from(self.place.patience.as_millis()).unwrap_or(i64::MAX))
+    }
+
     fn row(&self) -> Bytes {
         let seconds = (self.clock)() / 1000;
         [self.number.to_be_bytes(), seconds.to_be_bytes()].concat().into()
     }
 
     /// Whether the last group was written, once a connection is to be had again.
-    async fn happened(&mut self, end: Instant) -> Option<bool> {
+    async fn happened(&mut self, end: i64) -> Option<bool> {
         let query = Query::Entries(vec![self.own.clone()]);
         loop {
             let asked = timeout(self.place.patience, async {
@@ -288,7 +293,7 @@ impl<D: Dialect> Worker<D> {
             });
             match asked.await {
                 Ok(Ok(happened)) => return Some(happened),
-                _ if Instant::now() >= end => {
+                _ if (self.clock)() >= end => {
                     warn!(store = self.place.name, "it is not known whether the last commit happened");
                     return None;
                 }

@@ -118,8 +118,8 @@ fn tls(given: Option<&ClientTls>, local: bool, said: bool, ground: &Ground) -> R
     }
     let own = pem(given.cert.as_ref())?.zip(pem(given.key.as_ref())?);
     // What the URL itself says is left as it is.
-    let unsaid = given.mode.is_none() && given.ca.is_none() && given.cert.is_none();
-    Ok(Tls { verified: !off && !(said && unsaid), off: off && !(said && unsaid), roots: pem(given.ca.as_ref())?, own })
+    let left = said && given.mode.is_none() && given.ca.is_none() && given.cert.is_none();
+    Ok(Tls { verified: !off && !left, off: off && !left, roots: pem(given.ca.as_ref())?, own })
 }
 
 fn postgresql(database: &Database, ground: &Ground) -> Result<PgConnectOptions, StoreError> {
