@@ -3,129 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::client::Client;
-use harness::{Ports, Server, Site, message, program, run};
-use std::collections::{BTreeMap, BTreeSet};
+use harness::load::{Load, Random};
+use harness::{Server, Site, message, program, run};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread;
+use std::time::Duration;
 
 /// `kill -9`s; the second with `--long`.
 const KILLS: (u32, u32) = (100, 1_000);
-
-/// xorshift64: moments that differ, the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, most: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % most
-    }
-}
-
-/// A message's octets follow from its name, so that a part of another, or half of it, is found out.
-fn text(id: &str) -> String {
-    let number: usize = id.bytes().map(usize::from).sum();
-    // One in thirty is larger than what is kept within the database's own log.
-    let size = if number.is_multiple_of(30) { 400_000 } else { 500 + number * 37 % 20_000 };
-    message(id, size)
-}
-
-/// Names of messages that were acknowledged.
-#[derive(Clone, Default)]
-struct Load {
-    acknowledged: Arc<Mutex<Vec<String>>>,
-    next: Arc<AtomicU32>,
-}
-
-impl Load {
-    fn name(&self, kind: &str) -> String {
-        format!("{kind}-{}", self.next.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// Sends until the connection breaks.
-    fn smtp(&self, ports: Ports) -> JoinHandle<()> {
-        let load = self.clone();
-        thread::spawn(move || {
-            let send = || -> std::io::Result<()> {
-                let mut client = Client::connect(ports.at(ports.smtp))?;
-                client.reply()?;
-                client.smtp("EHLO client.example.net")?;
-                loop {
-                    let id = load.name("smtp");
-                    let reply = client.mail("sender@example.net", &["ada@example.org"], &text(&id))?;
-                    assert!(reply.starts_with("250"), "{reply}");
-                    load.acknowledged.lock().unwrap().push(id);
-                }
-            };
-            let _ = send();
-        })
-    }
-
-    fn append(&self, ports: Ports) -> JoinHandle<()> {
-        let load = self.clone();
-        thread::spawn(move || {
-            let send = || -> std::io::Result<()> {
-                let mut client = Client::connect_tls(ports.at(ports.imaps))?;
-                client.line()?;
-                client.imap(&format!("LOGIN ada@example.org \"{}\"", harness::PASSWORD))?;
-                loop {
-                    let id = load.name("append");
-                    let text = text(&id);
-                    let said = client.imap(&format!("APPEND INBOX {{{}+}}\r\n{text}", text.len()))?;
-                    assert!(said.last().unwrap().contains(" OK "), "{said:?}");
-                    load.acknowledged.lock().unwrap().push(id);
-                }
-            };
-            let _ = send();
-        })
-    }
-
-    fn start(&self, ports: Ports) -> Vec<JoinHandle<()>> {
-        vec![self.smtp(ports), self.smtp(ports), self.smtp(ports), self.append(ports), self.append(ports)]
-    }
-
-    /// Every acknowledged message is in the mailbox once and whole, and no other more than once.
-    fn verify(&self, server: &Server) {
-        let wanted: BTreeSet<String> = self.acknowledged.lock().unwrap().iter().cloned().collect();
-        let mut client = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
-        client.line().unwrap();
-        client.login("ada@example.org");
-        client.wait_for("INBOX", u32::try_from(wanted.len()).unwrap());
-        // What the queue still holds is delivered by now, or comes with the next looks.
-        let until = Instant::now() + harness::PATIENCE;
-        loop {
-            client.imap_ok("NOOP");
-            let mut count: BTreeMap<String, u32> = BTreeMap::new();
-            for fetched in client.imap_ok("UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])") {
-                if let Some(subject) = fetched.split("Subject: ").nth(1) {
-                    *count.entry(subject.split("\r\n").next().unwrap().to_owned()).or_default() += 1;
-                }
-            }
-            let twice: Vec<_> = count.iter().filter(|(_, count)| **count > 1).collect();
-            assert!(twice.is_empty(), "more than once: {twice:?}");
-            let missing: Vec<_> = wanted.iter().filter(|id| !count.contains_key(*id)).collect();
-            if missing.is_empty() {
-                break;
-            }
-            assert!(Instant::now() < until, "acknowledged and lost: {missing:?}");
-        }
-        let mut seen = 0;
-        for fetched in client.imap_ok("UID FETCH 1:* (BODY.PEEK[])") {
-            if let Some(subject) = fetched.split("Subject: ").nth(1) {
-                let id = subject.split("\r\n").next().unwrap();
-                assert!(fetched.contains(&text(id)), "{id} is not whole");
-                seen += 1;
-            }
-        }
-        assert!(seen >= wanted.len());
-    }
-}
 
 #[test]
 fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
@@ -146,7 +34,8 @@ fn nothing_acknowledged_is_lost_by_a_hundred_kills() {
     }
     let server = site.serve();
     load.verify(&server);
-    let count = load.acknowledged.lock().unwrap().len();
+    let count = load.acknowledged();
+    assert_eq!(load.refused(), 0);
     assert!(count > 500, "only {count} messages were acknowledged");
 }
 
@@ -260,7 +149,8 @@ fn nothing_acknowledged_is_lost_with_every_write_that_was_not_synced() {
             load.verify(&site.serve());
         }
     }
-    let count = load.acknowledged.lock().unwrap().len();
+    let count = load.acknowledged();
+    assert_eq!(load.refused(), 0);
     assert!(count > 100, "only {count} messages were acknowledged");
 }
 

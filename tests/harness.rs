@@ -14,6 +14,8 @@ pub mod clouds;
 pub mod contract;
 pub mod hyperscalers;
 pub mod knot;
+pub mod load;
+pub mod mariadb;
 pub mod moto;
 pub mod postgresql;
 pub mod powerdns;

@@ -12,7 +12,7 @@ pub const PASSWORD: &str = "postgresql-password-of-the-test";
 
 /// A running server; killed when dropped.
 pub struct PostgreSql {
-    child: Child,
+    child: Option<Child>,
     folder: TempDir,
     port: u16,
 }
@@ -51,24 +51,33 @@ impl PostgreSql {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let port = free_port(local);
-        let mut server = as_nobody("postgres");
-        server.arg("-D").arg(&data).arg("-k").arg(folder.path()).args([
-            "-h",
-            "127.0.0.1",
-            "-F",
-            "-p",
-            &port.to_string(),
-        ]);
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).current_dir("/");
-        let server = PostgreSql { child: server.spawn().unwrap(), folder, port };
-        let began = Instant::now();
-        while !server.try_sql("postgres", "SELECT 1").status.success() {
-            let log = std::fs::read_to_string(server.folder.path().join("log")).unwrap();
-            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not serve:\n{log}");
-        }
+        let mut server = PostgreSql { child: None, folder, port };
+        server.run();
         server.try_sql("postgres", "CREATE DATABASE mail");
         server
+    }
+
+    /// Starts the process and waits until it answers.
+    pub fn run(&mut self) {
+        let mut server = as_nobody("postgres");
+        server.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
+        server.args(["-h", "127.0.0.1", "-F", "-p", &self.port.to_string()]);
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).current_dir("/");
+        self.child = Some(server.spawn().unwrap());
+        let began = Instant::now();
+        while !self.try_sql("postgres", "SELECT 1").status.success() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap();
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not serve:\n{log}");
+        }
+    }
+
+    /// Ends it at once, with its children, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = Command::new("kill").args(["-QUIT", &child.id().to_string()]).status();
+            let _ = child.wait();
+        }
     }
 
     /// Its URL, without the password.
@@ -92,8 +101,6 @@ impl PostgreSql {
 
 impl Drop for PostgreSql {
     fn drop(&mut self) {
-        // At once, and with its children: a fast shutdown.
-        let _ = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -1,0 +1,233 @@
+//! Mail in SQLite, PostgreSQL and MariaDB: the contract of a data store on the real servers, the way from SMTP to IMAP,
+//! and what happens when server or database are killed.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use harness::client::Client;
+use harness::load::{Load, Random};
+use harness::mariadb::{self, MariaDb};
+use harness::postgresql::{self, PostgreSql};
+use harness::{Server, Site, message, program};
+use schema::config::{Database, Pool, Store};
+use schema::name::{Secret, SecretRef};
+use schema::unit::Period;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+use store::conformance;
+use store::kv::{KeyValue, sql};
+use store::open::Ground;
+
+/// A database of each kind.
+enum Kind {
+    Sqlite,
+    PostgreSql(PostgreSql),
+    MariaDb(MariaDb),
+}
+
+impl Kind {
+    fn all() -> [Kind; 3] {
+        [Kind::Sqlite, Kind::PostgreSql(PostgreSql::start()), Kind::MariaDb(MariaDb::start())]
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Kind::Sqlite => "SQLite",
+            Kind::PostgreSql(_) => "PostgreSQL",
+            Kind::MariaDb(_) => "MariaDB",
+        }
+    }
+
+    /// Its `store` node.
+    fn node(&self) -> String {
+        let inside = match self {
+            Kind::Sqlite => "sqlite \"data/mail.db\"".to_owned(),
+            Kind::PostgreSql(server) => format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
+            Kind::MariaDb(server) => format!("mysql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
+        };
+        format!("store \"db\" {{ {inside}; }}\n")
+    }
+
+    fn password(&self) -> &'static str {
+        match self {
+            Kind::Sqlite => "",
+            Kind::PostgreSql(_) => postgresql::PASSWORD,
+            Kind::MariaDb(_) => mariadb::PASSWORD,
+        }
+    }
+
+    /// A site whose mail it keeps.
+    fn site(&self) -> Site {
+        let site = Site::new();
+        let (head, account) = (site.ports.host("mail.example.org"), harness::account("ada"));
+        let domain = format!("domain \"example.org\" {{\n{account}}}\n");
+        site.write("mail.kdl", &format!("waybill 1\n{head}{}{domain}", self.node()));
+        site
+    }
+
+    fn serve(&self, site: &Site) -> Server {
+        let mut command = Command::new(program("waybilld"));
+        command.arg("serve").arg("--spec").arg(site.path()).env("DB_PASSWORD", self.password());
+        Server::start(command, site.ports)
+    }
+
+    /// Opens it as the server does, under names of its own.
+    async fn open(&self, prefix: &str, root: &std::path::Path) -> Arc<dyn KeyValue> {
+        let database = |url: String| Database {
+            url,
+            password: Some(SecretRef::Env("DB_PASSWORD".to_owned())),
+            timeout: Period(15),
+            prefix: prefix.to_owned(),
+            pool: Pool { most: 10, least: 1, idle: Period(600), lifetime: Period(1800) },
+            tls: None,
+        };
+        let store = match self {
+            Kind::Sqlite => Store::Sqlite { path: format!("{prefix}.db"), readers: 4 },
+            Kind::PostgreSql(server) => Store::Postgresql(database(server.url())),
+            Kind::MariaDb(server) => Store::Mysql(database(server.url())),
+        };
+        let password = self.password().to_owned();
+        let reveal = Arc::new(move |_: &_| Ok(Secret::new(password.clone())));
+        let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
+        sql::open(&store, &ground).await.unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_database_keeps_the_key_value_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in Kind::all() {
+        eprintln!("{}", kind.name());
+        conformance::key_value(kind.open("contract_", folder.path()).await).await;
+    }
+}
+
+/// Two processes on one table: counters that both raise come out right, and each sees what the other writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_writers_of_one_table_do_not_lose_each_others_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in Kind::all() {
+        let (one, two) = (kind.open("two_", folder.path()).await, kind.open("two_", folder.path()).await);
+        let conflicts = Arc::new(AtomicU32::new(0));
+        let adders: Vec<_> = (0..16)
+            .map(|n| {
+                let store = Arc::clone(if n % 2 == 0 { &one } else { &two });
+                let conflicts = Arc::clone(&conflicts);
+                tokio::spawn(async move {
+                    for _ in 0..25 {
+                        loop {
+                            let before = store.get(&["sum".into()]).await.unwrap().pop().unwrap();
+                            let now =
+                                before.as_deref().map_or(0, |text| String::from_utf8_lossy(text).parse().unwrap());
+                            let mut batch = store::kv::Batch::new();
+                            batch.assert("sum", before).put("sum", format!("{}", now + 1_u32).into_bytes());
+                            match store.commit(batch).await {
+                                Ok(()) => break,
+                                Err(store::error::CommitError::Conflict) => {
+                                    conflicts.fetch_add(1, Ordering::Relaxed);
+                                }
+                                Err(error) => panic!("{error}"),
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        for adder in adders {
+            adder.await.unwrap();
+        }
+        let sum = two.get(&["sum".into()]).await.unwrap().pop().unwrap().unwrap();
+        assert_eq!(sum, "400", "{}", kind.name());
+        assert!(conflicts.load(Ordering::Relaxed) > 0, "{}: nobody was in anybody's way", kind.name());
+        // A change by one rings for those who watch at the other.
+        let watcher = tokio::spawn(async move {
+            while one.get(&["bell".into()]).await.unwrap() == [None] {
+                one.watch(&"bell".into()).await.unwrap();
+            }
+        });
+        let mut batch = store::kv::Batch::new();
+        batch.put("bell", "rung");
+        two.commit(batch).await.unwrap();
+        tokio::time::timeout(harness::PATIENCE, watcher).await.unwrap().unwrap();
+    }
+}
+
+#[test]
+fn mail_goes_through_every_database_and_outlives_kill_9() {
+    for kind in Kind::all() {
+        eprintln!("{}", kind.name());
+        let site = kind.site();
+        let load = Load::default();
+        let mut random = Random(0x9E37_79B9_7F4A_7C15);
+        for _ in 0..6 {
+            let server = kind.serve(&site);
+            let threads = load.start(site.ports);
+            // The moment is what is tested, not waited for.
+            thread::park_timeout(Duration::from_millis(200 + random.below(400)));
+            server.kill();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        let server = kind.serve(&site);
+        load.verify(&server);
+        assert!(load.acknowledged() > 50, "{}: only {} messages", kind.name(), load.acknowledged());
+        let mut client = Client::connect(site.ports.at(site.ports.smtp)).unwrap();
+        client.reply().unwrap();
+        client.smtp_ok("EHLO client.example.net", "250");
+        let text = message("needle", 2_000).replace("\r\n\r\n", "\r\n\r\nthe word is xylophone\r\n");
+        assert!(client.mail("x@example.net", &["ada@example.org"], &text).unwrap().starts_with("250"));
+        let mut reader = Client::connect_tls(site.ports.at(site.ports.imaps)).unwrap();
+        reader.line().unwrap();
+        reader.login("ada@example.org");
+        reader.imap_ok("SELECT INBOX");
+        let began = std::time::Instant::now();
+        while !reader.imap_ok("UID SEARCH TEXT xylophone").join("").starts_with("* SEARCH ") {
+            assert!(began.elapsed() < harness::PATIENCE, "{}: the word is not found", kind.name());
+            reader.imap_ok("NOOP");
+        }
+        assert!(server.stop());
+    }
+}
+
+#[test]
+fn a_database_that_is_killed_puts_mail_off_and_loses_none() {
+    for mut kind in Kind::all() {
+        if let Kind::Sqlite = kind {
+            continue;
+        }
+        eprintln!("{}", kind.name());
+        let site = kind.site();
+        let server = kind.serve(&site);
+        let load = Load::default();
+        let threads = load.start(site.ports);
+        let mut random = Random(0x2545_F491_4F6C_DD1D);
+        for _ in 0..4 {
+            let so_far = load.acknowledged();
+            let began = std::time::Instant::now();
+            while load.acknowledged() < so_far + 20 {
+                assert!(began.elapsed() < harness::PATIENCE, "mail is not taken again");
+                thread::park_timeout(Duration::from_millis(5));
+            }
+            thread::park_timeout(Duration::from_millis(random.below(100)));
+            match &mut kind {
+                Kind::Sqlite => {}
+                Kind::PostgreSql(database) => {
+                    // Connections cut while they are at work, then the whole server.
+                    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                               WHERE application_name = 'waybilld'";
+                    database.sql(cut);
+                    thread::park_timeout(Duration::from_millis(random.below(100)));
+                    database.kill();
+                    database.run();
+                }
+                Kind::MariaDb(database) => {
+                    database.kill();
+                    database.run();
+                }
+            }
+        }
+        load.end(threads);
+        load.verify(&server);
+        assert!(!server.log().contains("panicked"));
+    }
+}
