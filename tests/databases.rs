@@ -66,10 +66,14 @@ impl Kind {
         site
     }
 
-    fn serve(&self, site: &Site) -> Server {
+    fn command(&self, site: &Site) -> Command {
         let mut command = Command::new(program("waybilld"));
         command.arg("serve").arg("--spec").arg(site.path()).env("DB_PASSWORD", self.password());
-        Server::start(command, site.ports)
+        command
+    }
+
+    fn serve(&self, site: &Site) -> Server {
+        Server::start(self.command(site), site.ports)
     }
 
     /// Opens it as the server does, under names of its own.
@@ -230,4 +234,33 @@ fn a_database_that_is_killed_puts_mail_off_and_loses_none() {
         load.verify(&server);
         assert!(!server.log().contains("panicked"));
     }
+}
+
+#[test]
+fn a_server_waits_for_its_database_and_says_so() {
+    let mut database = PostgreSql::start();
+    database.kill();
+    let mut kind = Kind::PostgreSql(database);
+    let site = kind.site();
+    let server = Server::begin(kind.command(&site), site.ports);
+    let waits = server.wait_for_log("waiting for a store", 0);
+    assert!(waits.contains("PostgreSQL at 127.0.0.1"), "{waits}");
+    if let Kind::PostgreSql(database) = &mut kind {
+        database.run();
+    }
+    server.wait_for_log(" ready", 0);
+    assert!(!server.log().contains(postgresql::PASSWORD));
+}
+
+#[test]
+fn a_database_that_refuses_us_is_told_of_at_once() {
+    let kind = Kind::PostgreSql(PostgreSql::start());
+    let site = kind.site();
+    let mut command = kind.command(&site);
+    command.env("DB_PASSWORD", "not-the-password");
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("PostgreSQL at 127.0.0.1") && said.contains("password authentication failed"), "{said}");
+    assert!(!said.contains("not-the-password"), "{said}");
 }

@@ -286,7 +286,15 @@ pub struct Server {
 
 impl Server {
     /// Starts a command that is a server and waits until it is ready.
-    pub fn start(mut command: Command, ports: Ports) -> Server {
+    pub fn start(command: Command, ports: Ports) -> Server {
+        let server = Server::begin(command, ports);
+        // With the space: an address may be `already` in use.
+        server.wait_for_log(" ready", 0);
+        server
+    }
+
+    /// Starts a command that is a server.
+    pub fn begin(mut command: Command, ports: Ports) -> Server {
         command.env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or("debug,hickory=info,hyper=info".into()));
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Log::default());
@@ -302,10 +310,7 @@ impl Server {
             shared.lines.lock().unwrap().push("(end of log)".into());
             shared.more.notify_all();
         });
-        let server = Server { child, log, ports };
-        // With the space: an address may be `already` in use.
-        server.wait_for_log(" ready", 0);
-        server
+        Server { child, log, ports }
     }
 
     /// How many lines the log has so far.

@@ -17,9 +17,13 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use store::error::StoreError;
 use store::open::{self, Registry};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
+
+/// How long a start waits before it tries again to open stores that did not answer.
+const STORE_WAIT: Duration = Duration::from_secs(2);
 
 /// What the command line says.
 pub struct Options {
@@ -56,7 +60,7 @@ pub enum StartError {
     System(#[from] std::io::Error),
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
-    Store(#[from] store::error::StoreError),
+    Store(#[from] StoreError),
     /// No random octets.
     #[error("the system gives no random octets")]
     Random,
@@ -72,7 +76,6 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     if let Source::Spec { compiler, .. } = &options.source {
         watch::check_compiler(compiler).await.map_err(StartError::Compiler)?;
     }
-    let bytes = options.source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
     let secrets = Secrets::new(options.root.clone(), options.identities);
     let ground = Ground {
         registry: Registry::new(open::Ground {
@@ -84,7 +87,11 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
         host: options.host,
         resolvers: options.resolvers,
     };
-    let first = Snapshot::build(&bytes, &ground, None).await?;
+    let first = tokio::select! {
+        first = first(&options.source, &ground) => first?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     let server = assemble(first, ground)?;
     let snapshot = server.live.now();
     let bound = server.sockets.bind(&snapshot.host.listeners)?;
@@ -108,6 +115,21 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     }
     stop(&server, queue).await;
     Ok(())
+}
+
+/// The first snapshot. A store that does not answer is waited for: after a power cut, a database may come up later than
+/// its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended.
+async fn first(source: &Source, ground: &Ground) -> Result<Snapshot, StartError> {
+    loop {
+        let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
+        match Snapshot::build(&bytes, ground, None).await {
+            Err(Rejected::Store(StoreError::Unavailable(cause))) => {
+                warn!(%cause, "waiting for a store; trying again in {} s", STORE_WAIT.as_secs());
+                tokio::time::sleep(STORE_WAIT).await;
+            }
+            built => return Ok(built?),
+        }
+    }
 }
 
 fn assemble(first: Snapshot, ground: Ground) -> Result<Arc<Server>, StartError> {
