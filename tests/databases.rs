@@ -59,9 +59,13 @@ impl Kind {
 
     /// A site whose mail it keeps.
     fn site(&self) -> Site {
+        self.site_of(&harness::account("ada"))
+    }
+
+    /// A site with these people.
+    fn site_of(&self, people: &str) -> Site {
         let site = Site::new();
-        let (head, account) = (site.ports.host("mail.example.org"), harness::account("ada"));
-        let domain = format!("domain \"example.org\" {{\n{account}}}\n");
+        let (head, domain) = (site.ports.host("mail.example.org"), format!("domain \"example.org\" {{\n{people}}}\n"));
         site.write("mail.kdl", &format!("waybill 1\n{head}{}{domain}", self.node()));
         site
     }
@@ -263,4 +267,52 @@ fn a_database_that_refuses_us_is_told_of_at_once() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("PostgreSQL at 127.0.0.1") && said.contains("password authentication failed"), "{said}");
     assert!(!said.contains("not-the-password"), "{said}");
+}
+
+/// Two servers of one host on one database: what arrives at one is seen at the other, and what one leaves in the queue
+/// the other delivers, once.
+#[test]
+fn two_servers_share_a_database_and_one_inherits_the_others_queue() {
+    const MEMBERS: usize = 300;
+    let kind = Kind::PostgreSql(PostgreSql::start());
+    let people: String = (0..MEMBERS).map(|n| harness::account(&format!("m{n}"))).collect();
+    let members: String = (0..MEMBERS).map(|n| format!(" \"m{n}\"")).collect();
+    let list = format!("    list \"all\" {{\n        member{members}\n        posting \"anyone\"\n    }}\n");
+    let people = format!("{}{people}{list}", harness::account("ada"));
+    let (one, two) = (kind.site_of(&people), kind.site_of(&people));
+    let start = |site: &Site, node: &str| {
+        let mut command = kind.command(site);
+        command.args(["--node", node]);
+        Server::start(command, site.ports)
+    };
+    let (first, second) = (start(&one, "one"), start(&two, "two"));
+    let reader = |user: &str| {
+        let mut reader = Client::connect_tls(two.ports.at(two.ports.imaps)).unwrap();
+        reader.line().unwrap();
+        reader.login(&format!("{user}@example.org"));
+        reader
+    };
+    let load = Load::default();
+    let threads = load.start(one.ports);
+    reader("ada").wait_for("INBOX", 20);
+    load.end(threads);
+    let mut client = Client::connect(one.ports.at(one.ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    let reply = client.mail("x@example.net", &["all@example.org"], &message("to all", 2_000)).unwrap();
+    assert!(reply.starts_with("250"), "{reply}");
+    // In the middle of its work.
+    first.kill();
+    second.wait_for_log("its part of the queue is ours now", 0);
+    for _ in 0..2 {
+        // A second look finds what somebody got twice.
+        for n in 0..MEMBERS {
+            let mut reader = reader(&format!("m{n}"));
+            reader.wait_for("INBOX", 1);
+            let status = reader.imap_ok("STATUS INBOX (MESSAGES)").join("");
+            assert!(status.contains("MESSAGES 1)"), "m{n}: {status}");
+        }
+    }
+    load.verify(&second);
+    assert!(!second.log().contains("panicked"));
 }

@@ -64,7 +64,7 @@ struct Serve {
     /// Which host of the spec this is; needed only where there are several.
     #[arg(long, value_name = "NAME")]
     host: Option<HostName>,
-    /// The name of this server among several of one host, for logs.
+    /// The name of this server among several that serve one host from one store: each works its own part of the queue.
     #[arg(long, value_name = "ID")]
     node: Option<String>,
     /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.

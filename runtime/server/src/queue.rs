@@ -12,9 +12,11 @@ use schema::name::Address;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::spool::{Message, Recipient, Ticket};
+use store::spool::lanes::BEAT;
+use store::spool::{Message, Recipient, Spool, Ticket};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
 
 pub mod outcome;
@@ -74,6 +76,7 @@ pub struct Queue {
     relays: usize,
     working: usize,
     look_at: Instant,
+    beating: Option<JoinHandle<()>>,
 }
 
 impl Queue {
@@ -89,11 +92,14 @@ impl Queue {
             relays: 0,
             working: 0,
             look_at: clock::instant(),
+            beating: None,
         };
         tokio::spawn(queue.run(told))
     }
 
     async fn run(mut self, mut told: mpsc::Receiver<Event>) {
+        let mut beat = tokio::time::interval(Duration::from_secs(BEAT.unsigned_abs()));
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let spool = Arc::clone(&self.server.live.now().stores.spool);
         let Some(mut fresh) = spool.fresh() else { return };
         let mut stopping = self.server.stopping.subscribe();
@@ -109,6 +115,7 @@ impl Queue {
                 }
                 Some(event) = told.recv() => self.hear(event),
                 () = spool.changed.notified() => self.look_soon(LOOK_GAP),
+                _ = beat.tick() => self.beat(&spool),
                 () = tokio::time::sleep_until(self.look_at.into()) => self.look().await,
             }
         }
@@ -121,6 +128,21 @@ impl Queue {
                 None => return,
             }
         }
+    }
+
+    /// Says that this node is there. A task of its own: a slow store must not keep the queue from being worked.
+    fn beat(&mut self, spool: &Arc<Spool>) {
+        if self.beating.as_ref().is_some_and(|beating| !beating.is_finished()) {
+            return;
+        }
+        let spool = Arc::clone(spool);
+        self.beating = Some(tokio::spawn(async move {
+            match spool.beat(clock::now()).await {
+                Ok(false) => {}
+                Ok(true) => spool.changed.notify_one(),
+                Err(error) => warn!(%error, "this node's part of the queue cannot be kept"),
+            }
+        }));
     }
 
     fn look_soon(&mut self, wait: Duration) {

@@ -15,7 +15,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use store::spool::name;
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 mod session;
 
@@ -33,6 +33,10 @@ pub async fn remote(server: &Arc<Server>, host: &Host, jobs: Vec<Job>) -> bool {
     let span = info_span!("relay", id = name(id), to = %host);
     let snapshot = server.live.now();
     let work = async {
+        if !snapshot.stores.spool.holds(id, clock::now()) {
+            info!("left to the node that works this part of the queue now");
+            return false;
+        }
         let octets = match snapshot.stores.spool.octets(&first.message).await {
             Ok(octets) => without_return_path(&first.message, octets),
             Err(error) => {
@@ -188,5 +192,7 @@ fn letter(snapshot: &Snapshot, jobs: &[Job], octets: &Bytes) -> Letter {
         ret: first.ret,
         recipients: jobs.iter().map(|job| job.recipient.clone()).collect(),
         octets: octets.clone(),
+        spool: Arc::clone(&snapshot.stores.spool),
+        id: jobs.first().map_or(0, |job| job.ticket.id),
     }
 }

@@ -10,6 +10,7 @@ use crate::snapshot::{Ground, Live, Rejected, Snapshot};
 use crate::watch::{self, Source};
 use crate::{clock, drift, janitor};
 use aws_lc_rs::rand;
+use schema::config::Store;
 use schema::name::HostName;
 use sealed::identity::Identities;
 use std::net::SocketAddr;
@@ -85,6 +86,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
         }),
         secrets,
         host: options.host,
+        node: options.node.clone(),
         resolvers: options.resolvers,
     };
     let first = tokio::select! {
@@ -109,6 +111,10 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     }
     tokio::spawn(watch::follow(options.source, Arc::clone(&server)));
     tokio::spawn(janitor::run(Arc::clone(&server)));
+    if !matches!(server.live.now().config.storage.data, Store::Rocksdb { .. } | Store::Memory { .. }) {
+        let mailboxes = Arc::clone(&server.live.now().stores.mailboxes);
+        tokio::spawn(async move { mailboxes.follow().await });
+    }
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -76,8 +76,17 @@ pub struct Ground {
     pub secrets: Secrets,
     /// `--host`.
     pub host: Option<HostName>,
+    /// `--node`.
+    pub node: String,
     /// `--resolver`, in place of the configuration's.
     pub resolvers: Vec<SocketAddr>,
+}
+
+impl Ground {
+    /// The name under which this process works the queue.
+    fn named(&self, host: &HostName) -> String {
+        if self.node.is_empty() { host.to_string() } else { format!("{host}/{}", self.node) }
+    }
 }
 
 /// One configuration with everything that it needs opened and checked. Immutable.
@@ -137,7 +146,7 @@ impl Snapshot {
         let directory = Arc::new(Internal::new(&config));
         let stores = match now {
             Some(now) => now.stores.clone(),
-            None => ground.registry.open(&config.storage).await?,
+            None => ground.registry.open(&config.storage, &ground.named(&host.name)).await?,
         };
         let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
         let generation = generation(bytes);

@@ -11,13 +11,15 @@
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
 //! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
-//! | `Qd` time id recipient | nothing: this recipient is due then |
+//! | `Qd` lane time id recipient | nothing: this recipient is due then |
+//! | `Qo` lane | which node works this lane of the queue |
+//! | `Qe` node | the node's beat |
 //! | `Qs` | the queue's secret |
 //! | `Rb` blob owner | nothing: the owner (`m` account 0 mailbox uid, `q` id) refers to the blob |
 //! | `Rz` time blob | nothing: nothing may refer to this blob since then |
 //! | `Rp` blob | the blob is about to be referred to, until this time |
 //!
-//! Numbers are big-endian: mailbox, uid and recipient u32, the others u64 (times are seconds since 1970).
+//! Numbers are big-endian: lane u16, mailbox, uid and recipient u32, the others u64 (times are seconds since 1970).
 
 use crate::blob::BlobId;
 use crate::kv::{Key, KeyRange};
@@ -153,18 +155,46 @@ pub fn copies(id: u64) -> KeyRange {
     KeyRange::prefix(&with(b"Qv".to_vec(), &[&id.to_be_bytes()]))
 }
 
-/// When a recipient is due.
-pub fn due(time: i64, id: u64, recipient: u32) -> Key {
-    with(b"Qd".to_vec(), &[&seconds(time), &id.to_be_bytes(), &recipient.to_be_bytes()]).into()
+/// Bits of a message's id that say its lane,
+pub const LANE_BITS: u32 = 10;
+/// above those that are chance.
+pub const CHANCE_BITS: u32 = 20;
+
+/// The lane of a queued message.
+pub fn lane(id: u64) -> u16 {
+    // At most LANE_BITS of it are left.
+    u16::try_from((id >> CHANCE_BITS) & ((1 << LANE_BITS) - 1)).unwrap_or(0)
 }
 
-/// Everything that is due, from a key (excluded) on.
-pub fn all_due(after: Option<(i64, u64, u32)>) -> KeyRange {
-    let all = KeyRange::prefix(b"Qd");
-    match after {
-        Some((time, id, at)) => KeyRange { from: with(due(time, id, at).0.to_vec(), &[&[0]]).into(), to: all.to },
-        None => all,
-    }
+/// When a recipient is due.
+pub fn due(time: i64, id: u64, recipient: u32) -> Key {
+    let (lane, id) = (lane(id).to_be_bytes(), id.to_be_bytes());
+    with(b"Qd".to_vec(), &[&lane, &seconds(time), &id, &recipient.to_be_bytes()]).into()
+}
+
+/// Everything that is due in a lane.
+pub fn lane_due(lane: u16) -> KeyRange {
+    KeyRange::prefix(&with(b"Qd".to_vec(), &[&lane.to_be_bytes()]))
+}
+
+/// Who works a lane.
+pub fn owner(lane: u16) -> Key {
+    with(b"Qo".to_vec(), &[&lane.to_be_bytes()]).into()
+}
+
+/// Who works each lane.
+pub fn owners() -> KeyRange {
+    KeyRange::prefix(b"Qo")
+}
+
+/// The lane of an owner's key.
+pub fn read_owner(key: &Key) -> Option<u16> {
+    key.0.get(2..)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+/// That a node is there.
+pub fn beat(node: &str) -> Key {
+    with(b"Qe".to_vec(), &[node.as_bytes()]).into()
 }
 
 /// Time, id and recipient of a due entry.

@@ -14,7 +14,9 @@ use schema::name::Address;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::{self, watch};
+use tracing::debug;
 
 pub(crate) mod blobs;
 mod changes;
@@ -37,6 +39,10 @@ pub const SUBSCRIPTIONS_MOST: usize = 10_000;
 pub const KEYWORDS_MOST: usize = 256;
 /// Messages that one batch adds, moves or removes.
 const BATCH_MESSAGES: usize = 5_000;
+/// How long looking for what others write rests after the store failed.
+const FOLLOW_REST: Duration = Duration::from_secs(1);
+/// Keys read at once; they are of one moment.
+const READ_AT_ONCE: usize = 1_000;
 /// How often a change is tried when another process changes the same account.
 const TRIES: usize = 16;
 /// Locks that accounts share.
@@ -204,13 +210,40 @@ impl Mailboxes {
         Ok(found.map(|value| AccountRow::read(&value)).transpose()?.map_or(0, |row| row.used))
     }
 
-    /// Hears when something changes in an account, by this process. The value is the account's modseq.
+    /// Hears when something changes in an account: by this process, and by others where [`Mailboxes::follow`] runs. The
+    /// value is the account's modseq.
     pub fn watch(&self, account: &Address) -> watch::Receiver<u64> {
         let mut bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
         if bells.len() > 64 && bells.len().is_power_of_two() {
             bells.retain(|_, bell| bell.receiver_count() > 0);
         }
         bells.entry(account.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
+    }
+
+    /// Rings for what other processes change in a data store that they share, for as long as it is polled.
+    pub async fn follow(&self) {
+        loop {
+            // Of any key: the store rings for all where others have written.
+            if let Err(error) = self.data.watch(&keys::all_mailboxes().from).await {
+                debug!(%error, "what others write cannot be watched now");
+                tokio::time::sleep(FOLLOW_REST).await;
+            }
+            let watched: Vec<Address> = {
+                let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+                bells.iter().filter(|(_, bell)| bell.receiver_count() > 0).map(|(account, _)| account.clone()).collect()
+            };
+            for accounts in watched.chunks(READ_AT_ONCE) {
+                let wanted: Vec<_> = accounts.iter().map(keys::account).collect();
+                // Where it cannot be read now it is read a second later.
+                let Ok(rows) = self.data.get(&wanted).await else { break };
+                for (account, row) in accounts.iter().zip(rows) {
+                    let Some(Ok(row)) = row.as_deref().map(AccountRow::read) else { continue };
+                    let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Some(bell) = bells.get(account) else { continue };
+                    bell.send_if_modified(|seen| std::mem::replace(seen, row.modseq.max(*seen)) < row.modseq);
+                }
+            }
+        }
     }
 
     fn ring(&self, account: &Address, modseq: u64) {

@@ -89,18 +89,19 @@ impl Registry {
         Registry { ground, open: Mutex::default() }
     }
 
-    /// Opens a configuration's stores.
+    /// Opens a configuration's stores for a node: the name under which this process works the queue.
     ///
     /// # Errors
     /// [`StoreError`], naming the store.
-    pub async fn open(&self, storage: &Storage) -> Result<Stores, StoreError> {
+    pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
         let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
         let lookup = self.database(&storage.lookup).await?;
         let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.ground.clock)));
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
-        let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes)).await?;
+        let now = (self.ground.clock)() / 1000;
+        let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes), (node, now)).await?;
         Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
     }
 

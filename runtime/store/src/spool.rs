@@ -16,9 +16,12 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 
 mod deliver;
+pub mod lanes;
 pub mod row;
 #[cfg(test)]
 mod tests;
+
+use lanes::Lanes;
 
 pub use deliver::Delivery;
 pub use row::{Message, Notify as NotifyOn, Recipient, Return, Task};
@@ -86,6 +89,7 @@ pub struct Spool {
     data: Arc<dyn KeyValue>,
     blobs: Arc<dyn Blobs>,
     mailboxes: Arc<Mailboxes>,
+    lanes: Lanes,
     locks: Vec<Arc<Mutex<()>>>,
     secret: [u8; 32],
     fresh: mpsc::Sender<Ticket>,
@@ -95,7 +99,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// The queue in these stores.
+    /// The queue in these stores, as this node works it; a node is one process at a time.
     ///
     /// # Errors
     /// The store's.
@@ -103,22 +107,36 @@ impl Spool {
         data: Arc<dyn KeyValue>,
         blobs: Arc<dyn Blobs>,
         mailboxes: Arc<Mailboxes>,
+        (node, now): (&str, i64),
     ) -> Result<Spool, StoreError> {
         let (fresh, taken) = mpsc::channel(FRESH_MOST);
         let secret = secret(&data).await?;
-        let spool = Spool {
+        let lanes = Lanes::open(Arc::clone(&data), node, now).await?;
+        Ok(Spool {
             data,
             blobs,
             mailboxes,
+            lanes,
             locks: (0..LOCKS).map(|_| Arc::default()).collect(),
             secret,
             fresh,
             taken: std::sync::Mutex::new(Some(taken)),
             changed: Notify::new(),
-        };
-        // A store that cannot be read is found now, not at the first message.
-        spool.due(None, 1).await?;
-        Ok(spool)
+        })
+    }
+
+    /// Says every [`lanes::BEAT`] seconds that this process is there, and takes over what nodes left that are gone.
+    /// Returns whether there is more to work than before.
+    ///
+    /// # Errors
+    /// The store's, and [`StoreError::Unavailable`] where another process has this node's name.
+    pub async fn beat(&self, now: i64) -> Result<bool, StoreError> {
+        self.lanes.beat(now).await
+    }
+
+    /// Whether nobody else can be at work on this message: to be asked before it is handed over.
+    pub fn holds(&self, id: u64, now: i64) -> bool {
+        self.lanes.holds(id, now)
     }
 
     /// A secret of this queue that outlives the process, for addresses that must come back (SRS).
@@ -157,7 +175,9 @@ impl Spool {
         if entry.recipients.is_empty() || entry.recipients.len() > RECIPIENTS_MOST {
             return Err(StoreError::Misconfigured(Cause::new("a message with no recipient, or too many")));
         }
-        let id = fresh_id(now)?;
+        let (lane, owner) = self.lanes.own()?;
+        batch.assert(keys::owner(lane), Some(owner));
+        let id = fresh_id(now, lane)?;
         let mut message = entry.message.clone();
         message.blob = self.mailboxes.keep(&entry.octets, batch, now).await?;
         message.size = entry.octets.len() as u64;
@@ -181,26 +201,41 @@ impl Spool {
         self.changed.notify_one();
     }
 
-    /// What is due at `now` or before, and then when the next thing is due. `None`: everything.
+    /// What is due in our lanes at `now` or before, and then when the next thing is due. `None`: everything.
     ///
     /// # Errors
     /// The store's.
     pub async fn due(&self, now: Option<i64>, most: usize) -> Result<(Vec<Ticket>, Option<i64>), StoreError> {
-        let mut tickets = Vec::new();
-        let mut after = None;
+        let (mut tickets, mut next) = (Vec::new(), None);
+        for lane in self.lanes.held() {
+            let later = self.due_in(lane, now, most, &mut tickets).await?;
+            next = next.into_iter().chain(later).min();
+        }
+        Ok((tickets, next))
+    }
+
+    async fn due_in(
+        &self,
+        lane: u16,
+        now: Option<i64>,
+        most: usize,
+        tickets: &mut Vec<Ticket>,
+    ) -> Result<Option<i64>, StoreError> {
+        let mut range = keys::lane_due(lane);
+        let most_read = PAGE_MOST.min(most + 1);
         loop {
-            let page = self.data.scan(keys::all_due(after), Page::first(PAGE_MOST.min(most + 1))).await?;
+            let page = self.data.scan(range.clone(), Page::first(most_read)).await?;
             for (key, _) in &page {
                 let (time, id, recipient) =
                     keys::read_due(key).ok_or_else(|| StoreError::Corrupt { what: format!("queue entry {key:?}") })?;
                 if now.is_some_and(|now| time > now) || tickets.len() >= most {
-                    return Ok((tickets, Some(time)));
+                    return Ok(Some(time));
                 }
-                after = Some((time, id, recipient));
                 tickets.push(Ticket { id, recipient });
             }
-            if page.len() < PAGE_MOST.min(most + 1) {
-                return Ok((tickets, None));
+            match page.last() {
+                Some((last, _)) if page.len() == most_read => range.from = [&last.0[..], &[0]].concat().into(),
+                _ => return Ok(None),
             }
         }
     }
@@ -258,6 +293,7 @@ impl Spool {
         let _guard = self.lock(&BTreeSet::from([id])).await;
         for _ in 0..TRIES {
             let mut batch = Batch::new();
+            self.lanes.assert(id, &mut batch)?;
             let mut open = Open::load(self, id).await?;
             for (at, next) in &changes {
                 open.settle(self, *at, next, &mut batch).await?;
@@ -375,14 +411,15 @@ fn add(id: u64, message: &mut Message, rows: &[Recipient], batch: &mut Batch) {
     }
 }
 
-/// Ids begin with the time, so that the queue is read in the order of arrival; the rest is chance, and the commit
-/// asserts that nobody has the same.
-fn fresh_id(now: i64) -> Result<u64, StoreError> {
+/// Ids begin with the time, so that the queue is read in the order of arrival; then comes the lane, and the rest is
+/// chance. The commit asserts that nobody has the same.
+fn fresh_id(now: i64, lane: u16) -> Result<u64, StoreError> {
     let mut chance = [0; 8];
     aws_lc_rs::rand::fill(&mut chance)
         .map_err(|_| StoreError::Unavailable(Cause::new("the system gives no random octets")))?;
-    let time = u64::try_from(now).unwrap_or(0) << 28;
-    Ok(time | (u64::from_be_bytes(chance) >> 36))
+    let time = u64::try_from(now).unwrap_or(0) << (keys::LANE_BITS + keys::CHANCE_BITS);
+    let chance = u64::from_be_bytes(chance) >> (u64::BITS - keys::CHANCE_BITS);
+    Ok(time | u64::from(lane) << keys::CHANCE_BITS | chance)
 }
 
 async fn secret(data: &Arc<dyn KeyValue>) -> Result<[u8; 32], StoreError> {

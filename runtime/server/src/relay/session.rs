@@ -1,6 +1,7 @@
 //! One conversation with another server, as the client (RFC 5321 §4, RFC 3207).
 
 use super::failure;
+use crate::clock;
 use crate::queue::outcome::Failure;
 use crate::snapshot::Snapshot;
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use store::spool::Spool;
 use store::spool::row::{Notify as NotifyOn, Recipient, Return};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -58,6 +60,10 @@ pub struct Letter {
     pub recipients: Vec<Recipient>,
     /// The message.
     pub octets: Bytes,
+    /// The queue that it is in,
+    pub spool: Arc<Spool>,
+    /// and its id there.
+    pub id: u64,
 }
 
 /// What became of one recipient.
@@ -77,6 +83,9 @@ pub struct Trouble {
     /// Why.
     pub failure: Failure,
 }
+
+/// Octets of the line that ends a message.
+const FINAL_DOT: usize = b".\r\n".len();
 
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
@@ -267,7 +276,7 @@ impl<'a> Client<'a> {
         }
         let reply = self.say("DATA\r\n").await?;
         let end = match reply.code() {
-            354 => self.message(&letter.octets).await,
+            354 => self.message(letter).await,
             // RFC 5321 §4.3.2: nothing but 354 lets the message follow, so this server has none of it.
             200..=399 => return Err(Stop::Unfit("4.5.0", "that server answers DATA in no known way")),
             _ => Ok(reply.clone()),
@@ -305,11 +314,17 @@ impl<'a> Client<'a> {
         })
     }
 
-    async fn message(&mut self, octets: &[u8]) -> io::Result<Reply> {
-        let dotted = client::dotted(octets);
-        for part in dotted.chunks(WRITE_PART) {
+    async fn message(&mut self, letter: &Letter) -> io::Result<Reply> {
+        let dotted = client::dotted(&letter.octets);
+        let (body, end) = dotted.split_at(dotted.len().saturating_sub(FINAL_DOT));
+        for part in body.chunks(WRITE_PART) {
             self.send(part).await?;
         }
+        // Without the final dot it was never sent: whoever has taken the message over meanwhile sends it.
+        if !letter.spool.holds(letter.id, clock::now()) {
+            return Err(io::Error::other("another node has taken the message over"));
+        }
+        self.send(end).await?;
         self.reply(END_MOST).await
     }
 

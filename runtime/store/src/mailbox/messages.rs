@@ -1,6 +1,6 @@
 //! Messages: append, read, flag, copy, move, expunge.
 
-use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, TRIES, busy};
+use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, READ_AT_ONCE, TRIES, busy};
 use crate::blob::BlobId;
 use crate::error::StoreError;
 use crate::keys;
@@ -8,9 +8,6 @@ use crate::kv::Key;
 use crate::mailbox::row::Entry;
 use bytes::Bytes;
 use schema::name::Address;
-
-/// Keys read at once.
-const READ_AT_ONCE: usize = 1_000;
 
 /// A message to add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -47,6 +47,10 @@ impl Spool {
             let mut change = self.mailboxes.begin(account, now).await?;
             let guards = self.lock(&ids).await;
             let mut open = BTreeMap::new();
+            let lanes: BTreeMap<u16, u64> = ids.iter().map(|id| (keys::lane(*id), *id)).collect();
+            for id in lanes.values() {
+                self.lanes.assert(*id, &mut change.batch)?;
+            }
             for id in &ids {
                 open.insert(*id, Open::load(self, *id).await?);
             }

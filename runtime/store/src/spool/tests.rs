@@ -8,9 +8,15 @@ use schema::name::Address;
 
 async fn queue() -> (Spool, Arc<Mailboxes>, Arc<dyn KeyValue>) {
     let data: Arc<dyn KeyValue> = Arc::new(Memory::default());
-    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(Arc::clone(&data)));
-    let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
-    (Spool::open(Arc::clone(&data), blobs, Arc::clone(&mailboxes)).await.unwrap(), mailboxes, data)
+    let (spool, mailboxes) = node(&data, "").await;
+    (spool, mailboxes, data)
+}
+
+/// A process that works the queue in `data` under this name, from the time 0 on.
+async fn node(data: &Arc<dyn KeyValue>, name: &str) -> (Spool, Arc<Mailboxes>) {
+    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(Arc::clone(data)));
+    let mailboxes = Arc::new(Mailboxes::new(Arc::clone(data), Arc::clone(&blobs)));
+    (Spool::open(Arc::clone(data), blobs, Arc::clone(&mailboxes), (name, 0)).await.unwrap(), mailboxes)
 }
 
 fn entry(octets: usize, recipients: &[&str]) -> NewEntry {
@@ -65,7 +71,7 @@ async fn one_mailbox_gets_one_copy_of_a_message_for_each_detail() {
     let bob: Address = "bob@example.org".parse().unwrap();
     spool.deliver(&bob, &[delivery(tickets[4], "")], 2).await.unwrap();
     assert_eq!(mailboxes.entries(&bob, 1).await.unwrap().len(), 1);
-    assert_eq!(keys_left(&data, b"Q").await, 1, "only the queue's secret stays");
+    assert_eq!(keys_left(&data, b"Q").await, 3, "the secret, the lane and the beat stay");
 }
 
 #[tokio::test]
@@ -90,4 +96,66 @@ async fn a_spread_puts_members_in_the_place_of_their_group() {
         spool.settle(id, vec![(ticket.recipient, Next::Done)], &[], 3).await.unwrap();
     }
     assert_eq!(spool.messages(None, 10).await.unwrap(), []);
+}
+
+async fn waiting(spool: &Spool) -> usize {
+    spool.due(None, 100).await.unwrap().0.len()
+}
+
+#[tokio::test]
+async fn nodes_work_each_its_own_part_and_that_of_one_that_is_gone() {
+    let data: Arc<dyn KeyValue> = Arc::new(Memory::default());
+    let ((one, _), (two, _)) = (node(&data, "one").await, node(&data, "two").await);
+    for spool in [&one, &one, &two] {
+        spool.accept(&entry(10, &["ada@example.org"]), 1).await.unwrap();
+    }
+    assert_eq!((waiting(&one).await, waiting(&two).await), (2, 1));
+    // As long as a beat changes, nothing is taken over, however long it lasts.
+    let mut now = 0;
+    while now < 10 * lanes::LEASE {
+        assert!(!two.beat(now).await.unwrap());
+        assert!(!one.beat(now).await.unwrap());
+        now += lanes::BEAT;
+    }
+    let (of_one, _) = one.due(None, 100).await.unwrap();
+    // Node one is gone: it beats no more.
+    let mut taken = false;
+    for _ in 0..=lanes::LEASE / lanes::BEAT {
+        assert!(!taken);
+        taken = two.beat(now).await.unwrap();
+        now += lanes::BEAT;
+    }
+    assert!(taken);
+    assert_eq!(waiting(&two).await, 3);
+    // It was asleep, in truth. It hands nothing over any more, and can neither settle nor accept.
+    let id = of_one[0].id;
+    assert!(!one.holds(id, now) && two.holds(id, now - lanes::BEAT));
+    assert!(one.settle(id, vec![(0, Next::Done)], &[], now).await.is_err());
+    assert!(one.accept(&entry(10, &["ada@example.org"]), now).await.is_err());
+    two.settle(id, vec![(0, Next::Done)], &[], now).await.unwrap();
+    // With its next beat it has a part of its own again, beside what two has taken.
+    assert!(one.beat(now).await.unwrap());
+    assert_eq!((waiting(&one).await, waiting(&two).await), (0, 2));
+    one.accept(&entry(10, &["ada@example.org"]), now).await.unwrap();
+    assert_eq!((waiting(&one).await, waiting(&two).await), (1, 2));
+    // What was taken over is given up once it is empty.
+    two.settle(of_one[1].id, vec![(0, Next::Done)], &[], now).await.unwrap();
+    two.beat(now).await.unwrap();
+    assert_eq!(keys_left(&data, b"Qo").await, 2);
+}
+
+#[tokio::test]
+async fn a_node_that_starts_again_has_its_part_at_once_and_a_second_of_its_name_has_none() {
+    let data: Arc<dyn KeyValue> = Arc::new(Memory::default());
+    let (first, _) = node(&data, "one").await;
+    first.accept(&entry(10, &["ada@example.org"]), 1).await.unwrap();
+    let (second, _) = node(&data, "one").await;
+    assert_eq!(waiting(&second).await, 1);
+    assert!(first.accept(&entry(10, &["ada@example.org"]), 1).await.is_err());
+    let told = first.beat(5).await.unwrap_err().to_string();
+    assert!(told.contains("--node") && told.contains("this is one"), "{told}");
+    assert_eq!(waiting(&first).await, 0);
+    second.beat(5).await.unwrap();
+    second.accept(&entry(10, &["ada@example.org"]), 6).await.unwrap();
+    assert_eq!(keys_left(&data, b"Qo").await, 1);
 }
