@@ -3,104 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::client::Client;
+use harness::kinds::Kind;
 use harness::load::{Load, Random};
-use harness::mariadb::{self, MariaDb};
 use harness::postgresql::{self, PostgreSql};
-use harness::{Server, Site, message, program};
-use schema::config::{Database, Pool, Store};
-use schema::name::{Secret, SecretRef};
-use schema::unit::Period;
-use std::process::Command;
+use harness::{Server, Site, message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 use store::conformance;
-use store::kv::{KeyValue, sql};
-use store::open::Ground;
-
-/// A database of each kind.
-enum Kind {
-    Sqlite,
-    PostgreSql(PostgreSql),
-    MariaDb(MariaDb),
-}
-
-impl Kind {
-    fn all() -> [Kind; 3] {
-        [Kind::Sqlite, Kind::PostgreSql(PostgreSql::start()), Kind::MariaDb(MariaDb::start())]
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Kind::Sqlite => "SQLite",
-            Kind::PostgreSql(_) => "PostgreSQL",
-            Kind::MariaDb(_) => "MariaDB",
-        }
-    }
-
-    /// Its `store` node.
-    fn node(&self) -> String {
-        let inside = match self {
-            Kind::Sqlite => "sqlite \"data/mail.db\"".to_owned(),
-            Kind::PostgreSql(server) => format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
-            Kind::MariaDb(server) => format!("mysql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
-        };
-        format!("store \"db\" {{ {inside}; }}\n")
-    }
-
-    fn password(&self) -> &'static str {
-        match self {
-            Kind::Sqlite => "",
-            Kind::PostgreSql(_) => postgresql::PASSWORD,
-            Kind::MariaDb(_) => mariadb::PASSWORD,
-        }
-    }
-
-    /// A site whose mail it keeps.
-    fn site(&self) -> Site {
-        self.site_of(&harness::account("ada"))
-    }
-
-    /// A site with these people.
-    fn site_of(&self, people: &str) -> Site {
-        let site = Site::new();
-        let (head, domain) = (site.ports.host("mail.example.org"), format!("domain \"example.org\" {{\n{people}}}\n"));
-        site.write("mail.kdl", &format!("waybill 1\n{head}{}{domain}", self.node()));
-        site
-    }
-
-    fn command(&self, site: &Site) -> Command {
-        let mut command = Command::new(program("waybilld"));
-        command.arg("serve").arg("--spec").arg(site.path()).env("DB_PASSWORD", self.password());
-        command
-    }
-
-    fn serve(&self, site: &Site) -> Server {
-        Server::start(self.command(site), site.ports)
-    }
-
-    /// Opens it as the server does, under names of its own.
-    async fn open(&self, prefix: &str, root: &std::path::Path) -> Arc<dyn KeyValue> {
-        let database = |url: String| Database {
-            url,
-            password: Some(SecretRef::Env("DB_PASSWORD".to_owned())),
-            timeout: Period(15),
-            prefix: prefix.to_owned(),
-            pool: Pool { most: 10, least: 1, idle: Period(600), lifetime: Period(1800) },
-            tls: None,
-        };
-        let store = match self {
-            Kind::Sqlite => Store::Sqlite { path: format!("{prefix}.db"), readers: 4 },
-            Kind::PostgreSql(server) => Store::Postgresql(database(server.url())),
-            Kind::MariaDb(server) => Store::Mysql(database(server.url())),
-        };
-        let password = self.password().to_owned();
-        let reveal = Arc::new(move |_: &_| Ok(Secret::new(password.clone())));
-        let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
-        sql::open(&store, &ground).await.unwrap()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_database_keeps_the_key_value_contract() {
@@ -218,7 +129,7 @@ fn a_database_that_is_killed_puts_mail_off_and_loses_none() {
             }
             thread::park_timeout(Duration::from_millis(random.below(100)));
             match &mut kind {
-                Kind::Sqlite => {}
+                Kind::RocksDb | Kind::Sqlite => {}
                 Kind::PostgreSql(database) => {
                     // Connections cut while they are at work, then the whole server.
                     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \

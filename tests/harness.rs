@@ -13,6 +13,7 @@ pub mod cloudflare;
 pub mod clouds;
 pub mod contract;
 pub mod hyperscalers;
+pub mod kinds;
 pub mod knot;
 pub mod load;
 pub mod mariadb;

@@ -24,6 +24,7 @@ pub mod janitor;
 pub mod listen;
 pub mod login;
 pub mod metrics;
+pub mod migrate;
 pub mod queue;
 pub mod relay;
 pub mod resolver;

@@ -4,9 +4,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use schema::name::HostName;
 use schema::unit::Period;
 use sealed::identity::load;
-use server::counts;
 use server::run::{self, Options, StartError};
+use server::secrets::Secrets;
 use server::watch::Source;
+use server::{counts, migrate};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     Serve(Serve),
     /// Prints how much mail every account holds, as JSON for `waybill diff --state`; a running server is not disturbed.
     Counts(Counts),
+    /// Moves what the stores hold into those of another configuration, while no server uses them.
+    Migrate(Migrate),
 }
 
 /// Where the configuration comes from.
@@ -55,6 +58,27 @@ struct Configuration {
 struct Counts {
     #[command(flatten)]
     configuration: Configuration,
+}
+
+#[derive(Args)]
+struct Migrate {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// The spec's folder, or the runtime.json, that mail is to be served with.
+    #[arg(long, value_name = "DIR|FILE", required_unless_present = "reopen")]
+    to: Option<PathBuf>,
+    /// Where the new configuration's (file) secrets and relative store paths start; its own folder unless said.
+    #[arg(long, value_name = "DIR")]
+    to_secrets: Option<PathBuf>,
+    /// Say what would be moved, and move nothing.
+    #[arg(long)]
+    plan: bool,
+    /// Take back that the store of data was moved elsewhere: servers may use it again as it was left.
+    #[arg(long, conflicts_with = "to")]
+    reopen: bool,
+    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
+    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
+    identities: Vec<PathBuf>,
 }
 
 #[derive(Args)]
@@ -94,6 +118,10 @@ fn main() -> ExitCode {
         Command::Serve(serve) => {
             start_log(serve.log);
             options(serve).and_then(|options| block_on(run::serve(options)))
+        }
+        Command::Migrate(given) => {
+            start_log(LogFormat::Human);
+            order(given).and_then(|order| block_on(migrate::migrate(order)))
         }
         Command::Counts(Counts { configuration }) => source(configuration)
             .and_then(|(source, root)| block_on(counts::counts(&source, root)))
@@ -137,6 +165,21 @@ fn source(given: Configuration) -> Result<(Source, PathBuf), String> {
         None => source.root(),
     };
     Ok((source, root))
+}
+
+fn order(given: Migrate) -> Result<migrate::Order, String> {
+    let (identities, _) = load(&given.identities).map_err(|error| error.to_string())?;
+    let compiler = given.configuration.compiler.clone();
+    let from = source(given.configuration)?;
+    let to = match given.to {
+        None => from.clone(),
+        Some(path) => {
+            let (spec, config) = if path.is_dir() { (Some(path), None) } else { (None, Some(path)) };
+            source(Configuration { spec, config, secrets: given.to_secrets, compiler, env: None })?
+        }
+    };
+    let secrets = Secrets::new(from.1.clone(), identities);
+    Ok(migrate::Order { from, to, secrets, plan: given.plan, reopen: given.reopen })
 }
 
 fn options(serve: Serve) -> Result<Options, String> {

@@ -1,5 +1,5 @@
 //! The key layout of mailboxes, queue and blob references; `blob/kv`, `search/kv` and `lookup/kv` have their own
-//! first octets (`B`, `S`, `L`).
+//! first octets (`B`, `S`, `L`), and [`crate::migrate`] has `X`.
 //!
 //! | key | value |
 //! |---|---|
@@ -190,6 +190,11 @@ pub fn owners() -> KeyRange {
 /// The lane of an owner's key.
 pub fn read_owner(key: &Key) -> Option<u16> {
     key.0.get(2..)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+/// Every node's beat.
+pub fn beats() -> KeyRange {
+    KeyRange::prefix(b"Qe")
 }
 
 /// That a node is there.

@@ -8,7 +8,7 @@
 //!
 //! Above stand [`mailbox`] and [`spool`], and nobody else writes keys, whose layout [`keys`] alone knows.
 //! [`directory`] says who people are; [`password`] checks what they prove it by. [`open`] turns a configuration
-//! into open stores.
+//! into open stores, and [`migrate`] moves what is in one into another.
 //!
 //! No clock is read here: time is an argument, in seconds since 1970. Nothing blocks an async worker: a backend
 //! brings its own threads.
@@ -21,6 +21,7 @@ pub mod keys;
 pub mod kv;
 pub mod lookup;
 pub mod mailbox;
+pub mod migrate;
 pub mod open;
 pub mod password;
 pub mod row;

@@ -9,6 +9,7 @@ use crate::kv::rocksdb::reader::Reader;
 use crate::kv::sql;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
+use crate::migrate::{self, Side};
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
 use schema::config::{Storage, Store};
@@ -95,6 +96,7 @@ impl Registry {
     /// [`StoreError`], naming the store.
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
+        migrate::check(&*data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
         let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
         let lookup = self.database(&storage.lookup).await?;
@@ -103,6 +105,18 @@ impl Registry {
         let now = (self.ground.clock)() / 1000;
         let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes), (node, now)).await?;
         Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
+    }
+
+    /// Opens a configuration's databases to move what is in them.
+    ///
+    /// # Errors
+    /// [`StoreError`], naming the store.
+    pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
+        let data = self.database(&storage.data).await?;
+        let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
+        let search = Some(self.database(&storage.search).await?);
+        let lookup = Some(self.database(&storage.lookup).await?);
+        Ok(Side { data, blobs, search, lookup })
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {

@@ -1,0 +1,109 @@
+//! Databases that mail may lie in, each with its `store` node.
+
+use crate::mariadb::{self, MariaDb};
+use crate::postgresql::{self, PostgreSql};
+use crate::{Server, Site, account, program};
+use schema::config::{Database, Pool, Store};
+use schema::name::{Secret, SecretRef};
+use schema::unit::Period;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use store::kv::{KeyValue, sql};
+use store::open::Ground;
+
+/// A database of each kind.
+pub enum Kind {
+    /// The default.
+    RocksDb,
+    /// In a file beside the spec.
+    Sqlite,
+    /// A server of its own.
+    PostgreSql(PostgreSql),
+    /// Another.
+    MariaDb(MariaDb),
+}
+
+impl Kind {
+    /// One of each but RocksDB, which other tests are about.
+    pub fn all() -> [Kind; 3] {
+        [Kind::Sqlite, Kind::PostgreSql(PostgreSql::start()), Kind::MariaDb(MariaDb::start())]
+    }
+
+    /// For messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Kind::RocksDb => "RocksDB",
+            Kind::Sqlite => "SQLite",
+            Kind::PostgreSql(_) => "PostgreSQL",
+            Kind::MariaDb(_) => "MariaDB",
+        }
+    }
+
+    /// Its `store` node.
+    pub fn node(&self) -> String {
+        let inside = match self {
+            Kind::RocksDb => "rocksdb \"data\"".to_owned(),
+            Kind::Sqlite => "sqlite \"data/mail.db\"".to_owned(),
+            Kind::PostgreSql(server) => format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
+            Kind::MariaDb(server) => format!("mysql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
+        };
+        format!("store \"db\" {{ {inside}; }}\n")
+    }
+
+    /// What its node's `(env)"DB_PASSWORD"` must hold.
+    pub fn password(&self) -> &'static str {
+        match self {
+            Kind::RocksDb | Kind::Sqlite => "",
+            Kind::PostgreSql(_) => postgresql::PASSWORD,
+            Kind::MariaDb(_) => mariadb::PASSWORD,
+        }
+    }
+
+    /// A site whose mail it keeps.
+    pub fn site(&self) -> Site {
+        self.site_of(&account("ada"))
+    }
+
+    /// A site with these people.
+    pub fn site_of(&self, people: &str) -> Site {
+        let site = Site::new();
+        let (head, domain) = (site.ports.host("mail.example.org"), format!("domain \"example.org\" {{\n{people}}}\n"));
+        site.write("mail.kdl", &format!("waybill 1\n{head}{}{domain}", self.node()));
+        site
+    }
+
+    /// What starts a server of the site.
+    pub fn command(&self, site: &Site) -> Command {
+        let mut command = Command::new(program("waybilld"));
+        command.arg("serve").arg("--spec").arg(site.path()).env("DB_PASSWORD", self.password());
+        command
+    }
+
+    /// Starts it, and waits until it serves.
+    pub fn serve(&self, site: &Site) -> Server {
+        Server::start(self.command(site), site.ports)
+    }
+
+    /// Opens it as the server does, under names of its own.
+    pub async fn open(&self, prefix: &str, root: &Path) -> Arc<dyn KeyValue> {
+        let database = |url: String| Database {
+            url,
+            password: Some(SecretRef::Env("DB_PASSWORD".to_owned())),
+            timeout: Period(15),
+            prefix: prefix.to_owned(),
+            pool: Pool { most: 10, least: 1, idle: Period(600), lifetime: Period(1800) },
+            tls: None,
+        };
+        let store = match self {
+            Kind::RocksDb => Store::Rocksdb { path: prefix.to_owned() },
+            Kind::Sqlite => Store::Sqlite { path: format!("{prefix}.db"), readers: 4 },
+            Kind::PostgreSql(server) => Store::Postgresql(database(server.url())),
+            Kind::MariaDb(server) => Store::Mysql(database(server.url())),
+        };
+        let password = self.password().to_owned();
+        let reveal = Arc::new(move |_: &_| Ok(Secret::new(password.clone())));
+        let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
+        sql::open(&store, &ground).await.unwrap()
+    }
+}
