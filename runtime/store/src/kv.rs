@@ -7,6 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
+#[cfg(feature = "foundationdb")]
+pub mod foundationdb;
 pub mod memory;
 mod overlay;
 pub mod rocksdb;
