@@ -139,7 +139,7 @@ impl Registry {
 
 #[cfg(feature = "foundationdb")]
 async fn foundationdb(database: &FoundationDb, ground: &Ground) -> Result<Arc<dyn KeyValue>, StoreError> {
-    Ok(Arc::new(crate::kv::foundationdb::FoundationDb::open(database, ground).await?))
+    crate::kv::foundationdb::open(database, ground).await
 }
 
 #[cfg(not(feature = "foundationdb"))]

@@ -1,24 +1,23 @@
 //! Keys in FoundationDB.
 //!
-//! Every key stands behind the configured prefix. Keys that begin with 0 are the store's own: [`VERSION`], and one
-//! for each of a process's [`SLOTS`].
+//! Every key stands behind the configured prefix. Keys that begin with 0 are the store's own: [`VERSION`], and those
+//! of [`Surely`](super::surely::Surely).
 //!
 //! # What is promised, and how
 //! A batch is one transaction. What it asserts is read in it, so that the database itself refuses it where another
 //! changed that meanwhile; then the asserts are judged again by what is stored now, and the batch is refused only
 //! where they do not hold. Batches of one process go side by side. A lazy batch is as durable as any.
 //!
-//! Where the database cannot say whether a transaction was committed, that is read: each transaction reads and
-//! writes one of the process's slots, which is nobody else's meanwhile, and leaves the number of its batch there. Of
-//! all attempts for one batch at most one can happen, since each would be in the way of the others.
+//! Where the database cannot say whether a transaction was committed, the answer is [`CommitError::Unknown`]; it is
+//! [`Surely`](super::surely::Surely) that finds out, and [`open`] returns the database behind it.
 //!
 //! A transaction lives for five seconds. A read that takes longer goes on in another from where it was, so that what
 //! [`KeyValue::scan`] returns need not be of one moment.
 
+use super::surely::Surely;
 use super::watches::WATCH_MOST;
-use super::{Assert, Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page, Write};
+use super::{Assert, Batch, Key, KeyRange, KeyValue, PAGE_MOST, PREFIX_MOST, Page, Write};
 use crate::error::{Cause, CommitError, StoreError};
-use crate::lookup::Clock;
 use crate::open::Ground;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,8 +26,8 @@ use foundationdb::{Database, FdbError, KeySelector, RangeOption, Transaction};
 use futures_util::future::try_join_all;
 use network::boot;
 use schema::config::FoundationDb as Config;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -39,15 +38,6 @@ mod network;
 const VERSION: &[u8] = b"\0v";
 /// The version of the layout that this program writes.
 const LAYOUT: &[u8] = b"1";
-/// What the keys of slots begin with; 16 random octets of the process and the slot's number (u16) follow. The value is
-/// the number (u64) of the last batch committed by it, and when that was (i64, seconds since 1970).
-const SLOT: &[u8] = b"\0w";
-/// Batches of this process under way at once; further ones wait.
-const SLOTS: u16 = 256;
-/// How long the slots of a process that no longer writes are kept, in seconds.
-const SLOT_KEPT: i64 = 24 * 3600;
-/// The longest prefix, in octets: with it the longest key is far below the database's 10,000.
-const PREFIX_MOST: usize = 256;
 /// Keys read by one transaction; they are of one moment.
 const KEYS_AT_ONCE: usize = 1000;
 /// Octets of one answer to a scan.
@@ -63,35 +53,16 @@ pub struct FoundationDb {
     name: String,
     prefix: Vec<u8>,
     patience: Duration,
-    clock: Clock,
-    /// What the keys of our slots begin with.
-    own: Vec<u8>,
-    /// Those that nobody uses,
-    free: Mutex<Vec<u16>>,
-    /// and how many they are.
-    room: Semaphore,
-    number: AtomicU64,
     watching: Semaphore,
 }
 
-/// A slot in use.
-struct Slot<'a> {
-    free: &'a Mutex<Vec<u16>>,
-    at: u16,
-}
-
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(self.at);
-    }
-}
-
-/// What one attempt came to.
-enum Attempt {
-    Happened,
-    Refused,
-    /// The transaction begun anew, after the wait that the database wants; or why it is not to be.
-    Failed(Result<Transaction, FdbError>),
+/// Opens a database whose commits are known to have happened or not.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`] where waiting would not help, [`StoreError::Unavailable`] where it may.
+pub async fn open(config: &Config, ground: &Ground) -> Result<Arc<dyn KeyValue>, StoreError> {
+    let database = Arc::new(FoundationDb::open(config, ground).await?);
+    Ok(Arc::new(Surely::open(database, Arc::clone(&ground.clock)).await?))
 }
 
 impl FoundationDb {
@@ -123,25 +94,18 @@ impl FoundationDb {
             database.set_option(option).map_err(|error| wrong(&said(error)))?;
         }
         let prefix = config.prefix.clone().into_bytes();
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
         let store = FoundationDb {
             database,
-            own: [&prefix[..], SLOT, &random].concat(),
             name,
             prefix,
             patience: Duration::from_secs(config.timeout.0.max(1)),
-            clock: ground.clock.clone(),
-            free: Mutex::new((0..SLOTS).collect()),
-            room: Semaphore::new(usize::from(SLOTS)),
-            number: AtomicU64::new(1),
             watching: Semaphore::new(WATCHES_MOST),
         };
         store.prepare().await?;
         Ok(store)
     }
 
-    /// Sees to it that the layout is one that we know, and forgets the slots of processes that are gone.
+    /// Sees to it that the layout is one that we know.
     async fn prepare(&self) -> Result<(), StoreError> {
         let key = [Key::from(VERSION)];
         if self.get(&key).await? == [None] {
@@ -158,18 +122,7 @@ impl FoundationDb {
             let says = format!("{}: what is stored has version {}", self.name, found.escape_ascii());
             return Err(StoreError::Misconfigured(Cause::new(format!("{says}, and this program knows 1"))));
         }
-        let kept_from = (self.clock)() / 1000 - SLOT_KEPT;
-        let mut batch = Batch::new();
-        for (key, value) in self.scan(KeyRange::prefix(SLOT), Page::first(PAGE_MOST)).await? {
-            if value.last_chunk().map_or(0, |octets| i64::from_be_bytes(*octets)) < kept_from {
-                batch.remove(key);
-            }
-        }
-        match self.commit(batch).await {
-            Err(CommitError::Store(error)) => Err(error),
-            // They are found again next time.
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn key(&self, key: &Key) -> Vec<u8> {
@@ -253,63 +206,38 @@ impl FoundationDb {
     }
 
     /// Tries until the batch has happened or is refused. `underway` says whether it may have happened meanwhile.
-    async fn write(&self, batch: &Batch, slot: &Slot<'_>, underway: &AtomicBool) -> Result<(), CommitError> {
-        let key = [&self.own[..], &slot.at.to_be_bytes()].concat();
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+    async fn write(&self, batch: &Batch, underway: &AtomicBool) -> Result<(), CommitError> {
         let mut transaction = self.begin()?;
         loop {
-            transaction = match self.attempt(batch, (&key, number), transaction, underway).await {
-                Attempt::Happened => return Ok(()),
-                Attempt::Refused => return Err(CommitError::Conflict),
-                Attempt::Failed(Ok(transaction)) => transaction,
-                Attempt::Failed(Err(_)) if underway.load(Ordering::Relaxed) => return Err(CommitError::Unknown),
-                Attempt::Failed(Err(error)) => return Err(self.meaning(error).into()),
+            let error = match self.holds(batch, &transaction).await {
+                Ok(true) => None,
+                Ok(false) => return Err(CommitError::Conflict),
+                Err(error) => Some(error),
             };
-        }
-    }
-
-    /// One transaction. It reads first whether an earlier one has happened.
-    async fn attempt(
-        &self,
-        batch: &Batch,
-        (slot, number): (&[u8], u64),
-        transaction: Transaction,
-        underway: &AtomicBool,
-    ) -> Attempt {
-        let holds = async {
-            if let Some(last) = transaction.get(slot, false).await?
-                && last.first_chunk() == Some(&number.to_be_bytes())
-            {
-                return Ok(None);
+            if let Some(error) = error {
+                transaction = self.again(transaction, error).await?;
+                continue;
             }
-            underway.store(false, Ordering::Relaxed);
-            self.holds(batch, &transaction).await.map(Some)
-        };
-        match holds.await {
-            Ok(None) => return Attempt::Happened,
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => return Attempt::Refused,
-            Err(error) => return Attempt::Failed(transaction.on_error(error).await),
-        }
-        for write in &batch.writes {
-            match write {
-                Write::Put(key, value) => transaction.set(&self.key(key), value),
-                Write::Remove(key) => transaction.clear(&self.key(key)),
-                Write::Clear(range) if range.from < range.to => {
-                    transaction.clear_range(&self.key(&range.from), &self.key(&range.to));
+            for write in &batch.writes {
+                match write {
+                    Write::Put(key, value) => transaction.set(&self.key(key), value),
+                    Write::Remove(key) => transaction.clear(&self.key(key)),
+                    Write::Clear(range) if range.from < range.to => {
+                        transaction.clear_range(&self.key(&range.from), &self.key(&range.to));
+                    }
+                    Write::Clear(_) => {}
                 }
-                Write::Clear(_) => {}
             }
-        }
-        let seconds = (self.clock)() / 1000;
-        transaction.set(slot, &[number.to_be_bytes(), seconds.to_be_bytes()].concat());
-        underway.store(true, Ordering::Relaxed);
-        match transaction.commit().await {
-            Ok(_) => Attempt::Happened,
-            Err(failed) => {
-                underway.store(failed.is_maybe_committed(), Ordering::Relaxed);
-                Attempt::Failed(failed.on_error().await)
-            }
+            underway.store(true, Ordering::Relaxed);
+            let Err(failed) = transaction.commit().await else { return Ok(()) };
+            let unknown = failed.is_maybe_committed();
+            underway.store(unknown, Ordering::Relaxed);
+            // Waits as the database wants it, after which the transaction is not under way any more.
+            transaction = match failed.on_error().await {
+                _ if unknown => return Err(CommitError::Unknown),
+                Ok(transaction) => transaction,
+                Err(error) => return Err(self.meaning(error).into()),
+            };
         }
     }
 
@@ -360,14 +288,7 @@ impl KeyValue for FoundationDb {
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         batch.measured()?;
         let underway = AtomicBool::new(false);
-        let written = timeout(self.patience, async {
-            // Only a closed semaphore has no room, and nobody closes it.
-            let _room = self.room.acquire().await;
-            let at = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let slot = Slot { free: &self.free, at };
-            self.write(&batch, &slot, &underway).await
-        });
-        match written.await {
+        match timeout(self.patience, self.write(&batch, &underway)).await {
             Ok(written) => written,
             Err(_) if underway.load(Ordering::Relaxed) => Err(CommitError::Unknown),
             Err(_) => Err(self.late().into()),
@@ -401,25 +322,24 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stderr)]
     use super::*;
     use crate::conformance;
-    use std::sync::Arc;
     use std::time::{SystemTime, UNIX_EPOCH};
 
     /// A database under a prefix of the test's own, where the environment names a cluster.
-    async fn open() -> Option<Arc<FoundationDb>> {
+    async fn opened() -> Option<Arc<dyn KeyValue>> {
         let Ok(cluster_file) = std::env::var("FDB_CLUSTER_FILE") else {
             eprintln!("FDB_CLUSTER_FILE is not set: no FoundationDB to test");
             return None;
         };
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let prefix = format!("waybill-test-{}/", now().as_nanos());
+        let prefix = format!("test-{}/", now().as_nanos());
         let timeout = schema::unit::Period(5);
         let config = Config { cluster_file, timeout, prefix, machine: None, datacenter: None };
-        let clock: Clock = Arc::new(move || i64::try_from(now().as_millis()).unwrap());
+        let clock: crate::lookup::Clock = Arc::new(move || i64::try_from(now().as_millis()).unwrap());
         let ground = Ground { root: "/".into(), clock, reveal: Arc::new(|_| Err("none".to_owned())) };
-        Some(Arc::new(FoundationDb::open(&config, &ground).await.unwrap()))
+        Some(open(&config, &ground).await.unwrap())
     }
 
-    async fn clean(store: &FoundationDb) {
+    async fn clean(store: &dyn KeyValue) {
         let mut batch = Batch::new();
         batch.clear(KeyRange { from: Key::from(""), to: Key::from([0xFF]) });
         store.commit(batch).await.unwrap();
@@ -427,36 +347,18 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn foundationdb_keeps_the_contract() {
-        let Some(store) = open().await else { return };
+        let Some(store) = opened().await else { return };
         conformance::key_value(store.clone()).await;
-        clean(&store).await;
+        clean(&*store).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn whatever_lies_in_foundationdb_keeps_its_contract() {
-        let Some(store) = open().await else { return };
-        let data: Arc<dyn KeyValue> = store.clone();
+        let Some(data) = opened().await else { return };
         let blobs = crate::blob::kv::KvBlobs::new(Arc::clone(&data));
         conformance::blobs(&blobs, Some(&data)).await;
         conformance::search(&crate::search::kv::KvSearch::new(Arc::clone(&data))).await;
         conformance::lookups(|clock| Arc::new(crate::lookup::kv::KvLookups::new(Arc::clone(&data), clock))).await;
-        clean(&store).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_attempt_made_again_finds_that_it_has_happened() {
-        let Some(store) = open().await else { return };
-        let mut batch = Batch::new();
-        batch.assert("k", None).put("k", "v");
-        let key = [&store.own[..], &7_u16.to_be_bytes()].concat();
-        for _ in 0..2 {
-            let transaction = store.begin().unwrap();
-            let attempt = store.attempt(&batch, (&key, 77), transaction, &AtomicBool::new(false)).await;
-            assert!(matches!(attempt, Attempt::Happened));
-        }
-        let transaction = store.begin().unwrap();
-        let attempt = store.attempt(&batch, (&key, 78), transaction, &AtomicBool::new(false)).await;
-        assert!(matches!(attempt, Attempt::Refused));
-        clean(&store).await;
+        clean(&*data).await;
     }
 }
