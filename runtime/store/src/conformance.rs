@@ -229,6 +229,7 @@ pub async fn blobs(store: &dyn Blobs, data: Option<&Arc<dyn KeyValue>>) {
     }
     assert_eq!(listed.len(), 3);
     assert!(listed.is_sorted());
+    assert_eq!(store.list(None, listed.len()).await.unwrap(), listed);
     store.remove(id).await.unwrap();
     store.remove(id).await.unwrap();
     assert_eq!(store.get(id, 0..1).await.unwrap(), None);

@@ -36,7 +36,7 @@ pub struct Strict {
 struct State {
     /// Of the faults to come; `None`: there are none.
     chance: Option<u64>,
-    /// A batch that was sent, of which nobody knows, and which happens with the next.
+    /// A batch that was sent, of which nobody knows, and which happens with one of the next.
     late: Option<Batch>,
 }
 
@@ -48,7 +48,7 @@ enum Fault {
     Lost,
     /// It did not happen, and nobody says so.
     Never,
-    /// It will happen before the next one, if it still can.
+    /// It will happen before one of the next, if it still can.
     Late,
 }
 
@@ -60,6 +60,13 @@ impl Strict {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The batch that is late, where it comes now: every second time.
+    fn late(&self) -> Option<Batch> {
+        let mut state = self.state();
+        let comes = next(state.chance.as_mut()?).is_multiple_of(2);
+        if comes { state.late.take() } else { None }
     }
 
     fn fault(&self, batch: &Batch) -> Option<Fault> {
@@ -161,7 +168,7 @@ impl KeyValue for Strict {
 
     async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         weight(&batch)?;
-        let (fault, late) = (self.fault(&batch), self.state().late.take());
+        let (fault, late) = (self.fault(&batch), self.late());
         if let Some(late) = late {
             // Nobody waits for it any more.
             let _ = self.memory.commit(late).await;

@@ -101,6 +101,12 @@ impl Surely {
         self.free.lock().unwrap_or_else(PoisonError::into_inner).push(Slot { key, before });
     }
 
+    /// What is known to have become of a batch, by what its slot holds now.
+    fn known(&self, key: Key, holds: Bytes, happened: bool) -> Result<(), CommitError> {
+        self.give_back(key, Before::Known(Some(holds)));
+        if happened { Ok(()) } else { Err(CommitError::Conflict) }
+    }
+
     async fn read(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
         Ok(self.data.get(std::slice::from_ref(key)).await?.pop().flatten())
     }
@@ -141,16 +147,17 @@ impl KeyValue for Surely {
             Before::Unread => self.read(&key).await?,
         };
         let number = self.number.fetch_add(1, Ordering::Relaxed);
-        let mine = Bytes::from([number.to_be_bytes(), ((self.clock)() / 1000).to_be_bytes()].concat());
-        let mut unsure = false;
+        let when = ((self.clock)() / 1000).to_be_bytes();
+        let mine = Bytes::from([number.to_be_bytes(), when].concat());
+        // No batch has this number: where it stands in the slot, none of our attempts can happen any more.
+        let refused = Bytes::from([0_u64.to_be_bytes(), when].concat());
+        let (mut unsure, mut refusing) = (false, false);
         for tries in 0..TRIES {
-            let mut attempt = batch.clone();
-            attempt.assert(key.clone(), before.clone()).put(key.clone(), mine.clone());
+            let mut attempt = if refusing { Batch::new() } else { batch.clone() };
+            let value = if refusing { &refused } else { &mine };
+            attempt.assert(key.clone(), before.clone()).put(key.clone(), value.clone());
             let conflict = match self.data.commit(attempt).await {
-                Ok(()) => {
-                    self.give_back(key, Before::Known(Some(mine)));
-                    return Ok(());
-                }
+                Ok(()) => return self.known(key, value.clone(), !refusing),
                 Err(CommitError::Conflict) => true,
                 Err(CommitError::Unknown) => false,
                 // An earlier attempt may have happened all the same.
@@ -168,13 +175,12 @@ impl KeyValue for Surely {
             unsure |= !conflict;
             match self.read_at_last(&key).await {
                 None => return Err(CommitError::Unknown),
-                Some(now) if now.as_ref() == Some(&mine) => {
-                    self.give_back(key, Before::Known(Some(mine)));
-                    return Ok(());
-                }
-                Some(_) if conflict && !batch.asserts.is_empty() => return Err(CommitError::Conflict),
-                Some(now) if !unsure => before = now,
-                Some(_) => {}
+                Some(now) if now.as_ref() == Some(&mine) => return self.known(key, mine, true),
+                Some(now) if refusing && now.as_ref() == Some(&refused) => return self.known(key, refused, false),
+                // Nothing of ours can happen where the slot holds something else, by whoever forgot it.
+                Some(now) if now != before => before = now,
+                // An earlier attempt may still come, and must not once the caller was told of a conflict.
+                Some(_) => refusing |= conflict && !batch.asserts.is_empty(),
             }
             pause(tries).await;
         }
