@@ -97,7 +97,7 @@ struct Broken {
 }
 
 impl Broken {
-    fn new(fault: Fault) -> Arc<dyn KeyValue> {
+    fn with(fault: Fault) -> Arc<dyn KeyValue> {
         Arc::new(Broken { memory: Memory::new(), fault, commits: AtomicUsize::new(0), large: Mutex::default() })
     }
 
@@ -241,10 +241,10 @@ async fn fails(suite: impl Future<Output = ()> + Send + 'static) -> bool {
 
 #[tokio::test]
 async fn the_suite_of_databases_fails_on_every_broken_one() {
-    assert!(!fails(conformance::key_value(Broken::new(Fault::None))).await);
+    assert!(!fails(conformance::key_value(Broken::with(Fault::None))).await);
     let mut passed = Vec::new();
     for fault in FAULTS {
-        if !fails(conformance::key_value(Broken::new(fault))).await {
+        if !fails(conformance::key_value(Broken::with(fault))).await {
             passed.push(fault);
         }
     }
@@ -254,7 +254,7 @@ async fn the_suite_of_databases_fails_on_every_broken_one() {
 #[tokio::test]
 async fn the_suite_of_blobs_fails_where_the_database_below_is_broken() {
     let blobs = |fault| async move {
-        let data = Broken::new(fault);
+        let data = Broken::with(fault);
         conformance::blobs(&KvBlobs::new(data.clone()), Some(&data)).await;
     };
     assert!(!fails(blobs(Fault::None)).await);
@@ -327,7 +327,7 @@ struct Slippery {
 }
 
 impl Slippery {
-    fn new(slip: Slip, clock: Clock) -> Arc<dyn Lookups> {
+    fn with(slip: Slip, clock: Clock) -> Arc<dyn Lookups> {
         let clock: Clock = if slip == Slip::NeverEnds { Arc::new(|| 1) } else { clock };
         Arc::new(Slippery { lookups: MemoryLookups::new(clock), slip, granted: Mutex::default() })
     }
@@ -411,7 +411,7 @@ impl Lookups for Slippery {
 
 #[tokio::test]
 async fn the_suite_of_lookups_fails_on_every_broken_one() {
-    let lookups = |slip| conformance::lookups(move |clock| Slippery::new(slip, clock));
+    let lookups = |slip| conformance::lookups(move |clock| Slippery::with(slip, clock));
     assert!(!fails(lookups(Slip::None)).await);
     let mut passed = Vec::new();
     for slip in SLIPS {
