@@ -20,6 +20,7 @@ pub mod mariadb;
 pub mod moto;
 pub mod postgresql;
 pub mod powerdns;
+pub mod redis;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -188,7 +188,6 @@ codes! {
     W0506 UnusedStore Warning
     W0507 SameFolder Error
     W0508 MemoryForgets Warning
-    W0509 DataNotServed Error
     W0510 SplitStore Error (allowable)
     W0511 SplitLookup Warning
     W0512 ClearStore Warning

@@ -29,20 +29,16 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     folders(spec, report);
     let given = spec.storage.clone().unwrap_or_default();
     let parts = [("data", &given.data), ("blob", &given.blob), ("search", &given.search), ("lookup", &given.lookup)];
-    let (mut used, mut data_in, mut blob_in) = (BTreeSet::new(), None, None);
+    let (mut used, mut blob_in) = (BTreeSet::new(), None);
     let mut bound = Vec::with_capacity(parts.len());
     for (part, name) in parts {
         let chosen = choose(spec, part, name.as_deref(), report);
         used.extend(chosen);
-        // A store that is not served and keeps `data` is told of there; what else lies in it comes with that.
-        let told = part != "data" && chosen.is_some() && chosen == data_in;
-        match part {
-            "data" => data_in = chosen,
-            "blob" => blob_in = chosen,
-            _ => {}
+        if part == "blob" {
+            blob_in = chosen;
         }
         bound.push(match chosen {
-            Some(chosen) => bind(spec, part, chosen, told, report),
+            Some(chosen) => bind(spec, part, chosen, report),
             None if spec.store.is_empty() && name.is_none() => Some(Store::Rocksdb { path: DEFAULT_FOLDER.to_owned() }),
             None => None,
         });
@@ -111,7 +107,7 @@ fn choose(spec: &Spec, part: &'static str, name: Option<&str>, report: &mut Repo
     }
 }
 
-fn bind(spec: &Spec, part: &'static str, chosen: usize, told: bool, report: &mut Report) -> Option<Store> {
+fn bind(spec: &Spec, part: &'static str, chosen: usize, report: &mut Report) -> Option<Store> {
     let store = spec.store.get(chosen)?;
     let bound = bound(store)?;
     let parts = keeps(&bound);
@@ -126,16 +122,8 @@ fn bind(spec: &Spec, part: &'static str, chosen: usize, told: bool, report: &mut
     }
     if !is_served(&bound) {
         let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
-        match part {
-            _ if told => {}
-            "data" => {
-                report.find(Code::DataNotServed, path(chosen), says).help("write `rocksdb \"/var/lib/waybill\"`");
-            }
-            _ => {
-                let says = format!("{says}; the store of `data` keeps it meanwhile");
-                report.find(Code::StoreNotServed, path(chosen), says);
-            }
-        }
+        let says = format!("{says}; the store of `data` keeps it meanwhile");
+        report.find(Code::StoreNotServed, path(chosen), says);
         return None;
     }
     Some(bound)
@@ -152,8 +140,7 @@ fn keeps(store: &Store) -> &'static [&'static str] {
 }
 
 fn is_served(store: &Store) -> bool {
-    use Store::{Memory, Mysql, Postgresql, Rocksdb, Sqlite};
-    matches!(store, Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. })
+    !matches!(store, Store::S3(_) | Store::Filesystem { .. } | Store::Elasticsearch(_))
 }
 
 /// A store with every default filled in; `None` where no kind is written.

@@ -20,6 +20,7 @@ fn text(values: &[(Key, Bytes)]) -> Vec<String> {
 /// What a data store keeps.
 pub async fn key_value(store: Arc<dyn KeyValue>) {
     order_and_ranges(&*store).await;
+    edges(&*store).await;
     asserts(&*store).await;
     limits(&*store).await;
     concurrent_counters(Arc::clone(&store)).await;
@@ -50,6 +51,52 @@ async fn order_and_ranges(store: &dyn KeyValue) {
     assert_eq!(text(&store.scan(all, Page::first(10)).await.unwrap()), ["ab=stays", "c=again", "d="]);
 }
 
+async fn edges(store: &dyn KeyValue) {
+    let range = |from: &str, to: &str| KeyRange { from: from.into(), to: to.into() };
+    let scan = async |from: &str, to: &str| text(&store.scan(range(from, to), Page::first(10)).await.unwrap());
+    let mut batch = Batch::new();
+    for key in ["oa", "oB", "ob", "oC", "oä"] {
+        batch.put(key, key.as_bytes().to_vec());
+    }
+    store.commit(batch).await.unwrap();
+    // By octets, whatever people of any country hold of it.
+    let all: Vec<String> = ["oB", "oC", "oa", "ob", "oä"]
+        .map(|key| format!("{:?}={}", Key::from(key), key.as_bytes().escape_ascii()))
+        .into();
+    assert_eq!(scan("o", "p").await, all);
+    let last = store.scan(range("oC", "oa\0"), Page::last(10)).await.unwrap();
+    assert_eq!(text(&last), ["oa=oa", "oC=oC"]);
+    // The first key of a range is in it, the last is not.
+    assert_eq!(scan("oB", "oa").await, ["oB=oB", "oC=oC"]);
+    assert_eq!(scan("oB\0", "oa").await, ["oC=oC"]);
+    let empty = async |from: &str, to: &str| {
+        let mut batch = Batch::new();
+        batch.assert_empty(range(from, to)).put("oz", "put");
+        store.commit(batch).await
+    };
+    for (from, to) in [("oB", "oB\0"), ("oB\0", "oD"), ("o", "oB\0"), ("o", "p")] {
+        assert!(matches!(empty(from, to).await, Err(CommitError::Conflict)), "{from:?} {to:?}");
+    }
+    assert_eq!(store.get(&["oz".into()]).await.unwrap(), [None]);
+    for (from, to) in [("oB\0", "oC"), ("p", "o"), ("oC", "oC")] {
+        empty(from, to).await.unwrap();
+    }
+    let mut batch = Batch::new();
+    batch.clear(range("oB", "oC")).clear(range("ob", "oa")).put("oe", "");
+    store.commit(batch).await.unwrap();
+    assert_eq!(scan("o", "p").await[..4], ["oC=oC", "oa=oa", "ob=ob", "oe="]);
+    // What is empty is not absent.
+    let mut batch = Batch::new();
+    batch.assert("oe", None).put("oe", "1");
+    assert!(matches!(store.commit(batch).await, Err(CommitError::Conflict)));
+    let mut batch = Batch::new();
+    batch.assert("oe", Some(Bytes::new())).assert("absent", None).put("oe", "1");
+    store.commit(batch).await.unwrap();
+    let mut batch = Batch::new();
+    batch.assert("absent", Some(Bytes::new())).put("oe", "2");
+    assert!(matches!(store.commit(batch).await, Err(CommitError::Conflict)));
+}
+
 async fn asserts(store: &dyn KeyValue) {
     let conflict = |outcome: Result<(), CommitError>| assert!(matches!(outcome, Err(CommitError::Conflict)));
     let mut batch = Batch::new();
@@ -71,10 +118,11 @@ async fn asserts(store: &dyn KeyValue) {
 
 async fn limits(store: &dyn KeyValue) {
     let mut batch = Batch::new();
-    batch.put(vec![1; crate::kv::KEY_MOST], vec![7; VALUE_MOST]);
+    let value: Bytes = (0..=255).cycle().take(VALUE_MOST).collect();
+    batch.put(vec![1; crate::kv::KEY_MOST], value.clone());
     store.commit(batch).await.unwrap();
     let got = store.get(&[vec![1; crate::kv::KEY_MOST].into()]).await.unwrap();
-    assert_eq!(got[0].as_ref().unwrap().len(), VALUE_MOST);
+    assert!(got == [Some(value)], "a value of {VALUE_MOST} octets has changed");
     let mut batch = Batch::new();
     batch.put("large", vec![7; VALUE_MOST + 1]);
     assert!(matches!(store.commit(batch).await, Err(CommitError::Store(_))));
@@ -86,10 +134,32 @@ async fn limits(store: &dyn KeyValue) {
     let range = KeyRange::prefix(b"n");
     let page = store.scan(range.clone(), Page::first(crate::kv::PAGE_MOST)).await.unwrap();
     assert!(page.len() >= 2_000 && page.windows(2).all(|pair| pair[0].0 < pair[1].0));
+    pages(store, &range, &page).await;
     let mut batch = Batch::new();
     batch.clear(range.clone());
     store.commit(batch).await.unwrap();
     assert_eq!(store.scan(range, Page::first(1)).await.unwrap().len(), 0);
+}
+
+/// A range in parts, from either end, is the range.
+async fn pages(store: &dyn KeyValue, range: &KeyRange, whole: &[(Key, Bytes)]) {
+    for backwards in [false, true] {
+        let (mut left, mut found) = (range.clone(), Vec::new());
+        loop {
+            // As many as fill the last page, too.
+            let page = store.scan(left.clone(), Page { most: 100, backwards }).await.unwrap();
+            let Some((last, _)) = page.last() else { break };
+            match backwards {
+                true => left.to = last.clone(),
+                false => left.from = [&last.0[..], &[0]].concat().into(),
+            }
+            found.extend(page);
+        }
+        if backwards {
+            found.reverse();
+        }
+        assert!(found == whole, "{} entries of {} in pages", found.len(), whole.len());
+    }
 }
 
 async fn concurrent_counters(store: Arc<dyn KeyValue>) {
@@ -159,6 +229,7 @@ pub async fn blobs(store: &dyn Blobs, data: Option<&Arc<dyn KeyValue>>) {
     }
     assert_eq!(listed.len(), 3);
     assert!(listed.is_sorted());
+    assert_eq!(store.list(None, listed.len()).await.unwrap(), listed);
     store.remove(id).await.unwrap();
     store.remove(id).await.unwrap();
     assert_eq!(store.get(id, 0..1).await.unwrap(), None);
@@ -211,6 +282,9 @@ pub async fn search(store: &dyn Search) {
     assert_eq!(find(&[(None, "budget")]).await, [0_u64; 0]);
 }
 
+#[cfg(test)]
+mod broken;
+
 /// What a lookup store keeps; `make` makes one that goes by the given clock.
 pub async fn lookups(make: impl Fn(Clock) -> Arc<dyn Lookups>) {
     let time = Arc::new(AtomicI64::new(1_000_000));
@@ -240,4 +314,37 @@ pub async fn lookups(make: impl Fn(Clock) -> Arc<dyn Lookups>) {
     pass(minute + Duration::from_secs(1));
     assert!(store.lease("l", minute).await.unwrap().unwrap().number > second.number);
     assert!(store.note(&"n".repeat(crate::lookup::NAME_MOST + 1), None, minute).await.is_err());
+    names_and_ends(&*store, pass).await;
+}
+
+async fn names_and_ends(store: &dyn Lookups, pass: impl Fn(Duration) -> i64) {
+    let minute = Duration::from_secs(60);
+    // Counters, facts and leases of one name have nothing to do with each other, nor those of another name.
+    assert_eq!(store.add("same", 7, minute).await.unwrap(), 7);
+    assert_eq!(store.note("same", Some("fact".into()), 2 * minute).await.unwrap(), None);
+    let held = store.lease("same", minute).await.unwrap().unwrap();
+    assert_eq!(store.add("same", 0, minute).await.unwrap(), 7);
+    assert_eq!(store.add("same ", 0, minute).await.unwrap(), 0);
+    assert_eq!(store.add("SAME", 1, minute).await.unwrap(), 1);
+    // A lease of another number is not ours to give back.
+    store.release(crate::lookup::Lease { number: held.number + 1, ..held.clone() }).await.unwrap();
+    assert_eq!(store.lease("same", minute).await.unwrap(), None);
+    // Adding 0 begins nothing; reading prolongs nothing; noting again does.
+    assert_eq!(store.add("zero", 0, minute).await.unwrap(), 0);
+    pass(minute / 2);
+    assert_eq!(store.add("zero", 3, minute).await.unwrap(), 3);
+    assert_eq!(store.note("same", None, 9 * minute).await.unwrap(), Some("fact".into()));
+    pass(minute / 2 + Duration::from_millis(1));
+    assert_eq!(store.add("zero", 0, minute).await.unwrap(), 3);
+    assert_eq!(store.add("same", 0, minute).await.unwrap(), 0);
+    assert_eq!(store.note("same", Some("again".into()), 2 * minute).await.unwrap(), Some("fact".into()));
+    pass(minute + minute / 2);
+    assert_eq!(store.note("same", None, minute).await.unwrap(), Some("again".into()));
+    pass(minute);
+    assert_eq!(store.note("same", None, minute).await.unwrap(), None);
+    let large = Bytes::from(vec![b'x'; crate::lookup::FACT_MOST]);
+    assert_eq!(store.note("large", Some(large.clone()), minute).await.unwrap(), None);
+    assert_eq!(store.note("large", None, minute).await.unwrap(), Some(large.clone()));
+    let larger = Bytes::from([&large[..], b"x"].concat());
+    assert!(store.note("large", Some(larger), minute).await.is_err());
 }

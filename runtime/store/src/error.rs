@@ -40,7 +40,8 @@ pub enum CommitError {
     /// An assertion did not hold: read again, try again.
     #[error("somebody else changed the same entries")]
     Conflict,
-    /// The connection went while committing: read before trying again.
+    /// The connection went while committing: read before trying again. [`Surely`](crate::kv::surely::Surely) does so for
+    /// a store that can read again; where this comes all the same, the store stays away.
     #[error("it is not known whether the commit happened")]
     Unknown,
     /// It did not happen.

@@ -7,18 +7,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 
+#[cfg(feature = "foundationdb")]
+pub mod foundationdb;
 pub mod memory;
 mod overlay;
 pub mod rocksdb;
 pub mod sql;
+pub mod strict;
+pub mod surely;
 mod watches;
 
 /// The longest key a backend must take, in octets (FoundationDB takes 10,000; MySQL indexes 3,072).
 pub const KEY_MOST: usize = 1024;
 /// The longest value, in octets (FoundationDB's limit is 100,000). Larger things are blobs, or are split.
 pub const VALUE_MOST: usize = 90_000;
-/// The largest batch: keys and values together, those of its asserts too, in octets (FoundationDB's transaction limit is 10 MB).
-pub const BATCH_MOST: usize = 8 << 20;
+/// The largest batch, in octets as [`Batch::weight`] counts them. FoundationDB's limit for a transaction is 10,000,000;
+/// what is left is for a store's own keys.
+pub const BATCH_MOST: usize = 9_900_000;
+/// Octets that every key may be longer by within a store: a configured prefix.
+pub const PREFIX_MOST: usize = 32;
 /// The most keys one [`KeyValue::scan`] returns.
 pub const PAGE_MOST: usize = 10_000;
 
@@ -132,15 +139,30 @@ impl Batch {
         self.asserts.push(Assert::Empty(range));
         self
     }
-    /// Whether every backend can take this batch, and its size in octets.
+    /// Its size as FoundationDB counts it, in octets: what is asserted and written, and again the keys as ranges, from
+    /// each to the next, that others must not write or read meanwhile.
+    pub fn weight(&self) -> usize {
+        let assert = |assert: &Assert| match assert {
+            Assert::Is(key, value) => 2 * (key.0.len() + PREFIX_MOST) + 1 + value.as_ref().map_or(0, Bytes::len),
+            Assert::Empty(range) => range.from.0.len() + range.to.0.len() + 2 * PREFIX_MOST,
+        };
+        let write = |write: &Write| match write {
+            Write::Put(key, value) => Batch::put_weight(key.0.len(), value.len()),
+            Write::Remove(key) => Batch::remove_weight(key.0.len()),
+            Write::Clear(range) => 2 * (range.from.0.len() + range.to.0.len() + 2 * PREFIX_MOST),
+        };
+        self.asserts.iter().map(assert).sum::<usize>() + self.writes.iter().map(write).sum::<usize>()
+    }
+    /// What a key that is set adds to [`Batch::weight`].
+    pub const fn put_weight(key: usize, value: usize) -> usize {
+        3 * (key + PREFIX_MOST) + 1 + value
+    }
+    /// What a key that is removed adds to [`Batch::weight`].
+    pub const fn remove_weight(key: usize) -> usize {
+        4 * (key + PREFIX_MOST) + 2
+    }
+    /// Whether every backend can take this batch, and its weight.
     pub(crate) fn measured(&self) -> Result<usize, StoreError> {
-        let mut octets = 0;
-        for assert in &self.asserts {
-            octets += match assert {
-                Assert::Is(key, value) => key.0.len() + value.as_ref().map_or(0, Bytes::len),
-                Assert::Empty(range) => range.from.0.len() + range.to.0.len(),
-            };
-        }
         for write in &self.writes {
             let (key, value) = match write {
                 Write::Put(key, value) => (key.0.len(), value.len()),
@@ -150,8 +172,8 @@ impl Batch {
             if key > KEY_MOST || value > VALUE_MOST {
                 return Err(too_large(format!("a key of {key} and a value of {value} octets")));
             }
-            octets += key + value;
         }
+        let octets = self.weight();
         if octets > BATCH_MOST {
             return Err(too_large(format!("a batch of {octets} octets")));
         }

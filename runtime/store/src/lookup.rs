@@ -11,6 +11,7 @@ use std::time::Duration;
 
 pub mod kv;
 pub mod memory;
+pub mod redis;
 
 /// The longest name of a counter, fact or lease, in octets.
 pub const NAME_MOST: usize = 512;

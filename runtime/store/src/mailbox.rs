@@ -22,7 +22,10 @@ pub(crate) mod blobs;
 mod changes;
 mod counts;
 mod messages;
+mod room;
 pub mod row;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(crate) use blobs::plain;
@@ -37,7 +40,7 @@ pub const MAILBOXES_MOST: usize = 5_000;
 pub const SUBSCRIPTIONS_MOST: usize = 10_000;
 /// Keywords of one message.
 pub const KEYWORDS_MOST: usize = 256;
-/// Messages that one batch adds, moves or removes.
+/// Messages that one batch changes, adds, moves or removes at most; [`Room`] says where it is fewer.
 const BATCH_MESSAGES: usize = 5_000;
 /// How long looking for what others write rests after the store failed.
 const FOLLOW_REST: Duration = Duration::from_secs(1);

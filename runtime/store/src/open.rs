@@ -7,12 +7,13 @@ use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
 use crate::kv::rocksdb::reader::Reader;
 use crate::kv::sql;
+use crate::lookup::redis::RedisLookups;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::migrate::{self, Side};
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
-use schema::config::{Storage, Store};
+use schema::config::{FoundationDb, Storage, Store};
 use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -82,12 +83,13 @@ pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreE
 pub struct Registry {
     ground: Ground,
     open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
+    caches: Mutex<HashMap<Store, Weak<RedisLookups>>>,
 }
 
 impl Registry {
     /// Nothing is open yet.
     pub fn new(ground: Ground) -> Registry {
-        Registry { ground, open: Mutex::default() }
+        Registry { ground, open: Mutex::default(), caches: Mutex::default() }
     }
 
     /// Opens a configuration's stores for a node: the name under which this process works the queue.
@@ -99,8 +101,7 @@ impl Registry {
         migrate::check(&*data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
         let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
-        let lookup = self.database(&storage.lookup).await?;
-        let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.ground.clock)));
+        let lookups = self.lookups(&storage.lookup).await?;
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
         let now = (self.ground.clock)() / 1000;
         let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes), (node, now)).await?;
@@ -115,8 +116,25 @@ impl Registry {
         let data = self.database(&storage.data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
         let search = Some(self.database(&storage.search).await?);
-        let lookup = Some(self.database(&storage.lookup).await?);
+        let lookup = match &storage.lookup {
+            Store::Redis(_) => None,
+            database => Some(self.database(database).await?),
+        };
         Ok(Side { data, blobs, search, lookup })
+    }
+
+    async fn lookups(&self, store: &Store) -> Result<Arc<dyn Lookups>, StoreError> {
+        let Store::Redis(redis) = store else {
+            let clock = Arc::clone(&self.ground.clock);
+            return Ok(Arc::new(KvLookups::new(self.database(store).await?, clock)));
+        };
+        let mut caches = self.caches.lock().await;
+        if let Some(found) = caches.get(store).and_then(Weak::upgrade) {
+            return Ok(found);
+        }
+        let opened = Arc::new(RedisLookups::open(redis, &self.ground).await?);
+        caches.insert(store.clone(), Arc::downgrade(&opened));
+        Ok(opened)
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
@@ -129,6 +147,7 @@ impl Registry {
             Store::Rocksdb { path } => Arc::new(RocksDb::open(self.ground.root.join(path)).await?),
             Store::Memory { .. } => Arc::new(Memory::new()),
             Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, &self.ground).await?,
+            Store::Foundationdb(database) => foundationdb(database, &self.ground).await?,
             other => return Err(unserved(other)),
         };
         open.insert(store.clone(), Arc::downgrade(&opened));
@@ -136,7 +155,18 @@ impl Registry {
     }
 }
 
-/// A store of a kind that keeps something else, or that this build has not.
+#[cfg(feature = "foundationdb")]
+async fn foundationdb(database: &FoundationDb, ground: &Ground) -> Result<Arc<dyn KeyValue>, StoreError> {
+    crate::kv::foundationdb::open(database, ground).await
+}
+
+#[cfg(not(feature = "foundationdb"))]
+async fn foundationdb(_: &FoundationDb, _: &Ground) -> Result<Arc<dyn KeyValue>, StoreError> {
+    let says = "this waybilld was built without FoundationDB: build it with `--features foundationdb`";
+    Err(StoreError::Misconfigured(Cause::new(says)))
+}
+
+/// A store of a kind that keeps something else.
 fn unserved(store: &Store) -> StoreError {
     StoreError::Misconfigured(Cause::new(format!("{} cannot be opened for this", store.kind())))
 }

@@ -11,8 +11,8 @@ pub mod kv;
 
 /// The longest word, in octets; longer ones are cut.
 pub const WORD_MOST: usize = 64;
-/// The most different words of a document, over all its fields; later ones are not indexed. Replacing all of them
-/// for the longest address fits [`crate::kv::BATCH_MOST`].
+/// The most different words of a document, over all its fields; later ones are not indexed. An index in a database
+/// may take fewer where addresses are very long.
 pub const WORDS_MOST: usize = 8_000;
 /// The most words of a query; later ones are ignored, so that more is found than was asked for.
 pub const TERMS_MOST: usize = 32;

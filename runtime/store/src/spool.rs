@@ -359,6 +359,8 @@ impl Open {
         let found = spool.data.get(&[keys::recipient(id, at)]).await?.pop().flatten();
         let (Some(message), Some(found)) = (self.message.as_mut(), found) else { return Ok(false) };
         let before = Recipient::read(&found)?;
+        // The message's entry need not change with it.
+        batch.assert(keys::recipient(id, at), Some(found));
         batch.remove(keys::due(before.due, id, at));
         match next {
             Next::Done => close(id, at, message, batch),

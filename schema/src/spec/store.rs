@@ -163,7 +163,7 @@ pub struct FoundationDb {
     /// How long a transaction may take with all that is tried again. Left out: `5s`, the database's own limit.
     #[schemars(extend("x-kdl" = "property"))]
     pub timeout: Option<Period>,
-    /// What its keys begin with. Left out: nothing.
+    /// What its keys begin with, at most 32 octets. Left out: nothing.
     #[schemars(extend("x-kdl" = "property", "examples" = ["waybill/"]))]
     pub prefix: Option<String>,
     /// The machine's id, so that close copies are read. Left out: none.

@@ -244,11 +244,12 @@ fn committed(error: CommitError) -> StoreError {
 mod tests {
     use super::*;
     use crate::conformance;
-    use crate::kv::memory::Memory;
+    use crate::kv::strict::tests::databases;
 
     #[tokio::test]
     async fn blobs_in_a_database_keep_the_contract() {
-        let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
-        conformance::blobs(&KvBlobs::new(data.clone()), Some(&data)).await;
+        for data in databases().await {
+            conformance::blobs(&KvBlobs::new(data.clone()), Some(&data)).await;
+        }
     }
 }

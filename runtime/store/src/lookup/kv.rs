@@ -196,12 +196,14 @@ mod tests {
     use super::*;
     use crate::conformance;
     use crate::kv::memory::Memory;
+    use crate::kv::strict::tests::databases;
     use std::sync::atomic::AtomicI64;
 
     #[tokio::test]
     async fn lookups_in_a_database_keep_the_contract() {
-        let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
-        conformance::lookups(|clock| Arc::new(KvLookups::new(data.clone(), clock))).await;
+        for data in databases().await {
+            conformance::lookups(|clock| Arc::new(KvLookups::new(data.clone(), clock))).await;
+        }
     }
 
     #[tokio::test]

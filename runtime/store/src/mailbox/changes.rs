@@ -1,10 +1,11 @@
 //! The change log, which IMAP's modseqs and, later, JMAP's states both read.
 
-use super::{Change, MailboxError, Mailboxes};
+use super::{Change, MailboxError, Mailboxes, Outcome, TRIES};
 use crate::error::StoreError;
 use crate::keys;
-use crate::kv::Page;
+use crate::kv::{Key, Page};
 use crate::mailbox::row::Entry;
+use bytes::Bytes;
 use schema::name::Address;
 
 pub(super) const CHANGED: u8 = 1;
@@ -13,6 +14,8 @@ pub(super) const VANISHED: u8 = 2;
 /// Vanished messages that the log of one mailbox tells of; when there are twice as many, the older half is
 /// forgotten.
 const VANISHED_MOST: u32 = 50_000;
+/// Entries of the log looked at for one batch that forgets.
+const FORGOTTEN_AT_ONCE: usize = 2_000;
 
 /// What happened in a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,34 +57,56 @@ impl Mailboxes {
     }
 }
 
-impl Change<'_> {
+impl Mailboxes {
     /// Forgets the oldest vanished messages where the log tells of too many.
-    pub(super) async fn trim(&mut self, mailbox: u32) -> Result<(), MailboxError> {
-        let account = self.account.clone();
-        if self.mailbox(mailbox).await?.vanished < 2 * VANISHED_MOST {
+    pub(super) async fn trim(&self, account: &Address, mailbox: u32, now: i64) -> Result<(), MailboxError> {
+        match self.forget_oldest(account, mailbox, now).await {
+            // Removed meanwhile, with its log.
+            Err(MailboxError::Missing) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn forget_oldest(&self, account: &Address, mailbox: u32, now: i64) -> Result<(), MailboxError> {
+        let mut vanished = self.facts(account, mailbox).await?.row.vanished;
+        if vanished < 2 * VANISHED_MOST {
             return Ok(());
         }
-        let page = Page::first(10_000);
-        let range = keys::changes(&account, mailbox, 0);
-        let mut from = range.clone();
-        let mut forgotten = 0;
-        let mut floor = 0;
-        while forgotten < VANISHED_MOST {
-            let found = self.all.data.scan(from.clone(), page).await?;
+        let (mut tries, mut from) = (0, keys::changes(account, mailbox, 0));
+        while vanished > VANISHED_MOST && tries < TRIES {
+            let mut change = self.begin(account, now).await?;
+            vanished = change.mailbox(mailbox).await?.vanished;
+            let found = self.data.scan(from.clone(), Page::first(FORGOTTEN_AT_ONCE)).await?;
             let Some((last, _)) = found.last() else { break };
-            from.from = [&last.0, &[0][..]].concat().into();
-            for (key, value) in found {
-                if value.first() == Some(&VANISHED) && forgotten < VANISHED_MOST {
-                    floor = keys::read_change(&key).ok_or_else(|| corrupt(&account))?.0;
-                    self.batch.remove(key);
-                    forgotten += 1;
+            let next = [&last.0, &[0][..]].concat().into();
+            let forgotten = change.forget(mailbox, found).await?;
+            match forgotten == 0 || matches!(change.commit().await?, Outcome::Done) {
+                true => {
+                    (tries, from.from) = (0, next);
+                    vanished = vanished.saturating_sub(forgotten);
                 }
+                false => tries += 1,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Change<'_> {
+    /// Takes the vanished messages among these out of the log; says how many they are.
+    async fn forget(&mut self, mailbox: u32, found: Vec<(Key, Bytes)>) -> Result<u32, MailboxError> {
+        let (mut forgotten, mut floor) = (0, 0);
+        for (key, value) in found {
+            if value.first() == Some(&VANISHED) {
+                floor = keys::read_change(&key).ok_or_else(|| corrupt(&self.account))?.0;
+                self.batch.remove(key);
+                forgotten += 1;
             }
         }
         let row = self.mailbox(mailbox).await?;
         row.vanished = row.vanished.saturating_sub(forgotten);
         row.floor = row.floor.max(floor);
-        Ok(())
+        Ok(forgotten)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Messages: append, read, flag, copy, move, expunge.
 
+use super::room::Room;
 use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, READ_AT_ONCE, TRIES, busy};
 use crate::blob::BlobId;
 use crate::error::StoreError;
@@ -126,7 +127,8 @@ impl Mailboxes {
         Err(busy())
     }
 
-    /// Changes flags. With `unchanged_since`, messages that changed after that modseq are left alone.
+    /// Changes flags, of as many messages at a time as one batch can hold. With `unchanged_since`, messages that
+    /// changed after that modseq are left alone.
     ///
     /// # Errors
     /// [`MailboxError::Missing`], [`MailboxError::Limit`], or the store's.
@@ -134,13 +136,33 @@ impl Mailboxes {
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
-        (how, flags, unchanged_since): (How, &Flags, Option<u64>),
+        what: (How, &Flags, Option<u64>),
         now: i64,
     ) -> Result<Stored, MailboxError> {
+        let mut stored = Stored::default();
+        let mut left = uids;
+        loop {
+            let done = self.flag_some((account, mailbox), left, what, (now, &mut stored)).await?;
+            left = left.get(done..).unwrap_or_default();
+            if left.is_empty() {
+                return Ok(stored);
+            }
+        }
+    }
+
+    /// As many as fit; says how many.
+    async fn flag_some(
+        &self,
+        (account, mailbox): (&Address, u32),
+        uids: &[u32],
+        (how, flags, unchanged_since): (How, &Flags, Option<u64>),
+        (now, all): (i64, &mut Stored),
+    ) -> Result<usize, MailboxError> {
+        let uids = &uids[..uids.len().min(BATCH_MESSAGES)];
         for _ in 0..TRIES {
             let mut change = self.begin(account, now).await?;
             let mut stored = Stored::default();
-            let mut any = false;
+            let (mut any, mut done, mut room) = (false, uids.len(), Room::new(account));
             change.mailbox(mailbox).await?;
             for mut entry in self.some(account, mailbox, uids).await? {
                 if unchanged_since.is_some_and(|since| entry.modseq > since) {
@@ -160,24 +182,28 @@ impl Mailboxes {
                     return Err(MailboxError::Limit("the message has as many keywords as it may"));
                 }
                 if entry.flags != before.flags {
+                    if !room.takes(&entry) {
+                        done = uids.iter().position(|uid| *uid == entry.uid).unwrap_or(done);
+                        break;
+                    }
                     change.replace(mailbox, &before, &mut entry);
                     any = true;
                 }
                 stored.entries.push(entry);
                 stored.before.push(before.modseq);
             }
-            if !any {
-                return Ok(stored);
-            }
-            if let Outcome::Done = change.commit().await? {
-                return Ok(stored);
+            if !any || matches!(change.commit().await?, Outcome::Done) {
+                all.entries.append(&mut stored.entries);
+                all.before.append(&mut stored.before);
+                all.modified.append(&mut stored.modified);
+                return Ok(done);
             }
         }
         Err(busy())
     }
 
-    /// Copies messages, or moves them, all or none where they are at most 5,000; `whole`: none where one of them is
-    /// gone.
+    /// Copies messages, or moves them, all or none where one batch can hold them, some 3,000; `whole`: none where one
+    /// of them is gone.
     ///
     /// # Errors
     /// [`MailboxError::Missing`] for the target, [`MailboxError::Gone`], [`MailboxError::OverQuota`], or the store's.
@@ -194,23 +220,38 @@ impl Mailboxes {
         if whole && self.some(account, mailbox, uids).await?.len() < uids.len() {
             return Err(MailboxError::Gone);
         }
-        for uids in uids.chunks(BATCH_MESSAGES) {
-            self.copy_some((account, mailbox), uids, (target.id, remove, quota, now), &mut copied.pairs).await?;
-        }
+        self.copy_all((account, mailbox), uids, (target.id, remove, quota, now), &mut copied.pairs).await?;
         Ok(copied)
     }
 
+    async fn copy_all(
+        &self,
+        from: (&Address, u32),
+        mut uids: &[u32],
+        (target, remove, quota, now): (u32, bool, Option<u64>, i64),
+        pairs: &mut Vec<(u32, u32)>,
+    ) -> Result<(), MailboxError> {
+        while !uids.is_empty() {
+            let done = self.copy_some(from, uids, (target, remove, quota, now), pairs).await?;
+            uids = uids.get(done..).unwrap_or_default();
+        }
+        if remove { self.trim(from.0, from.1, now).await } else { Ok(()) }
+    }
+
+    /// As many as fit; says how many.
     async fn copy_some(
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
         (target, remove, quota, now): (u32, bool, Option<u64>, i64),
         pairs: &mut Vec<(u32, u32)>,
-    ) -> Result<(), MailboxError> {
+    ) -> Result<usize, MailboxError> {
+        let uids = &uids[..uids.len().min(BATCH_MESSAGES)];
         for _ in 0..TRIES {
             let mut change = self.begin(account, now).await?;
             change.mailbox(mailbox).await?;
-            let entries = self.some(account, mailbox, uids).await?;
+            let mut entries = self.some(account, mailbox, uids).await?;
+            let done = fitting(account, uids, &mut entries);
             if !remove {
                 change.within(quota, entries.iter().map(|entry| entry.size).sum())?;
             }
@@ -222,15 +263,9 @@ impl Mailboxes {
                     change.take(mailbox, entry);
                 }
             }
-            if new.is_empty() {
-                return Ok(());
-            }
-            if remove {
-                change.trim(mailbox).await?;
-            }
-            if let Outcome::Done = change.commit().await? {
+            if new.is_empty() || matches!(change.commit().await?, Outcome::Done) {
                 pairs.append(&mut new);
-                return Ok(());
+                return Ok(done);
             }
         }
         Err(busy())
@@ -238,11 +273,7 @@ impl Mailboxes {
 
     pub(super) async fn move_all(&self, account: &Address, from: u32, to: u32, now: i64) -> Result<(), MailboxError> {
         let uids: Vec<u32> = self.entries(account, from).await?.into_iter().map(|entry| entry.uid).collect();
-        let mut pairs = Vec::new();
-        for uids in uids.chunks(BATCH_MESSAGES) {
-            self.copy_some((account, from), uids, (to, true, None, now), &mut pairs).await?;
-        }
-        Ok(())
+        self.copy_all((account, from), &uids, (to, true, None, now), &mut Vec::new()).await
     }
 
     /// Removes the messages that have `\Deleted`, of these only where some are named. Says which went.
@@ -263,36 +294,47 @@ impl Mailboxes {
         let wanted: Vec<u32> =
             entries.iter().filter(|entry| entry.flags.has(Flags::DELETED)).map(|entry| entry.uid).collect();
         let mut gone = Vec::with_capacity(wanted.len());
-        for uids in wanted.chunks(BATCH_MESSAGES) {
-            self.expunge_some((account, mailbox), uids, now, &mut gone).await?;
+        let mut left = &wanted[..];
+        while !left.is_empty() {
+            let done = self.expunge_some((account, mailbox), left, now, &mut gone).await?;
+            left = left.get(done..).unwrap_or_default();
         }
+        self.trim(account, mailbox, now).await?;
         Ok(gone)
     }
 
+    /// As many as fit; says how many.
     async fn expunge_some(
         &self,
         (account, mailbox): (&Address, u32),
         uids: &[u32],
         now: i64,
         gone: &mut Vec<u32>,
-    ) -> Result<(), MailboxError> {
+    ) -> Result<usize, MailboxError> {
+        let uids = &uids[..uids.len().min(BATCH_MESSAGES)];
         for _ in 0..TRIES {
             let mut change = self.begin(account, now).await?;
             change.mailbox(mailbox).await?;
             let mut entries = self.some(account, mailbox, uids).await?;
             entries.retain(|entry| entry.flags.has(Flags::DELETED));
+            let done = fitting(account, uids, &mut entries);
             entries.iter().for_each(|entry| change.take(mailbox, entry));
-            change.trim(mailbox).await?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            if let Outcome::Done = change.commit().await? {
+            if entries.is_empty() || matches!(change.commit().await?, Outcome::Done) {
                 gone.extend(entries.iter().map(|entry| entry.uid));
-                return Ok(());
+                return Ok(done);
             }
         }
         Err(busy())
     }
+}
+
+/// Leaves those entries that one batch can hold; says how many of the messages asked for are done with them.
+fn fitting(account: &Address, uids: &[u32], entries: &mut Vec<Entry>) -> usize {
+    let mut room = Room::new(account);
+    let Some(first) = entries.iter().position(|entry| !room.takes(entry)) else { return uids.len() };
+    let uid = entries.get(first).map(|entry| entry.uid);
+    entries.truncate(first);
+    uids.iter().position(|this| Some(*this) == uid).unwrap_or(uids.len())
 }
 
 impl Change<'_> {

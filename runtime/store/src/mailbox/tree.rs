@@ -1,5 +1,6 @@
 //! Names: list, create, delete, rename, subscribe.
 
+use super::room::Room;
 use super::{
     BATCH_MESSAGES, Change, INBOX, MAILBOXES_MOST, MailboxError, MailboxFacts, Mailboxes, Outcome, SUBSCRIPTIONS_MOST,
     SpecialUse, TRIES, busy,
@@ -96,8 +97,11 @@ impl Mailboxes {
             let mut change = self.begin(account, now).await?;
             let id = change.named(name).await?;
             change.mailbox(id).await?;
-            let some = self.some_entries(account, id).await?;
-            let last = some.len() < BATCH_MESSAGES;
+            let mut some = self.some_entries(account, id).await?;
+            let mut room = Room::new(account);
+            let fitting = some.iter().take_while(|entry| room.takes(entry)).count();
+            let last = some.len() < BATCH_MESSAGES && fitting == some.len();
+            some.truncate(fitting);
             some.iter().for_each(|entry| change.take(id, entry));
             if last {
                 change.mailboxes.remove(&id);

@@ -21,8 +21,10 @@ pub struct Delivery {
     pub new: Vec<NewEntry>,
 }
 
-/// Octets of messages that one batch writes anew; well below [`crate::kv::BATCH_MOST`].
+/// Octets of messages that one batch writes anew; well below [`crate::kv::BATCH_MOST`],
 const WRITTEN_MOST: u64 = 4 << 20;
+/// with so many for what each delivery changes beside them: keys of mailbox and queue for the longest address.
+const BESIDE: u64 = 12 << 10;
 
 impl Spool {
     /// Puts messages into an account's inbox, or Junk, and settles their recipients, each in one step with its
@@ -59,6 +61,8 @@ impl Spool {
                 let this = open.get_mut(&delivery.ticket.id);
                 let message = this.as_ref().and_then(|this| this.message.clone());
                 let anew = message.as_ref().filter(|message| !message.return_path).map_or(0, |message| message.size);
+                let new: u64 = delivery.new.iter().map(|entry| entry.octets.len() as u64).sum();
+                let anew = anew + new + BESIDE;
                 if written > 0 && written + anew > WRITTEN_MOST {
                     break;
                 }

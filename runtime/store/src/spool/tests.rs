@@ -1,13 +1,23 @@
-//! What the queue promises, on the memory store.
+//! What the queue promises, in memory and on databases with faults.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
 use crate::blob::kv::KvBlobs;
 use crate::kv::memory::Memory;
+use crate::kv::strict::tests::{databases, faulty};
+use crate::kv::surely::Surely;
 use schema::name::Address;
 
-async fn queue() -> (Spool, Arc<Mailboxes>, Arc<dyn KeyValue>) {
-    let data: Arc<dyn KeyValue> = Arc::new(Memory::default());
+/// One on each kind of database.
+async fn queues() -> Vec<(Spool, Arc<Mailboxes>, Arc<dyn KeyValue>)> {
+    let mut queues = Vec::new();
+    for data in databases().await {
+        queues.push(queue(data).await);
+    }
+    queues
+}
+
+async fn queue(data: Arc<dyn KeyValue>) -> (Spool, Arc<Mailboxes>, Arc<dyn KeyValue>) {
     let (spool, mailboxes) = node(&data, "").await;
     (spool, mailboxes, data)
 }
@@ -40,62 +50,112 @@ async fn keys_left(data: &Arc<dyn KeyValue>, prefix: &[u8]) -> usize {
 
 #[tokio::test]
 async fn many_large_messages_for_one_account_are_delivered_in_parts() {
-    let (spool, mailboxes, data) = queue().await;
-    let ada: Address = "ada@example.org".parse().unwrap();
-    for n in 0..60 {
-        spool.accept(&entry(200_000 + n, &["ada@example.org"]), 1).await.unwrap();
+    for (spool, mailboxes, data) in queues().await {
+        let ada: Address = "ada@example.org".parse().unwrap();
+        for n in 0..60 {
+            spool.accept(&entry(200_000 + n, &["ada@example.org"]), 1).await.unwrap();
+        }
+        let (tickets, _) = spool.due(None, 100).await.unwrap();
+        let deliveries: Vec<Delivery> = tickets.into_iter().map(|ticket| delivery(ticket, "")).collect();
+        assert_eq!(deliveries.len(), 60);
+        spool.deliver(&ada, &deliveries, 2).await.unwrap();
+        // Again, as after a crash before the runner noted it: nothing more comes of it.
+        spool.deliver(&ada, &deliveries, 3).await.unwrap();
+        assert_eq!(mailboxes.entries(&ada, 1).await.unwrap().len(), 60);
+        assert_eq!(keys_left(&data, b"Qm").await + keys_left(&data, b"Qr").await + keys_left(&data, b"Qd").await, 0);
     }
-    let (tickets, _) = spool.due(None, 100).await.unwrap();
-    let deliveries: Vec<Delivery> = tickets.into_iter().map(|ticket| delivery(ticket, "")).collect();
-    assert_eq!(deliveries.len(), 60);
-    spool.deliver(&ada, &deliveries, 2).await.unwrap();
-    // Again, as after a crash before the runner noted it: nothing more comes of it.
-    spool.deliver(&ada, &deliveries, 3).await.unwrap();
-    assert_eq!(mailboxes.entries(&ada, 1).await.unwrap().len(), 60);
-    assert_eq!(keys_left(&data, b"Qm").await + keys_left(&data, b"Qr").await + keys_left(&data, b"Qd").await, 0);
 }
 
 #[tokio::test]
 async fn one_mailbox_gets_one_copy_of_a_message_for_each_detail() {
-    let (spool, mailboxes, data) = queue().await;
-    let ada: Address = "ada@example.org".parse().unwrap();
-    let to = ["ada@example.org", "countess@example.org", "ada+x@example.org", "sales@example.org", "bob@example.org"];
-    spool.accept(&entry(100, &to), 1).await.unwrap();
-    let (tickets, _) = spool.due(None, 100).await.unwrap();
-    // Two in one batch, the third later: who is named directly and as a member of a group.
-    spool.deliver(&ada, &[delivery(tickets[0], ""), delivery(tickets[1], "")], 2).await.unwrap();
-    spool.deliver(&ada, &[delivery(tickets[2], "x")], 2).await.unwrap();
-    spool.deliver(&ada, &[delivery(tickets[3], "")], 2).await.unwrap();
-    assert_eq!(mailboxes.entries(&ada, 1).await.unwrap().len(), 2);
-    assert_eq!(keys_left(&data, b"Qv").await, 2);
-    let bob: Address = "bob@example.org".parse().unwrap();
-    spool.deliver(&bob, &[delivery(tickets[4], "")], 2).await.unwrap();
-    assert_eq!(mailboxes.entries(&bob, 1).await.unwrap().len(), 1);
-    assert_eq!(keys_left(&data, b"Q").await, 3, "the secret, the lane and the beat stay");
+    for (spool, mailboxes, data) in queues().await {
+        let ada: Address = "ada@example.org".parse().unwrap();
+        let to =
+            ["ada@example.org", "countess@example.org", "ada+x@example.org", "sales@example.org", "bob@example.org"];
+        spool.accept(&entry(100, &to), 1).await.unwrap();
+        let (tickets, _) = spool.due(None, 100).await.unwrap();
+        // Two in one batch, the third later: who is named directly and as a member of a group.
+        spool.deliver(&ada, &[delivery(tickets[0], ""), delivery(tickets[1], "")], 2).await.unwrap();
+        spool.deliver(&ada, &[delivery(tickets[2], "x")], 2).await.unwrap();
+        spool.deliver(&ada, &[delivery(tickets[3], "")], 2).await.unwrap();
+        assert_eq!(mailboxes.entries(&ada, 1).await.unwrap().len(), 2);
+        assert_eq!(keys_left(&data, b"Qv").await, 2);
+        let bob: Address = "bob@example.org".parse().unwrap();
+        spool.deliver(&bob, &[delivery(tickets[4], "")], 2).await.unwrap();
+        assert_eq!(mailboxes.entries(&bob, 1).await.unwrap().len(), 1);
+        assert_eq!(keys_left(&data, b"Q").await, 3, "the secret, the lane and the beat stay");
+    }
 }
 
 #[tokio::test]
 async fn a_spread_puts_members_in_the_place_of_their_group() {
-    let (spool, _, _) = queue().await;
-    spool.accept(&entry(100, &["all@example.org"]), 1).await.unwrap();
-    let (tickets, _) = spool.due(None, 10).await.unwrap();
-    let id = tickets[0].id;
-    let row = |to: &str| Recipient { address: to.to_owned(), due: 5, ..Recipient::default() };
-    let cursor = Recipient { task: Task::Spread("b@example.org".into()), ..row("all@example.org") };
-    let first = Next::Spread(vec![row("a@example.org"), row("b@example.org")], Some(cursor));
-    spool.settle(id, vec![(0, first.clone())], &[], 2).await.unwrap();
-    let (message, group) = spool.load(tickets[0]).await.unwrap().unwrap();
-    assert_eq!((message.open, group.task), (3, Task::Spread("b@example.org".into())));
-    spool.settle(id, vec![(0, Next::Spread(vec![row("c@example.org")], None))], &[], 2).await.unwrap();
-    assert_eq!(spool.load(tickets[0]).await.unwrap(), None);
-    // What was settled is settled: the same step again changes nothing.
-    spool.settle(id, vec![(0, first)], &[], 2).await.unwrap();
-    let (open, _) = spool.due(None, 10).await.unwrap();
-    assert_eq!(open.iter().map(|ticket| ticket.recipient).collect::<Vec<_>>(), [1, 2, 3]);
-    for ticket in open {
-        spool.settle(id, vec![(ticket.recipient, Next::Done)], &[], 3).await.unwrap();
+    for (spool, _, _) in queues().await {
+        spool.accept(&entry(100, &["all@example.org"]), 1).await.unwrap();
+        let (tickets, _) = spool.due(None, 10).await.unwrap();
+        let id = tickets[0].id;
+        let row = |to: &str| Recipient { address: to.to_owned(), due: 5, ..Recipient::default() };
+        let cursor = Recipient { task: Task::Spread("b@example.org".into()), ..row("all@example.org") };
+        let first = Next::Spread(vec![row("a@example.org"), row("b@example.org")], Some(cursor));
+        spool.settle(id, vec![(0, first.clone())], &[], 2).await.unwrap();
+        let (message, group) = spool.load(tickets[0]).await.unwrap().unwrap();
+        assert_eq!((message.open, group.task), (3, Task::Spread("b@example.org".into())));
+        spool.settle(id, vec![(0, Next::Spread(vec![row("c@example.org")], None))], &[], 2).await.unwrap();
+        assert_eq!(spool.load(tickets[0]).await.unwrap(), None);
+        // What was settled is settled: the same step again changes nothing.
+        spool.settle(id, vec![(0, first)], &[], 2).await.unwrap();
+        let (open, _) = spool.due(None, 10).await.unwrap();
+        assert_eq!(open.iter().map(|ticket| ticket.recipient).collect::<Vec<_>>(), [1, 2, 3]);
+        for ticket in open {
+            spool.settle(id, vec![(ticket.recipient, Next::Done)], &[], 3).await.unwrap();
+        }
+        assert_eq!(spool.messages(None, 10).await.unwrap(), []);
     }
-    assert_eq!(spool.messages(None, 10).await.unwrap(), []);
+}
+
+/// Two servers on one database that loses answers, with all they do told wrongly now and then.
+#[tokio::test]
+async fn of_what_two_servers_accept_and_deliver_nothing_is_lost_or_doubled() {
+    for seed in 1..=12 {
+        let (first, strict) = faulty(seed).await;
+        let second: Arc<dyn KeyValue> = Arc::new(Surely::open(strict, Arc::new(|| 0)).await.unwrap());
+        let servers = [node(&first, "one").await, node(&second, "two").await];
+        let servers = servers.map(|(spool, mailboxes)| (Arc::new(spool), mailboxes));
+        let ada: Address = "ada@example.org".parse().unwrap();
+        let accepting = servers.clone().map(|(spool, _)| {
+            tokio::spawn(async move {
+                for n in 0..20 {
+                    spool.accept(&entry(n, &["ada@example.org", "bob@example.net"]), 1).await.unwrap();
+                }
+            })
+        });
+        for accepted in accepting {
+            accepted.await.unwrap();
+        }
+        // Everything twice, as where a worker was slow and another began.
+        let twice = [servers.clone(), servers.clone()].concat();
+        let delivering = twice.into_iter().map(|(spool, _)| {
+            let ada = ada.clone();
+            tokio::spawn(async move {
+                let (tickets, _) = spool.due(None, 1_000).await.unwrap();
+                for ticket in tickets {
+                    match ticket.recipient {
+                        0 => spool.deliver(&ada, &[delivery(ticket, "")], 2).await.unwrap(),
+                        other => spool.settle(ticket.id, vec![(other, Next::Done)], &[], 2).await.unwrap(),
+                    }
+                }
+            })
+        });
+        for delivered in delivering.collect::<Vec<_>>() {
+            delivered.await.unwrap();
+        }
+        let (_, mailboxes) = &servers[1];
+        assert_eq!(mailboxes.entries(&ada, 1).await.unwrap().len(), 40, "seed {seed}");
+        let facts = mailboxes.facts(&ada, 1).await.unwrap();
+        assert_eq!(facts.row.messages, 40, "seed {seed}");
+        assert_eq!(mailboxes.used(&ada).await.unwrap(), facts.row.size, "seed {seed}");
+        assert_eq!(servers[1].0.messages(None, 10).await.unwrap(), []);
+        assert_eq!(servers[1].0.due(None, 10).await.unwrap(), (vec![], None));
+    }
 }
 
 async fn waiting(spool: &Spool) -> usize {
