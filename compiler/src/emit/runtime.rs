@@ -15,6 +15,7 @@ pub fn runtime(resolved: &Resolved) -> RuntimeConfig {
         hosts,
         storage: resolved.storage.clone(),
         domains: resolved.domains.iter().map(|domain| self::domain(domain, resolved)).collect(),
+        directories: resolved.directories.values().cloned().collect(),
         accounts: resolved.people.accounts.clone(),
         groups: resolved.people.groups.clone(),
         lists: resolved.people.lists.clone(),
@@ -51,6 +52,7 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         mta_sts: policy(domain, resolved),
         postmaster: domain.postmaster.clone(),
         catch_all: domain.catch_all.clone(),
+        directory: domain.directory.clone().filter(|name| resolved.directories.contains_key(name)),
     }
 }
 
