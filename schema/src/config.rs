@@ -155,6 +155,9 @@ pub struct Domain {
     /// Which of `directories` its people come from; none: they are among `accounts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
+    /// What each person of the directory may keep, where it does not say; none: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
 }
 
 /// A DKIM key that mail is signed with.

@@ -37,6 +37,7 @@ fn host(host: &Host) -> config::Host {
 }
 
 fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
+    let directory = domain.directory.as_ref().filter(|name| resolved.directories.contains_key(*name));
     config::Domain {
         name: domain.name.clone(),
         hosts: resolved.hosts_of(domain).map(|(_, host)| host.name.clone()).collect(),
@@ -52,7 +53,8 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         mta_sts: policy(domain, resolved),
         postmaster: domain.postmaster.clone(),
         catch_all: domain.catch_all.clone(),
-        directory: domain.directory.clone().filter(|name| resolved.directories.contains_key(name)),
+        directory: directory.cloned(),
+        quota: directory.and(domain.quota),
     }
 }
 

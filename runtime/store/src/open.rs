@@ -1,6 +1,7 @@
 //! From a configuration to open stores; what is open stays open.
 
 use crate::blob::{Blobs, kv::KvBlobs};
+use crate::directory::router::{self, Router};
 use crate::error::{Cause, StoreError};
 use crate::kv::KeyValue;
 use crate::kv::memory::Memory;
@@ -11,7 +12,7 @@ use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
-use schema::config::{Storage, Store};
+use schema::config::{RuntimeConfig, Storage, Store};
 use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -81,12 +82,13 @@ pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreE
 pub struct Registry {
     ground: Ground,
     open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
+    directories: router::Open,
 }
 
 impl Registry {
     /// Nothing is open yet.
     pub fn new(ground: Ground) -> Registry {
-        Registry { ground, open: Mutex::default() }
+        Registry { ground, open: Mutex::default(), directories: Mutex::default() }
     }
 
     /// Opens a configuration's stores.
@@ -102,6 +104,14 @@ impl Registry {
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
         let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes)).await?;
         Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
+    }
+
+    /// Opens a configuration's directories; those that are open stay open.
+    ///
+    /// # Errors
+    /// [`StoreError`], naming the directory.
+    pub async fn directories(&self, config: &RuntimeConfig) -> Result<Router, StoreError> {
+        Router::open(config, &self.ground, &self.directories).await
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {

@@ -95,9 +95,17 @@ mod tests {
             assert_eq!(wrong(good).is_none(), good != "(&)(", "{good}: {:?}", wrong(good));
         }
         let deep = format!("{}(mail={{}}){}", "(!".repeat(40), ")".repeat(40));
-        for bad in
-            ["mail={}", "(mail={}", "(mail={}))", "(mail=x)", "({}=mail)", "(mail)", "(cn=\\zz{})", "((mail={}))", &deep]
-        {
+        for bad in [
+            "mail={}",
+            "(mail={}",
+            "(mail={}))",
+            "(mail=x)",
+            "({}=mail)",
+            "(mail)",
+            "(cn=\\zz{})",
+            "((mail={}))",
+            &deep,
+        ] {
             assert!(wrong(bad).is_some(), "{bad}");
         }
     }
