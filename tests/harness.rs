@@ -14,9 +14,11 @@ pub mod clouds;
 pub mod contract;
 pub mod hyperscalers;
 pub mod knot;
+pub mod mariadb;
 pub mod moto;
 pub mod postgresql;
 pub mod powerdns;
+pub mod slapd;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Passwords checked at once.
-const CHECKS_MOST: usize = 4;
+const CHECKS_MOST: u32 = 4;
 /// Right passwords remembered; past that all are forgotten.
 const REMEMBERED_MOST: usize = 20_000;
 /// A hash that no password has, with the cost of `waybill init`'s: what is checked for people who do not exist.
@@ -94,7 +94,7 @@ impl Internal {
             domains,
             all_have_scram: config.accounts.iter().all(has_scram),
             some_scram,
-            checks: Semaphore::new(CHECKS_MOST),
+            checks: Semaphore::new(CHECKS_MOST as usize),
             right: Mutex::default(),
             key,
         }
@@ -147,17 +147,19 @@ impl Internal {
         self.account_row(account)?.quota.map(|size| size.0)
     }
 
-    /// Whether an address is a group's, or that of a group in it, that lets its members send as it and has one of whom
-    /// `is_own` is true.
+    /// Whether an address is a group's that lets its members send as it, and one of them or of the groups in it is one
+    /// of whom `is_own` is true; or another name of that one alone.
     pub fn lets_send(&self, group: &Address, is_own: &dyn Fn(&Address) -> bool) -> bool {
         self.lets(group, is_own, 0)
     }
 
     fn lets(&self, group: &Address, is_own: &dyn Fn(&Address) -> bool, depth: u8) -> bool {
         let Some(Owner::Group(n)) = self.owners.get(group) else { return false };
-        let Some(group) = self.groups.get(*n as usize).filter(|group| group.send_as && depth < 16) else {
-            return false;
-        };
+        let Some(group) = self.groups.get(*n as usize).filter(|_| depth < 16) else { return false };
+        if !group.send_as {
+            // An alias of one mailbox is that mailbox's.
+            return matches!(group.members.as_slice(), [one] if is_own(one));
+        }
         group.members.iter().any(|member| is_own(member) || self.lets(member, is_own, depth + 1))
     }
 
@@ -207,7 +209,8 @@ impl Internal {
     }
 
     /// Whether a password has one of these hashes or, where there is none, verifiers, which tell a password sent in the
-    /// plain just as well. Without either it takes as long, and is wrong. So many are checked at once in all.
+    /// plain just as well. Without either it takes as long, and is wrong. At most [`CHECKS_MOST`] are checked at once, and one
+    /// that takes much memory alone.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where it cannot be checked now.
@@ -219,7 +222,10 @@ impl Internal {
             secrets.push(NOBODY.to_owned());
         }
         let unavailable = |why: &str| StoreError::Unavailable(Cause::new(why));
-        let _turn = self.checks.acquire().await.map_err(|_| unavailable("passwords are no longer checked"))?;
+        let heavy = secrets.iter().any(|secret| password::is_heavy(secret));
+        let turns = if heavy { CHECKS_MOST } else { 1 };
+        let _turn =
+            self.checks.acquire_many(turns).await.map_err(|_| unavailable("passwords are no longer checked"))?;
         let check = move || secrets.iter().any(|hash| password::matches(&given, hash));
         tokio::task::spawn_blocking(check).await.map_err(|_| unavailable("the check failed"))
     }
