@@ -182,8 +182,8 @@ async fn a_query_can_only_read() {
     );
     mariadb.sql(&fixture("postfix.sql"));
     mariadb.sql(
-        "CREATE FUNCTION takes(who TEXT) RETURNS TEXT MODIFIES SQL DATA \
-         BEGIN DELETE FROM virtual_users; RETURN who; END",
+        "DELIMITER //\nCREATE FUNCTION takes(who TEXT) RETURNS TEXT MODIFIES SQL DATA \
+         BEGIN DELETE FROM virtual_users; RETURN who; END//",
     );
     let other = Site::new();
     for (site, store, login) in [
