@@ -147,7 +147,7 @@ codes! {
     W0318 PeopleSort Error
     W0320 ListRefuses Warning
     W0321 TakesNoMail Warning
-    W0322 PeopleTwice Warning
+    W0322 PeopleTwice Error
     W0323 QuotaSmall Warning
     W0324 NoAbuse Warning
     W0325 KeeperOutside Warning
@@ -193,6 +193,7 @@ codes! {
     W0512 ClearStore Warning
     W0513 NestedStore Error
     W0514 CannotKeep Error
+    W0530 ClearDirectory Warning
     // 06xx: records: DKIM, SPF, DMARC, MTA-STS.
     W0601 NoDkim Warning
     W0602 KeyAway Error

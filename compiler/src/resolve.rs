@@ -4,6 +4,7 @@
 mod circles;
 pub(crate) mod credential;
 mod delegation;
+mod directories;
 mod dkim;
 mod domains;
 mod hosts;
@@ -60,6 +61,8 @@ pub struct Resolved {
     pub domains: Vec<Domain>,
     /// Accounts, groups and lists.
     pub people: People,
+    /// Where other people come from, by name: those that are served and some domain names.
+    pub directories: BTreeMap<String, config::Directory>,
     /// DNS servers to ask.
     pub resolver: spec::Resolver,
     /// Trust beside the system's.
@@ -109,8 +112,10 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
         secrets::secrets(spec, outside, report);
     }
     let delegated = delegation::delegated(&domains);
+    let directories = directories::directories(spec, report);
     Resolved {
         delegated,
+        directories,
         hosts,
         storage: storage.unwrap_or_else(stores::unbound),
         domains,

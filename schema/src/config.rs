@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
+mod directory;
 mod storage;
 
+pub use directory::*;
 pub use storage::*;
 
 /// The artefact's format. A server refuses any other.
@@ -29,6 +31,9 @@ pub struct RuntimeConfig {
     pub storage: Storage,
     /// The mail domains, sorted by name.
     pub domains: Vec<Domain>,
+    /// Where people of domains come from that are not among `accounts`, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<Directory>,
     /// The people, sorted by address.
     pub accounts: Vec<Account>,
     /// Groups and aliases with several or distant targets, sorted by address.
@@ -147,6 +152,12 @@ pub struct Domain {
     pub postmaster: Option<Address>,
     /// Who gets the mail for addresses that do not exist.
     pub catch_all: Option<Address>,
+    /// Which of `directories` its people come from; none: they are among `accounts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// What each person of the directory may keep, where it does not say; none: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<Size>,
 }
 
 /// A DKIM key that mail is signed with.

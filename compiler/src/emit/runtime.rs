@@ -15,6 +15,7 @@ pub fn runtime(resolved: &Resolved) -> RuntimeConfig {
         hosts,
         storage: resolved.storage.clone(),
         domains: resolved.domains.iter().map(|domain| self::domain(domain, resolved)).collect(),
+        directories: resolved.directories.values().cloned().collect(),
         accounts: resolved.people.accounts.clone(),
         groups: resolved.people.groups.clone(),
         lists: resolved.people.lists.clone(),
@@ -36,6 +37,7 @@ fn host(host: &Host) -> config::Host {
 }
 
 fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
+    let directory = domain.directory.as_ref().filter(|name| resolved.directories.contains_key(*name));
     config::Domain {
         name: domain.name.clone(),
         hosts: resolved.hosts_of(domain).map(|(_, host)| host.name.clone()).collect(),
@@ -51,6 +53,8 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         mta_sts: policy(domain, resolved),
         postmaster: domain.postmaster.clone(),
         catch_all: domain.catch_all.clone(),
+        directory: directory.cloned(),
+        quota: directory.and(domain.quota),
     }
 }
 

@@ -45,6 +45,10 @@ impl Lint<'_> {
     /// Accounts in a domain whose people come from a directory.
     fn elsewhere(&self, domain: &Domain, at: &Path, report: &mut Report) {
         let Some((directory, account)) = domain.directory.as_ref().zip(domain.account.first()) else { return };
+        // The server's own directory knows the people of the spec.
+        if self.around.spec.directory.iter().any(|one| one.name == *directory && one.internal) {
+            return;
+        }
         let count = domain.account.len();
         let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
         let says = format!(
@@ -54,7 +58,7 @@ impl Lint<'_> {
         report
             .find(Code::PeopleTwice, at.field("account").item(0), says)
             .also(at.field("directory"), "the directory")
-            .help("put them into the directory, or take `directory` out");
+            .help("put them into the directory, or take `directory` out; aliases, groups and lists may stand here");
     }
 
     /// `abuse@` (RFC 2142 §4).

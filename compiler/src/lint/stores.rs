@@ -5,7 +5,7 @@ use crate::code::Code;
 use crate::diagnostic::{Path, Report};
 use schema::config::Store as Bound;
 use schema::name::DomainName;
-use schema::spec::Store;
+use schema::spec::{ClientTlsMode, Directory, Store};
 use std::collections::HashSet;
 
 /// Runs the lints of stores.
@@ -15,6 +15,22 @@ pub fn stores(around: &Around<'_>, report: &mut Report) {
         clear(store, &path(at), report);
     }
     nested(&around.spec.store, report);
+    directories(&around.spec.directory, report);
+}
+
+/// An LDAP server on another machine that is asked in the clear: passwords go there.
+fn directories(directories: &[Directory], report: &mut Report) {
+    for (n, directory) in directories.iter().enumerate() {
+        let Some(ldap) = &directory.ldap else { continue };
+        let off = ldap.tls.as_ref().is_some_and(|tls| tls.mode == Some(ClientTlsMode::Off));
+        if off && ldap.url.strip_prefix("ldap://").is_some_and(|rest| !is_local(rest)) {
+            let at = Path::root().field("directory").item(n).field("ldap").field("tls").field("mode");
+            let says = "people's passwords go to another machine in the clear";
+            report
+                .find(Code::ClearDirectory, at, says)
+                .help("take `tls` out for StartTLS, or write `ldaps://…`; `ca` names an authority of your own");
+        }
+    }
 }
 
 fn path(at: usize) -> Path {

@@ -28,6 +28,10 @@ pub struct Domain {
     pub name: DomainName,
     /// Where it was written.
     pub at: Path,
+    /// Which directory its people come from, if not from the spec.
+    pub directory: Option<String>,
+    /// What each of its people may keep, where they do not say.
+    pub quota: Option<Size>,
     /// The hosts that take its mail, most preferred first: MX preference, and which in the spec's order.
     pub hosts: Vec<(u16, usize)>,
     /// Where the hosts were said; the domain itself where they were not.
@@ -376,6 +380,8 @@ impl<'a> Binding<'a, '_> {
             tls_report_at,
             postmaster: people.postmasters.get(&domain.name).cloned().flatten(),
             catch_all: people.catch_alls.get(&domain.name).cloned(),
+            directory: domain.directory.clone(),
+            quota: layers.quota(of),
             omit,
             records,
             delegation,

@@ -477,11 +477,12 @@ impl<'a> Binding<'a> {
     }
 
     fn no_postmaster(&mut self, d: usize, chosen: Option<&Address>) {
-        let Some(domain) = self.spec.domain.get(d) else { return };
+        // A directory may know the domain's own; where it does not, `chosen` stands in.
+        let Some(domain) = self.spec.domain.get(d).filter(|domain| domain.directory.is_none()) else { return };
         let at = domain_path(d).field("name");
         let empty =
             domain.account.is_empty() && domain.alias.is_empty() && domain.group.is_empty() && domain.list.is_empty();
-        if empty && domain.catch_all.is_none() && domain.directory.is_none() {
+        if empty && domain.catch_all.is_none() {
             self.report.find(Code::NoPeople, at.clone(), format!("nobody has an address at `{}`", domain.name));
         }
         let says = match chosen {

@@ -43,8 +43,11 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
             None => None,
         });
     }
+    let asked = |store: &spec::Store| {
+        spec.directory.iter().any(|directory| directory.sql.as_ref().is_some_and(|sql| sql.store == store.name))
+    };
     for (at, store) in spec.store.iter().enumerate().filter(|(at, _)| !used.contains(at)) {
-        if spec.store.len() > 1 {
+        if spec.store.len() > 1 && !asked(store) {
             report
                 .find(Code::UnusedStore, path(at), format!("the store `{}` keeps nothing", store.name))
                 .help("name it in `storage`, or take it out");
@@ -225,7 +228,8 @@ fn database(given: &spec::Database) -> Database {
     }
 }
 
-fn pool(given: Option<&spec::Pool>) -> Pool {
+/// How many connections are kept, with every default filled in.
+pub fn pool(given: Option<&spec::Pool>) -> Pool {
     let given = given.cloned().unwrap_or_default();
     Pool {
         most: given.most.unwrap_or(10),

@@ -32,9 +32,10 @@ pub enum Sorted {
 
 /// Finds out where a job goes on, and settles what needs no delivery.
 pub async fn sort(server: &Arc<Server>, snapshot: &Arc<Snapshot>, job: &Job) -> Sorted {
-    let route = match snapshot.route(&job.recipient.address) {
+    let route = match snapshot.route(&job.recipient.address).await {
         Route::Account(account) => return Sorted::Account(account),
         Route::Remote(host) => return Sorted::Remote(host),
+        route @ Route::Later(..) => route,
         route if job.recipient.depth >= DEPTH_MOST => {
             warn!(id = name(job.ticket.id), ?route, "forwarded in a circle");
             Route::Nobody("5.4.6", format!("mail for <{}> goes in a circle", job.recipient.address))
@@ -54,6 +55,10 @@ pub async fn sort(server: &Arc<Server>, snapshot: &Arc<Snapshot>, job: &Job) -> 
         Route::Nobody(status, why) => {
             let failure = outcome::Failure { status: status.to_owned(), why, remote: None };
             nobody(server, snapshot, job, failure).await
+        }
+        Route::Later(status, why) => {
+            let failure = outcome::Failure { status: status.to_owned(), why, remote: None };
+            defer(server, snapshot, job, failure).await
         }
         Route::Account(_) | Route::Remote(_) => Ok(()),
     };
@@ -75,6 +80,14 @@ async fn nobody(server: &Server, snapshot: &Snapshot, job: &Job, failure: outcom
     let octets = without_return_path(&job.message, snapshot.stores.spool.octets(&job.message).await?);
     let new: Vec<NewEntry> = outcome::failed(server, snapshot, &octets, &[(job, failure)]).into_iter().collect();
     settle(snapshot, job, Next::Done, &new).await
+}
+
+/// Another attempt later, as for mail that another server did not take.
+async fn defer(server: &Server, snapshot: &Snapshot, job: &Job, failure: outcome::Failure) -> Result<(), StoreError> {
+    let octets = without_return_path(&job.message, snapshot.stores.spool.octets(&job.message).await?);
+    let outcomes = [(job.clone(), outcome::Outcome::Deferred(failure))];
+    let (changes, new) = outcome::follow(server, snapshot, &octets, &outcomes);
+    snapshot.stores.spool.settle(job.ticket.id, changes, &new, clock::now()).await
 }
 
 fn forwarded(from: &Recipient, address: String) -> Recipient {

@@ -80,8 +80,9 @@ impl ImapHost {
         self.account.as_ref().ok_or(MailboxError::Missing)
     }
 
-    fn quota(&self) -> Option<u64> {
-        self.account.as_ref().and_then(|account| self.server.live.now().directory.quota(account))
+    async fn quota(&self) -> Result<Option<u64>, MailboxError> {
+        let snapshot = self.server.live.now();
+        Ok(snapshot.directory.quota(self.account()?).await?)
     }
 
     async fn login(&mut self, ask: Ask) -> Answer {
@@ -89,7 +90,10 @@ impl ImapHost {
         let proved = match ask {
             Ask::Login(credentials) => self.server.password(credentials, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
-            Ask::Verifier { user } => return Answer::Verifier(self.server.scram_verifier(&user)),
+            Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
+                Ok(verifier) => return Answer::Verifier(verifier),
+                Err(error) => Err(error),
+            },
             Ask::LoginRefused { user } => Err(self.server.refused(&user, peer).await),
             _ => Err(LoginError::Wrong),
         };
@@ -177,7 +181,7 @@ impl ImapHost {
             }
             Ask::Copy { mailbox, uids, to, remove, whole } => {
                 let place = (&account, id(mailbox));
-                match mailboxes.copy(place, &uids, (&to, remove, whole), (self.quota(), now)).await {
+                match mailboxes.copy(place, &uids, (&to, remove, whole), (self.quota().await?, now)).await {
                     Ok(copied) => Ok(Answer::Copied { uid_validity: copied.uid_validity, pairs: copied.pairs }),
                     Err(MailboxError::Missing) => Ok(no(Code::TryCreate, "there is no such mailbox")),
                     Err(error) => Err(error),
@@ -214,7 +218,7 @@ impl ImapHost {
                     other => other?,
                 };
                 let used = mailboxes.used(account).await?;
-                if self.quota().is_some_and(|quota| used.saturating_add(size) > quota) {
+                if self.quota().await?.is_some_and(|quota| used.saturating_add(size) > quota) {
                     return Err(MailboxError::OverQuota);
                 }
                 let Some(room) = self.server.room(size).await else {
@@ -237,7 +241,7 @@ impl ImapHost {
                     date: head.internal_date.unwrap_or(now),
                     flags: convert::flags_of(&head.flags),
                 };
-                let (mailboxes, quota) = (self.mailboxes(), self.quota());
+                let (mailboxes, quota) = (self.mailboxes(), self.quota().await?);
                 let place = self.account()?;
                 match mailboxes.append((place, &head.mailbox), (new, octets.freeze()), quota, now).await {
                     Ok(done) => Ok(Answer::Appended { uid_validity: done.uid_validity, uid: done.uid }),

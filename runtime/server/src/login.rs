@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use store::error::StoreError;
 use tracing::{info, warn};
 
 /// The wait after the first failed login of a peer; each next one waits twice as long.
@@ -63,6 +64,11 @@ pub fn mechanisms(all_have_scram: bool) -> Vec<Mechanism> {
     offered
 }
 
+fn unavailable(error: &StoreError) -> LoginError {
+    warn!(%error, "a login cannot be checked");
+    LoginError::Unavailable
+}
+
 impl Server {
     /// Checks a password. Failures wait before they are answered.
     ///
@@ -70,39 +76,37 @@ impl Server {
     /// [`LoginError`], which tells a client nothing about which accounts exist.
     pub async fn password(&self, given: Credentials, peer: IpAddr) -> Result<Address, LoginError> {
         let snapshot = self.live.now();
-        let account = snapshot.directory.account(&given.user);
-        // Verified for unknown users too, so that time does not tell them apart.
-        let right = snapshot.directory.verify(account.as_ref(), given.password.clone()).await;
-        let right = right.map_err(|error| {
-            warn!(%error, "a password cannot be checked");
-            LoginError::Unavailable
-        })?;
-        match account {
-            Some(account) if right => self.proved(&given.user, account, &given.authorize),
-            _ => Err(self.refused(&given.user, peer).await),
+        match snapshot.directory.login(&given.user, given.password).await.map_err(|error| unavailable(&error))? {
+            Some(account) => self.proved(&given.user, account, &given.authorize),
+            None => Err(self.refused(&given.user, peer).await),
         }
     }
 
     /// Lets in whoever proved to be `user` by SCRAM.
     ///
     /// # Errors
-    /// [`LoginError::Wrong`] where it wants to act as somebody else.
+    /// [`LoginError::Wrong`] where it wants to act as somebody else, [`LoginError::Unavailable`].
     pub async fn scram_proved(&self, user: &str, authorize: &str, peer: IpAddr) -> Result<Address, LoginError> {
-        match self.live.now().directory.account(user) {
+        let account = self.live.now().directory.account(user).await;
+        match account.map_err(|error| unavailable(&error))? {
             Some(account) => self.proved(user, account, authorize),
             None => Err(self.refused(user, peer).await),
         }
     }
 
     /// What SCRAM needs to know of a user; for an unknown one a false verifier.
-    pub fn scram_verifier(&self, user: &str) -> ScramVerifier {
-        let scram = self.live.now().directory.scram(user, &self.secret);
-        ScramVerifier {
+    ///
+    /// # Errors
+    /// [`LoginError::Unavailable`] alone.
+    pub async fn scram_verifier(&self, user: &str) -> Result<ScramVerifier, LoginError> {
+        let scram = self.live.now().directory.scram(user, &self.secret).await;
+        let scram = scram.map_err(|error| unavailable(&error))?;
+        Ok(ScramVerifier {
             iterations: scram.iterations,
             salt: scram.salt,
             stored_key: scram.stored_key,
             server_key: scram.server_key,
-        }
+        })
     }
 
     /// Counts a failed login and waits as long as it has to.

@@ -6,6 +6,8 @@ use schema::config::List;
 use schema::name::{Address, DomainName, LocalPart};
 use std::sync::Arc;
 use store::directory::Target;
+use store::error::StoreError;
+use tracing::warn;
 
 /// The longest chain of groups, lists and rewritten addresses that one message follows.
 pub const DEPTH_MOST: u8 = 10;
@@ -30,13 +32,15 @@ pub enum Route {
     Remote(Host),
     /// To nobody: an RFC 3463 status and the reason.
     Nobody(&'static str, String),
+    /// It cannot be said now: an RFC 3463 status and the reason.
+    Later(&'static str, String),
 }
 
 impl Snapshot {
     /// Where mail for an address (as on the wire, without brackets) goes.
-    pub fn route(&self, address: &str) -> Route {
+    pub async fn route(&self, address: &str) -> Route {
         let path = match Path::parse(address) {
-            Some(Path::Postmaster) => return self.postmaster(),
+            Some(Path::Postmaster) => return self.postmaster().await,
             Some(Path::Mailbox(mailbox)) => mailbox,
             _ => return Route::Nobody("5.1.3", format!("<{address}> is not a mail address")),
         };
@@ -48,13 +52,14 @@ impl Snapshot {
             return Route::Remote(Host::Domain(domain.to_string()));
         }
         match path.local.parse::<LocalPart>() {
-            Ok(local) => self.local(&Address::new(local, domain), &path.local),
+            Ok(local) => self.local(&Address::new(local, domain), &path.local).await,
             Err(_) => no_such_user(address),
         }
     }
 
-    fn local(&self, address: &Address, written: &str) -> Route {
-        if let Some(target) = self.directory.resolve(address) {
+    async fn local(&self, address: &Address, written: &str) -> Route {
+        let asked = self.directory.resolve(address).await;
+        if let Ok(Some(target)) = asked {
             return route_of(target);
         }
         if mail::srs::is_rewritten(written) {
@@ -66,8 +71,15 @@ impl Snapshot {
         if let Some(owners) = self.list_role(address) {
             return Route::Group { address: address.clone(), members: owners };
         }
-        // Last, so that it takes no report to a list or a rewritten path.
-        self.directory.catch_all(&address.domain).map_or_else(|| no_such_user(&address.to_string()), route_of)
+        // Last, so that it takes no report to a list or a rewritten path; and nothing that may be somebody's after all.
+        let asked = match asked {
+            Ok(_) => self.directory.catch_all(&address.domain).await,
+            Err(error) => Err(error),
+        };
+        match asked {
+            Ok(found) => found.map_or_else(|| no_such_user(&address.to_string()), route_of),
+            Err(error) => later(address, &error),
+        }
     }
 
     /// Who reads `<list>-bounces@`, `-owner@` and `-request@` (RFC 2142 §6): its owners.
@@ -75,15 +87,15 @@ impl Snapshot {
         let base = address.local.without_detail().unwrap_or_else(|| address.local.clone());
         let name = ["-bounces", "-owner", "-request"].iter().find_map(|role| base.as_str().strip_suffix(role))?;
         let list = Address::new(name.parse().ok()?, address.domain.clone());
-        match self.directory.resolve(&list)? {
+        match self.directory.of_spec(&list)? {
             Target::List(list) if list.address.local.as_str() == name => Some(list.owners.clone()),
             _ => None,
         }
     }
 
-    fn postmaster(&self) -> Route {
+    async fn postmaster(&self) -> Route {
         match &self.host.postmaster {
-            Some(address) => self.local(address, address.local.as_str()),
+            Some(address) => self.local(address, address.local.as_str()).await,
             None => Route::Nobody("5.1.1", "this host has no postmaster".to_owned()),
         }
     }
@@ -95,6 +107,13 @@ fn route_of(target: Target) -> Route {
         Target::Group { address, members } => Route::Group { address, members },
         Target::List(list) => Route::List(list),
     }
+}
+
+/// A directory that does not answer has not said that somebody is not there.
+fn later(address: &Address, error: &StoreError) -> Route {
+    warn!(%error, %address, "it cannot be said whose an address is");
+    let status = if matches!(error, StoreError::Misconfigured(_)) { "4.3.5" } else { "4.3.0" };
+    Route::Later(status, format!("it cannot be said now whether <{address}> is known here, try again later"))
 }
 
 fn no_such_user(address: &str) -> Route {

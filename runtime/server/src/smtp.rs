@@ -94,10 +94,17 @@ impl SmtpHost {
         (SmtpHost { server, connection, user: None, transaction: None, stopping, told: false }, session)
     }
 
-    fn mail(&mut self, mail: MailAsk) -> Answer {
+    async fn mail(&mut self, mail: MailAsk) -> Answer {
         let snapshot = self.server.live.now();
         if let (Some(user), Path::Mailbox(mailbox)) = (&self.user, &mail.from) {
-            let owned = mailbox.to_string().parse().is_ok_and(|from| snapshot.directory.may_send_as(user, &from));
+            let owned = match mailbox.to_string().parse() {
+                Ok(from) => snapshot.directory.may_send_as(user, &from).await,
+                Err(_) => Ok(false),
+            };
+            let owned = match owned {
+                Ok(owned) => owned,
+                Err(error) => return Answer::Refuse(unknown(&error)),
+            };
             if !owned {
                 return refuse(550, (5, 7, 1), &format!("{user} may not send as {mailbox}"));
             }
@@ -119,7 +126,7 @@ impl SmtpHost {
     async fn recipient(&mut self, path: Path, params: RcptParams) -> Answer {
         let Some(transaction) = &mut self.transaction else { return Answer::Refuse(Reply::bad_sequence()) };
         let address = path.to_string();
-        match transaction.snapshot.route(&address) {
+        match transaction.snapshot.route(&address).await {
             Route::Account(account) => {
                 let said = transaction.mail.params.size.unwrap_or(1);
                 if let Err(reply) = has_room(&transaction.snapshot, &account, said).await {
@@ -148,6 +155,10 @@ impl SmtpHost {
                 self.server.metrics.recipients_refused.add(1);
                 info!(to = address, "refused: relaying");
                 return refuse(550, (5, 7, 1), &format!("<{address}>: this server does not relay; log in to send"));
+            }
+            Route::Later(status, why) => {
+                let detail = status.rsplit('.').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+                return refuse(451, (4, 3, detail), &why);
             }
             Route::Nobody(status, why) => {
                 self.server.metrics.recipients_refused.add(1);
@@ -196,7 +207,7 @@ impl SmtpHost {
         let size = octets.len();
         let judged = match (fits(&transaction, size as u64).await, &self.user) {
             (Err(reply), _) => Err(reply),
-            (Ok(()), Some(user)) => submission::judge(&transaction, user, octets, self.connection),
+            (Ok(()), Some(user)) => submission::judge(&transaction, user, octets, self.connection).await,
             (Ok(()), None) => arrival::judge(&transaction, octets, self.connection).await,
         };
         let judged = match judged {
@@ -261,7 +272,10 @@ impl SmtpHost {
         let proved = match ask {
             Ask::Login(credentials) => self.server.password(credentials, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
-            Ask::Verifier { user } => return Answer::Verifier(self.server.scram_verifier(&user)),
+            Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
+                Ok(verifier) => return Answer::Verifier(verifier),
+                Err(error) => Err(error),
+            },
             Ask::LoginRefused { user } => {
                 self.server.refused(&user, peer).await;
                 return Answer::Go;
@@ -283,7 +297,8 @@ impl SmtpHost {
 /// Whether an account has room for so many octets. A full mailbox is a matter for later, since it may be emptied; a
 /// message larger than the mailbox may ever hold is not (RFC 3463 §3.3).
 async fn has_room(snapshot: &Snapshot, account: &Address, octets: u64) -> Result<(), Reply> {
-    let Some(quota) = snapshot.directory.quota(account) else { return Ok(()) };
+    let quota = snapshot.directory.quota(account).await.map_err(|error| unknown(&error))?;
+    let Some(quota) = quota else { return Ok(()) };
     if octets > quota {
         let says = format!("the message is larger than the mailbox of {account} may hold");
         return Err(Reply::new(552, Some((5, 2, 2)), &says));
@@ -302,7 +317,7 @@ async fn has_room(snapshot: &Snapshot, account: &Address, octets: u64) -> Result
 async fn someone_has_room(transaction: &Transaction, members: &[Address]) -> Result<(), Reply> {
     let mut refusal = None;
     for member in members {
-        let Route::Account(account) = transaction.snapshot.route(&member.to_string()) else { return Ok(()) };
+        let Route::Account(account) = transaction.snapshot.route(&member.to_string()).await else { return Ok(()) };
         match has_room(&transaction.snapshot, &account, transaction.mail.params.size.unwrap_or(1)).await {
             Ok(()) => return Ok(()),
             Err(reply) => refusal = Some(reply),
@@ -327,6 +342,13 @@ async fn fits(transaction: &Transaction, octets: u64) -> Result<(), Reply> {
     }
 }
 
+/// What is said where a directory does not answer.
+fn unknown(error: &StoreError) -> Reply {
+    warn!(%error, "a directory cannot be asked");
+    let detail = if matches!(error, StoreError::Misconfigured(_)) { 5 } else { 0 };
+    Reply::new(451, Some((4, 3, detail)), "it cannot be said now who that is, try again later")
+}
+
 fn refuse(code: u16, enhanced: (u8, u16, u16), text: &str) -> Answer {
     Answer::Refuse(Reply::new(code, Some(enhanced), text))
 }
@@ -337,7 +359,7 @@ impl Host for SmtpHost {
 
     async fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Mail(mail) => self.mail(*mail),
+            Ask::Mail(mail) => self.mail(*mail).await,
             Ask::Recipient { path, params } => self.recipient(path, params).await,
             Ask::BodyStart => Answer::Go,
             Ask::Body(chunk) => self.body(chunk).await,

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use store::directory::internal::Internal;
+use store::directory::router::Router;
 use store::error::StoreError;
 use store::open::{Registry, Stores};
 
@@ -45,6 +45,9 @@ pub enum Rejected {
     /// A store cannot be opened.
     #[error("storage: {0}")]
     Store(#[from] StoreError),
+    /// A directory is set up wrongly.
+    #[error("directories: {0}")]
+    Directory(StoreError),
     /// Sound, but not for a running server.
     #[error(
         "{what} changed, which a running server cannot take: restart waybilld, after `waybilld migrate` where data must move"
@@ -100,7 +103,7 @@ pub struct Snapshot {
     /// The open stores.
     pub stores: Stores,
     /// The people.
-    pub directory: Arc<Internal>,
+    pub directory: Arc<Router>,
     /// The domains by name.
     pub domains: HashMap<DomainName, usize>,
     /// Keys to sign with.
@@ -143,7 +146,8 @@ impl Snapshot {
                 (Arc::new(resolver), Arc::new(authenticator))
             }
         };
-        let directory = Arc::new(Internal::new(&config));
+        let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
+        let directory = Arc::new(directory);
         let stores = match now {
             Some(now) => now.stores.clone(),
             None => ground.registry.open(&config.storage, &ground.named(&host.name)).await?,

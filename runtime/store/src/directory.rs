@@ -1,10 +1,33 @@
 //! Who people are: whom an address belongs to, and whether somebody is who it says.
+//!
+//! The people of the spec are [`internal`], known from the configuration and asked without waiting. Everybody else is in
+//! a [`Directory`]: [`ldap`] or [`sql`], asked through a [`cache`]. [`router`] holds them all and asks the one of the
+//! address's domain; nothing outside looks at a directory itself.
+//!
+//! A directory that does not answer is [`StoreError::Unavailable`], never "nobody": mail waits, logins are to be tried
+//! again, and nothing bounces.
 
+use crate::error::StoreError;
+use async_trait::async_trait;
 use schema::config::List;
 use schema::name::Address;
+use std::fmt;
 use std::sync::Arc;
 
+pub mod cache;
 pub mod internal;
+pub mod ldap;
+pub mod router;
+pub mod sql;
+
+/// Members of one group or address of a directory; one with more is refused as misconfigured.
+pub const MEMBERS_MOST: usize = 1000;
+/// Groups within each other that a directory's groups are followed through.
+pub const NESTED_MOST: usize = 10;
+/// Hashes and verifiers of one person that a password is held against.
+pub const SECRETS_MOST: usize = 16;
+/// The longest text that is looked for in a directory, in octets: an address of RFC 5321 §4.5.3.1 fits.
+pub const ASKED_MOST: usize = 320;
 
 /// What an address stands for.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,4 +48,72 @@ pub enum Target {
     },
     /// A mailing list.
     List(Arc<List>),
+}
+
+/// A person of a directory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Person {
+    /// The mailbox.
+    pub address: Address,
+    /// By which login it was found.
+    pub login: String,
+    /// The name; empty where none is known.
+    pub name: String,
+    /// Other addresses.
+    pub aliases: Vec<Address>,
+    /// Groups that it is in, as the directory calls them.
+    pub groups: Vec<String>,
+    /// How much the mailbox may keep, in octets; `None`: anything.
+    pub quota: Option<u64>,
+    /// Password hashes and SCRAM verifiers, as [`crate::password`] reads them; empty where the directory does not give
+    /// them away.
+    pub secrets: Vec<String>,
+    /// Where the directory has it: a distinguished name, or nothing.
+    pub place: String,
+}
+
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Person").field("address", &self.address).field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Person {
+    /// Whether an address is one of the person's own, as far as the directory lists them.
+    pub fn has(&self, address: &Address) -> bool {
+        self.address == *address || self.aliases.contains(address)
+    }
+}
+
+/// What a directory says an address stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// One person.
+    Person(Arc<Person>),
+    /// Several people.
+    Several {
+        /// Their addresses; in other domains too.
+        members: Vec<Address>,
+        /// Whether they may send as it: true for a group, false for an address that only happens to have several people.
+        send_as: bool,
+    },
+}
+
+/// People that are kept elsewhere.
+#[async_trait]
+pub trait Directory: Send + Sync + 'static {
+    /// What it is, in words: for the log.
+    fn name(&self) -> &str;
+    /// Whether it can be asked, and is set up as the configuration says.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where waiting may help, [`StoreError::Misconfigured`] where not.
+    async fn check(&self) -> Result<(), StoreError>;
+    /// What an address stands for; `None`: nobody has it.
+    async fn find(&self, address: &Address) -> Result<Option<Found>, StoreError>;
+    /// The person that logs in by this name; `None`: nobody does.
+    async fn person(&self, login: &str) -> Result<Option<Arc<Person>>, StoreError>;
+    /// Whether the password is the person's, where the directory itself says so; `None`: the caller compares it with
+    /// [`Person::secrets`]. Never asked about an empty password.
+    async fn proves(&self, person: &Person, password: &str) -> Result<Option<bool>, StoreError>;
 }

@@ -1,6 +1,7 @@
 //! From a configuration to open stores; what is open stays open.
 
 use crate::blob::{Blobs, kv::KvBlobs};
+use crate::directory::router::{self, Router};
 use crate::error::{Cause, StoreError};
 use crate::kv::KeyValue;
 use crate::kv::memory::Memory;
@@ -13,7 +14,7 @@ use crate::mailbox::Mailboxes;
 use crate::migrate::{self, Side};
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
-use schema::config::{FoundationDb, Storage, Store};
+use schema::config::{FoundationDb, RuntimeConfig, Storage, Store};
 use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -84,12 +85,13 @@ pub struct Registry {
     ground: Ground,
     open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
     caches: Mutex<HashMap<Store, Weak<RedisLookups>>>,
+    directories: router::Open,
 }
 
 impl Registry {
     /// Nothing is open yet.
     pub fn new(ground: Ground) -> Registry {
-        Registry { ground, open: Mutex::default(), caches: Mutex::default() }
+        Registry { ground, open: Mutex::default(), caches: Mutex::default(), directories: Mutex::default() }
     }
 
     /// Opens a configuration's stores for a node: the name under which this process works the queue.
@@ -135,6 +137,14 @@ impl Registry {
         let opened = Arc::new(RedisLookups::open(redis, &self.ground).await?);
         caches.insert(store.clone(), Arc::downgrade(&opened));
         Ok(opened)
+    }
+
+    /// Opens a configuration's directories; those that are open stay open.
+    ///
+    /// # Errors
+    /// [`StoreError`], naming the directory.
+    pub async fn directories(&self, config: &RuntimeConfig) -> Result<Router, StoreError> {
+        Router::open(config, &self.ground, &self.directories).await
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {

@@ -7,13 +7,17 @@ use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 use base64::prelude::{BASE64_STANDARD, Engine};
 use std::num::NonZeroU32;
 
+mod scheme;
+
 /// The most memory one argon2 or scrypt hash may ask for, in KiB.
 const MEMORY_MOST: u32 = 1 << 20;
+/// Hashes that ask for more than so much, in KiB, are checked one at a time.
+const MEMORY_LIGHT: u32 = 64 << 10;
 /// The most passes over argon2's memory, in KiB.
 const PASSES_MOST: u64 = 1 << 22;
 /// The highest cost of bcrypt, some seconds.
 const BCRYPT_MOST: u32 = 15;
-/// The most rounds of sha512-crypt.
+/// The most rounds of sha256-crypt and sha512-crypt.
 const ROUNDS_MOST: u32 = 5_000_000;
 /// The most iterations of PBKDF2.
 const ITERATIONS_MOST: u32 = 10_000_000;
@@ -44,16 +48,17 @@ pub fn matches(password: &str, hash: &str) -> bool {
     let number = |at: usize, before: &str| -> Option<u32> {
         hash.split('$').nth(at).and_then(|part| part.strip_prefix(before)).and_then(|number| number.parse().ok())
     };
+    if let Some(matched) = scheme::matched(password, hash) {
+        return matched;
+    }
     if hash.starts_with("$2") {
         return number(2, "").is_some_and(|cost| cost <= BCRYPT_MOST)
             && bcrypt::verify(password, hash).unwrap_or(false);
     }
     if let Some(known) = scram(hash) {
-        let made = NonZeroU32::new(known.iterations).map(|iterations| scram_of(password, &known.salt, iterations));
-        let same = |made: Scram| constant_time::verify_slices_are_equal(&made.stored_key, &known.stored_key).is_ok();
-        return made.is_some_and(same);
+        return scram_matches(password, &known);
     }
-    if hash.starts_with("$6$") {
+    if hash.starts_with("$5$") || hash.starts_with("$6$") {
         let rounds = number(2, "rounds=").unwrap_or(0);
         return rounds <= ROUNDS_MOST && sha_crypt::ShaCrypt::default().verify_password(octets, hash).is_ok();
     }
@@ -82,6 +87,21 @@ pub fn matches(password: &str, hash: &str) -> bool {
     }
 }
 
+/// Whether checking this hash takes so much memory that nothing else is checked meanwhile.
+pub fn is_heavy(hash: &str) -> bool {
+    let phc = hash.find('$').and_then(|at| PasswordHash::new(hash.get(at..)?).ok());
+    let asked = |param: &str| phc.as_ref().and_then(|phc| phc.params.get_decimal(param)).unwrap_or(0);
+    let scrypt = u64::from(asked("r")).checked_shl(asked("ln")).unwrap_or(u64::MAX) >> 3;
+    scrypt.max(asked("m").into()) > u64::from(MEMORY_LIGHT)
+}
+
+/// Whether a password is one that a verifier was made of.
+fn scram_matches(password: &str, known: &Scram) -> bool {
+    let made = NonZeroU32::new(known.iterations).map(|iterations| scram_of(password, &known.salt, iterations));
+    let same = |made: Scram| constant_time::verify_slices_are_equal(&made.stored_key, &known.stored_key).is_ok();
+    made.is_some_and(same)
+}
+
 /// Hashes a password by argon2id with 19 MiB and two passes.
 pub fn hash(password: &str, salt: &[u8; 16]) -> Option<String> {
     let params = Params::new(19_456, 2, 1, None).ok()?;
@@ -89,8 +109,11 @@ pub fn hash(password: &str, salt: &[u8; 16]) -> Option<String> {
     argon2.hash_password_with_salt(password.as_bytes(), salt).ok().map(|hash| hash.to_string())
 }
 
-/// Reads `SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER`.
+/// Reads `SCRAM-SHA-256$ITERATIONS:SALT$STORED:SERVER` (RFC 5803), or `{SCRAM-SHA-256}ITERATIONS,SALT,STORED,SERVER`.
 pub fn scram(text: &str) -> Option<Scram> {
+    if text.starts_with('{') {
+        return scheme::scram(text);
+    }
     let rest = text.strip_prefix("SCRAM-SHA-256$")?;
     let (head, keys) = rest.split_once('$')?;
     let (iterations, salt) = head.split_once(':')?;
@@ -178,5 +201,20 @@ mod tests {
         let unknown = false_scram("x", &[7; 32], Some(&made));
         assert_eq!((unknown.iterations, unknown.salt.len()), (made.iterations, made.salt.len()));
         assert!(scram("SCRAM-SHA-256$1:AA==$AA==:AA==").is_none());
+        let dovecots = format!(
+            "{{SCRAM-SHA-256}}4096,W22ZaJ0SNY7soEsUEjb6gQ==,{},{}",
+            BASE64_STANDARD.encode(made.stored_key),
+            BASE64_STANDARD.encode(made.server_key)
+        );
+        assert!(scram(&dovecots).unwrap() == made && matches("pencil", &dovecots));
+    }
+
+    #[test]
+    fn hashes_that_take_much_memory_are_known() {
+        assert!(is_heavy("{ARGON2ID}$argon2id$v=19$m=1048576,t=4,p=1$Qhm9jAQZEq2Z2j/9wYTB4A$c2FsdHNhbHRzYWx0"));
+        assert!(is_heavy("$scrypt$ln=20,r=8,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0"));
+        for light in [hash("secret", b"sixteen octets!!").unwrap().as_str(), "{SSHA}AAAA", "$2b$10$abc", "", "$6$a$b"] {
+            assert!(!is_heavy(light), "{light}");
+        }
     }
 }

@@ -19,10 +19,8 @@ pub struct Directory {
     #[schemars(extend("x-unserved" = "people by the API"))]
     pub internal: bool,
     /// An LDAP server, Active Directory too (RFC 4511).
-    #[schemars(extend("x-unserved" = "LDAP"))]
     pub ldap: Option<Ldap>,
     /// Tables of a database.
-    #[schemars(extend("x-unserved" = "SQL directories"))]
     pub sql: Option<Sql>,
     /// An OpenID provider, which says whose a token is (OpenID Connect Core §5.3).
     #[schemars(extend("x-unserved" = "OpenID directories"))]
@@ -31,6 +29,9 @@ pub struct Directory {
     pub cache: Option<Period>,
     /// How long it is believed that somebody is not there. Left out: `10s` (Waybill).
     pub cache_negative: Option<Period>,
+    /// Everybody in it has a SCRAM verifier beside the hash or in its place, so SCRAM can be offered: a program takes it
+    /// where it is, and whoever has none could not log in (RFC 5803). Left out: `#false`.
+    pub scram: Option<bool>,
 }
 
 /// An LDAP server.
@@ -58,9 +59,10 @@ pub struct Ldap {
     /// out: they are looked for.
     #[schemars(extend("examples" = ["uid={},ou=people,dc=example,dc=org"]))]
     pub login_dn: Option<String>,
-    /// What is looked for; `{}` stands for what is asked, escaped (RFC 4515 §3).
+    /// What is looked for; `{}` stands for what is asked and `{local}` for what stands before its `@`, escaped
+    /// (RFC 4515 §3).
     pub filter: Option<LdapFilter>,
-    /// Which attributes hold what.
+    /// Which attributes hold what. An entry with `member` or `uniqueMember` is a group: its members get its mail.
     pub attribute: Option<LdapAttribute>,
     /// Connections kept.
     pub pool: Option<Pool>,
@@ -69,7 +71,7 @@ pub struct Ldap {
 }
 
 /// How a password is proved to an LDAP server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum LdapLogin {
@@ -101,7 +103,7 @@ pub struct LdapAttribute {
     /// The address. Left out: `mail` (RFC 4524).
     #[schemars(extend("examples" = [["mail"]]))]
     pub address: Vec<String>,
-    /// Other addresses. Left out: `mailAlternateAddress` (Waybill).
+    /// Other addresses; of those with a prefix, `smtp:` ones. Left out: `mailAlternateAddress` (Waybill).
     #[schemars(extend("examples" = [["mailAlternateAddress"]]))]
     pub alias: Vec<String>,
     /// Groups that the person is in. Left out: `memberOf` (Active Directory).
@@ -110,7 +112,7 @@ pub struct LdapAttribute {
     /// The password's hash. Left out: `userPassword` (RFC 4519 §2.41).
     #[schemars(extend("examples" = [["userPassword"]]))]
     pub secret: Vec<String>,
-    /// What the mailbox may hold, in octets. Left out: `mailQuota` (Waybill).
+    /// What the mailbox may hold, in octets or with a unit; 0: anything. Left out: `mailQuota` (Waybill).
     #[schemars(extend("examples" = [["mailQuota"]]))]
     pub quota: Vec<String>,
 }

@@ -46,7 +46,7 @@ pub struct Domain {
     /// What each of its accounts may keep, unless the account says otherwise. Left out: anything (Waybill).
     pub quota: Option<Size>,
     /// The `directory` that its people come from. Left out: the spec.
-    #[schemars(extend("x-unserved" = "directories", "examples" = ["corp"]))]
+    #[schemars(extend("examples" = ["corp"]))]
     pub directory: Option<String>,
     /// People with a mailbox.
     #[serde(default)]

@@ -578,7 +578,8 @@ impl ImapSession {
                 self.bad = 0;
                 self.say(&format!("{tag} OK [CAPABILITY {}] welcome", self.capabilities()));
             }
-            (Job::Login { tag }, Answer::No { code, text }) => {
+            (Job::Login { tag } | Job::Verifier { tag }, Answer::No { code, text }) => {
+                self.exchange = None;
                 self.no(&tag, code, &text);
                 self.count_bad();
             }

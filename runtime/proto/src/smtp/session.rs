@@ -551,7 +551,7 @@ impl SmtpSession {
                 self.phase = Phase::Command;
                 self.answer(235, (2, 7, 0), "welcome");
             }
-            (Expect::Login, Answer::Refuse(reply)) => {
+            (Expect::Login | Expect::Verifier, Answer::Refuse(reply)) => {
                 self.exchange = None;
                 self.phase = Phase::Command;
                 self.failed_login(&reply);

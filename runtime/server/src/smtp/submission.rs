@@ -1,6 +1,6 @@
 //! Mail from our own people: the From is theirs, what is missing is added (RFC 6409 §8), and it is signed.
 
-use super::{HOPS_MOST, Judged, Transaction, arrival};
+use super::{HOPS_MOST, Judged, Transaction, arrival, unknown};
 use crate::clock;
 use crate::listen::Connection;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use schema::spec::Posting;
 use tracing::warn;
 
 /// Judges and completes a message of somebody who logged in.
-pub(super) fn judge(
+pub(super) async fn judge(
     transaction: &Transaction,
     user: &Address,
     octets: Bytes,
@@ -31,7 +31,11 @@ pub(super) fn judge(
     let mut domain: Option<DomainName> = None;
     for author in &authors {
         let address: Option<Address> = author.parse().ok();
-        match address.filter(|address| snapshot.directory.may_send_as(user, address)) {
+        let owned = match &address {
+            Some(address) => snapshot.directory.may_send_as(user, address).await.map_err(|error| unknown(&error))?,
+            None => false,
+        };
+        match address.filter(|_| owned) {
             Some(address) => domain = domain.or(Some(address.domain)),
             None => {
                 return Err(Reply::new(550, Some((5, 7, 1)), &format!("{user} may not send mail from <{author}>")));

@@ -5,14 +5,14 @@ use crate::error::{Cause, StoreError};
 use crate::password::{self, Scram};
 use aws_lc_rs::{hmac, rand};
 use schema::config::{Account, Group, List, RuntimeConfig};
-use schema::name::{Address, DomainName, LocalPart};
+use schema::name::{Address, DomainName};
 use schema::spec::Credential;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 /// Passwords checked at once.
-const CHECKS_MOST: usize = 4;
+const CHECKS_MOST: u32 = 4;
 /// Right passwords remembered; past that all are forgotten.
 const REMEMBERED_MOST: usize = 20_000;
 /// A hash that no password has, with the cost of `waybill init`'s: what is checked for people who do not exist.
@@ -92,9 +92,9 @@ impl Internal {
             lists: config.lists.iter().cloned().map(Arc::new).collect(),
             owners,
             domains,
-            all_have_scram: !config.accounts.is_empty() && config.accounts.iter().all(has_scram),
+            all_have_scram: config.accounts.iter().all(has_scram),
             some_scram,
-            checks: Semaphore::new(CHECKS_MOST),
+            checks: Semaphore::new(CHECKS_MOST as usize),
             right: Mutex::default(),
             key,
         }
@@ -105,33 +105,18 @@ impl Internal {
         self.domains.contains_key(domain)
     }
 
-    /// What an address stands for; `None` where nobody has it but perhaps a catch-all.
-    pub fn resolve(&self, address: &Address) -> Option<Target> {
-        if let Some(target) = self.owner(address) {
-            return Some(target);
-        }
-        if let Some(local) = address.local.without_detail() {
-            let detail = address.local.as_str().get(local.as_str().len() + 1..).unwrap_or_default().to_owned();
-            match self.owner(&Address::new(local, address.domain.clone())) {
-                Some(Target::Account { account, .. }) => {
-                    return Some(Target::Account { account, detail: Some(detail) });
-                }
-                Some(other) => return Some(other),
-                None => {}
-            }
-        }
-        // RFC 5321 §4.5.1: postmaster is always somebody.
-        let (postmaster, _) = self.domains.get(&address.domain)?;
-        postmaster.as_ref().filter(|_| address.local == LocalPart::postmaster()).and_then(|who| self.owner(who))
+    /// Who `postmaster` of a domain or host is (RFC 5321 §4.5.1), where no node of its own says so.
+    pub fn postmaster(&self, domain: &DomainName) -> Option<&Address> {
+        self.domains.get(domain)?.0.as_ref()
     }
 
     /// Who gets what nobody in a domain has.
-    pub fn catch_all(&self, domain: &DomainName) -> Option<Target> {
-        let (_, catch_all) = self.domains.get(domain)?;
-        self.owner(catch_all.as_ref()?)
+    pub fn catch_all(&self, domain: &DomainName) -> Option<&Address> {
+        self.domains.get(domain)?.1.as_ref()
     }
 
-    fn owner(&self, address: &Address) -> Option<Target> {
+    /// Whose exactly this address is.
+    pub fn owner(&self, address: &Address) -> Option<Target> {
         Some(match self.owners.get(address)? {
             Owner::Account(n) => {
                 let account = self.accounts.get(*n as usize)?.address.clone();
@@ -152,10 +137,9 @@ impl Internal {
         }
     }
 
-    /// The account that a login name means: its full address, in any case.
-    pub fn account(&self, user: &str) -> Option<Address> {
-        let address = user.parse().ok()?;
-        self.account_row(&address).map(|row| row.address.clone())
+    /// The account of exactly this address.
+    pub fn account(&self, address: &Address) -> Option<Address> {
+        self.account_row(address).map(|row| row.address.clone())
     }
 
     /// How much an account may keep, in octets; `None`: anything.
@@ -163,25 +147,20 @@ impl Internal {
         self.account_row(account)?.quota.map(|size| size.0)
     }
 
-    /// Whether an account may put this address into From or the reverse path: its own, its aliases', with or
-    /// without a detail; that of a group it is in; `postmaster` where it is that.
-    pub fn may_send_as(&self, account: &Address, address: &Address) -> bool {
-        match self.resolve(address) {
-            Some(Target::Account { account: owner, .. }) => owner == *account,
-            Some(Target::Group { address, .. }) => self.is_member(account, &address, 0),
-            Some(Target::List(_)) | None => false,
-        }
+    /// Whether an address is a group's that lets its members send as it, and one of them or of the groups in it is one
+    /// of whom `is_own` is true; or another name of that one alone.
+    pub fn lets_send(&self, group: &Address, is_own: &dyn Fn(&Address) -> bool) -> bool {
+        self.lets(group, is_own, 0)
     }
 
-    fn is_member(&self, account: &Address, group: &Address, depth: u8) -> bool {
+    fn lets(&self, group: &Address, is_own: &dyn Fn(&Address) -> bool, depth: u8) -> bool {
         let Some(Owner::Group(n)) = self.owners.get(group) else { return false };
-        let Some(group) = self.groups.get(*n as usize).filter(|group| group.send_as && depth < 16) else {
-            return false;
-        };
-        group.members.iter().any(|member| {
-            matches!(self.owner(member), Some(Target::Account { account: one, .. }) if one == *account)
-                || self.is_member(account, member, depth + 1)
-        })
+        let Some(group) = self.groups.get(*n as usize).filter(|_| depth < 16) else { return false };
+        if !group.send_as {
+            // An alias of one mailbox is that mailbox's.
+            return matches!(group.members.as_slice(), [one] if is_own(one));
+        }
+        group.members.iter().any(|member| is_own(member) || self.lets(member, is_own, depth + 1))
     }
 
     /// Whether SCRAM may be offered: a client takes the strongest that it sees, and would lock out whoever has no
@@ -190,16 +169,17 @@ impl Internal {
         self.all_have_scram
     }
 
-    /// What SCRAM needs to know of a user; for an unknown one something false that looks the same.
-    pub fn scram(&self, user: &str, secret: &[u8; 32]) -> Scram {
-        let found = user.parse().ok().and_then(|address| self.account_row(&address));
-        let verifier = found.and_then(|row| {
-            row.credentials.iter().find_map(|one| match one {
-                Credential::Scram(text) => password::scram(text),
-                Credential::Hash(_) => None,
-            })
-        });
-        verifier.unwrap_or_else(|| password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref()))
+    /// What SCRAM knows of an account; `None` where it has no verifier.
+    pub fn scram(&self, account: &Address) -> Option<Scram> {
+        self.account_row(account)?.credentials.iter().find_map(|one| match one {
+            Credential::Scram(text) => password::scram(text),
+            Credential::Hash(_) => None,
+        })
+    }
+
+    /// A verifier that nothing proves, and that looks like those that there are.
+    pub fn false_scram(&self, user: &str, secret: &[u8; 32]) -> Scram {
+        password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref())
     }
 
     /// Whether a password is an account's. For nobody it takes as long, and is wrong.
@@ -208,32 +188,16 @@ impl Internal {
     /// [`StoreError::Unavailable`] where it cannot be checked now.
     pub async fn verify(&self, account: Option<&Address>, given: String) -> Result<bool, StoreError> {
         let row = account.and_then(|account| self.account_row(account));
-        let mut hashes: Vec<String> = row.map_or_else(Vec::new, |row| {
-            let hash = |one: &Credential| match one {
-                Credential::Hash(hash) => Some(hash.clone()),
-                Credential::Scram(_) => None,
-            };
-            row.credentials.iter().filter_map(hash).collect()
+        let secrets = row.iter().flat_map(|row| &row.credentials);
+        let secrets = secrets.map(|one| match one {
+            Credential::Hash(text) | Credential::Scram(text) => text.clone(),
         });
-        if hashes.is_empty() {
-            let scram = |one: &Credential| match one {
-                Credential::Scram(verifier) => Some(verifier.clone()),
-                Credential::Hash(_) => None,
-            };
-            // A verifier alone tells a password sent in the plain just as well.
-            hashes.extend(row.iter().flat_map(|row| row.credentials.iter().filter_map(scram)));
-        }
-        if hashes.is_empty() {
-            hashes.push(NOBODY.to_owned());
-        }
+        let secrets = secrets.collect();
         let known = account.and_then(|account| self.print(account, &given));
         if known.is_some_and(|print| self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&print)) {
             return Ok(true);
         }
-        let unavailable = |why: &str| StoreError::Unavailable(Cause::new(why));
-        let _turn = self.checks.acquire().await.map_err(|_| unavailable("passwords are no longer checked"))?;
-        let check = move || hashes.iter().any(|hash| password::matches(&given, hash));
-        let right = tokio::task::spawn_blocking(check).await.map_err(|_| unavailable("the check failed"))?;
+        let right = self.compare(secrets, given).await?;
         if let (true, Some(print)) = (right, known) {
             let mut prints = self.right.lock().unwrap_or_else(PoisonError::into_inner);
             if prints.len() >= REMEMBERED_MOST {
@@ -242,6 +206,28 @@ impl Internal {
             prints.insert(print);
         }
         Ok(right && row.is_some())
+    }
+
+    /// Whether a password has one of these hashes or, where there is none, verifiers, which tell a password sent in the
+    /// plain just as well. Without either it takes as long, and is wrong. At most [`CHECKS_MOST`] are checked at once, and one
+    /// that takes much memory alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it cannot be checked now.
+    pub async fn compare(&self, mut secrets: Vec<String>, given: String) -> Result<bool, StoreError> {
+        if secrets.iter().any(|secret| password::scram(secret).is_none()) {
+            secrets.retain(|secret| password::scram(secret).is_none());
+        }
+        if secrets.is_empty() {
+            secrets.push(NOBODY.to_owned());
+        }
+        let unavailable = |why: &str| StoreError::Unavailable(Cause::new(why));
+        let heavy = secrets.iter().any(|secret| password::is_heavy(secret));
+        let turns = if heavy { CHECKS_MOST } else { 1 };
+        let _turn =
+            self.checks.acquire_many(turns).await.map_err(|_| unavailable("passwords are no longer checked"))?;
+        let check = move || secrets.iter().any(|hash| password::matches(&given, hash));
+        tokio::task::spawn_blocking(check).await.map_err(|_| unavailable("the check failed"))
     }
 
     fn print(&self, account: &Address, given: &str) -> Option<[u8; 32]> {

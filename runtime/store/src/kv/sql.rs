@@ -36,7 +36,7 @@ use tokio::time::timeout;
 pub use connect::open;
 
 mod committer;
-mod connect;
+pub(crate) mod connect;
 pub mod dialect;
 mod mysql;
 mod postgresql;

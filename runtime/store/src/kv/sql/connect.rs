@@ -62,7 +62,11 @@ pub async fn open(store: &Store, ground: &Ground) -> Result<Arc<dyn KeyValue>, S
     })
 }
 
-fn place(store: &Store, database: &Database) -> Result<Place, StoreError> {
+/// A database's name and limits.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`] for a URL or prefix that cannot be used.
+pub(crate) fn place(store: &Store, database: &Database) -> Result<Place, StoreError> {
     let host = host(database)?.0;
     let wrong = |says: &str| StoreError::Misconfigured(Cause::new(format!("{} at {host}: {says}", store.kind())));
     let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -122,7 +126,11 @@ fn tls(given: Option<&ClientTls>, local: bool, said: bool, ground: &Ground) -> R
     Ok(Tls { verified: !off && !left, off: off && !left, roots: pem(given.ca.as_ref())?, own })
 }
 
-fn postgresql(database: &Database, ground: &Ground) -> Result<PgConnectOptions, StoreError> {
+/// How a database is reached.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`] for a URL or secret that cannot be used.
+pub(crate) fn postgresql(database: &Database, ground: &Ground) -> Result<PgConnectOptions, StoreError> {
     let (_, local) = host(database)?;
     let wrong = |error: sqlx::Error| StoreError::Misconfigured(Cause::new(error));
     let mut options: PgConnectOptions = database.url.parse().map_err(wrong)?;
@@ -145,7 +153,11 @@ fn postgresql(database: &Database, ground: &Ground) -> Result<PgConnectOptions, 
     Ok(options)
 }
 
-fn mysql(database: &Database, ground: &Ground) -> Result<MySqlConnectOptions, StoreError> {
+/// How a database is reached.
+///
+/// # Errors
+/// [`StoreError::Misconfigured`] for a URL or secret that cannot be used.
+pub(crate) fn mysql(database: &Database, ground: &Ground) -> Result<MySqlConnectOptions, StoreError> {
     let (_, local) = host(database)?;
     let wrong = |error: sqlx::Error| StoreError::Misconfigured(Cause::new(error));
     let mut options: MySqlConnectOptions = database.url.parse().map_err(wrong)?;

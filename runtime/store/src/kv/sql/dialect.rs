@@ -33,13 +33,13 @@ pub struct Place {
 
 impl Place {
     /// What a database that does not answer in time is reported as.
-    pub(super) fn late(&self) -> StoreError {
+    pub(crate) fn late(&self) -> StoreError {
         let seconds = self.patience.as_secs();
         StoreError::Unavailable(Cause::new(format!("{} does not answer within {seconds} s", self.name)))
     }
 
     /// The limits of a pool, which the dialect connects.
-    pub(super) fn pool<D: sqlx::Database>(&self, options: PoolOptions<D>) -> PoolOptions<D> {
+    pub(crate) fn pool<D: sqlx::Database>(&self, options: PoolOptions<D>) -> PoolOptions<D> {
         options
             .max_connections(self.most)
             .min_connections(self.least.min(self.most))

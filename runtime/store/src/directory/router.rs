@@ -1,0 +1,275 @@
+//! Everybody: the people of the spec first, then those of the directory of the address's domain.
+
+use super::cache::Cached;
+use super::internal::Internal;
+use super::{Directory, Found, Person, Target, ldap, sql};
+use crate::error::StoreError;
+use crate::open::Ground;
+use crate::password::{self, PASSWORD_MOST, Scram};
+use schema::config::{self, DirectorySource, RuntimeConfig};
+use schema::name::{Address, DomainName, LocalPart, SecretRef};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use tokio::sync::Mutex;
+use tracing::warn;
+
+/// Directories that are open, by what they were opened from: the configuration, and the authorities that are trusted.
+pub type Open = Mutex<HashMap<(config::Directory, Vec<SecretRef>), Weak<Cached>>>;
+
+/// The people of one configuration, wherever they are kept.
+pub struct Router {
+    internal: Internal,
+    /// By the domains whose people they hold, with what each person there may keep if the directory does not say.
+    directories: HashMap<DomainName, (Arc<Cached>, Option<u64>)>,
+    all_have_scram: bool,
+}
+
+impl Router {
+    /// Opens a configuration's directories, but for those that are open already. One that does not answer now is opened
+    /// all the same, since it keeps nobody else's mail from being served.
+    ///
+    /// # Errors
+    /// [`StoreError::Misconfigured`], naming the directory.
+    pub async fn open(config: &RuntimeConfig, ground: &Ground, open: &Open) -> Result<Router, StoreError> {
+        let mut named: HashMap<&str, Arc<Cached>> = HashMap::new();
+        let mut open = open.lock().await;
+        open.retain(|_, directory| directory.strong_count() > 0);
+        for given in &config.directories {
+            let key = (given.clone(), config.trust.ca.clone());
+            let directory = match open.get(&key).and_then(Weak::upgrade) {
+                Some(found) => found,
+                None => {
+                    let made = connect(given, ground, &config.trust.ca).await?;
+                    open.insert(key, Arc::downgrade(&made));
+                    made
+                }
+            };
+            named.insert(&given.name, directory);
+        }
+        let of = |domain: &config::Domain| {
+            let directory = named.get(domain.directory.as_deref()?)?;
+            Some((domain.name.clone(), (Arc::clone(directory), domain.quota.map(|size| size.0))))
+        };
+        let directories: HashMap<_, _> = config.domains.iter().filter_map(of).collect();
+        let internal = Internal::new(config);
+        let somebody = !(config.accounts.is_empty() && directories.is_empty());
+        let all = internal.all_have_scram() && config.directories.iter().all(|directory| directory.scram);
+        Ok(Router { internal, directories, all_have_scram: somebody && all })
+    }
+
+    /// Whether mail for this domain ends here: a domain of the configuration, or a host.
+    pub fn is_ours(&self, domain: &DomainName) -> bool {
+        self.internal.is_ours(domain)
+    }
+
+    /// Whether SCRAM may be offered: a client takes the strongest that it sees, and would lock out whoever has no
+    /// verifier.
+    pub fn all_have_scram(&self) -> bool {
+        self.all_have_scram
+    }
+
+    /// What an address stands for; `None` where nobody has it but perhaps a catch-all.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn resolve(&self, address: &Address) -> Result<Option<Target>, StoreError> {
+        if let Some(target) = self.exact(address).await? {
+            return Ok(Some(target));
+        }
+        if let Some(local) = address.local.without_detail() {
+            let detail = address.local.as_str().get(local.as_str().len() + 1..).unwrap_or_default().to_owned();
+            match self.exact(&Address::new(local, address.domain.clone())).await? {
+                Some(Target::Account { account, .. }) => {
+                    return Ok(Some(Target::Account { account, detail: Some(detail) }));
+                }
+                Some(other) => return Ok(Some(other)),
+                None => {}
+            }
+        }
+        // RFC 5321 §4.5.1: postmaster is always somebody.
+        match self.internal.postmaster(&address.domain).filter(|_| address.local == LocalPart::postmaster()) {
+            Some(who) => self.exact(who).await,
+            None => Ok(None),
+        }
+    }
+
+    /// A list or group of the spec with exactly this address, asked without waiting.
+    pub fn of_spec(&self, address: &Address) -> Option<Target> {
+        self.internal.owner(address)
+    }
+
+    /// Who gets what nobody in a domain has.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn catch_all(&self, domain: &DomainName) -> Result<Option<Target>, StoreError> {
+        match self.internal.catch_all(domain) {
+            Some(who) => self.exact(who).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What exactly this address stands for.
+    async fn exact(&self, address: &Address) -> Result<Option<Target>, StoreError> {
+        if let Some(target) = self.internal.owner(address) {
+            return Ok(Some(target));
+        }
+        let Some((directory, _)) = self.directories.get(&address.domain) else { return Ok(None) };
+        Ok(match directory.find(address).await? {
+            Some(Found::Person(person)) if self.is_there(&person, directory) => {
+                Some(Target::Account { account: person.address.clone(), detail: None })
+            }
+            Some(Found::Several { members, .. }) => Some(Target::Group { address: address.clone(), members }),
+            Some(Found::Person(_)) | None => None,
+        })
+    }
+
+    /// Whether a person's mailbox lies in a domain that takes its people from this directory. No directory says who
+    /// somebody in another one's domain is.
+    fn is_there(&self, person: &Person, directory: &Arc<Cached>) -> bool {
+        let own = self.directories.get(&person.address.domain);
+        let own = own.is_some_and(|(own, _)| Arc::ptr_eq(own, directory));
+        if !own {
+            let (name, address) = (directory.name(), &person.address);
+            warn!(directory = name, %address, "a directory names somebody whose domain is not its; passed over");
+        }
+        own
+    }
+
+    /// The person of a directory that logs in by this address.
+    async fn person(&self, login: &Address) -> Result<Option<(Arc<Person>, &Arc<Cached>)>, StoreError> {
+        let Some((directory, _)) = self.directories.get(&login.domain) else { return Ok(None) };
+        let person = directory.person(&login.to_string()).await?;
+        Ok(person.filter(|person| self.is_there(person, directory)).map(|person| (person, directory)))
+    }
+
+    /// The person of a directory that has this mailbox.
+    async fn owner(&self, account: &Address) -> Result<Option<Arc<Person>>, StoreError> {
+        let Some((directory, _)) = self.directories.get(&account.domain) else { return Ok(None) };
+        match directory.find(account).await? {
+            Some(Found::Person(person)) if person.address == *account => Ok(Some(person)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The account that a login name means: an address, in any case.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn account(&self, user: &str) -> Result<Option<Address>, StoreError> {
+        let Ok(login) = user.parse::<Address>() else { return Ok(None) };
+        match self.internal.account(&login) {
+            Some(account) => Ok(Some(account)),
+            None => Ok(self.person(&login).await?.map(|(person, _)| person.address.clone())),
+        }
+    }
+
+    /// Whose account it is that this name and password log in to; `None`: nobody's. For a name that nobody has it takes
+    /// as long as for a wrong password, where hashes are compared here.
+    ///
+    /// # Errors
+    /// The directory's, and [`StoreError::Unavailable`] where it cannot be checked now.
+    pub async fn login(&self, user: &str, password: String) -> Result<Option<Address>, StoreError> {
+        let login = user.parse::<Address>().ok();
+        let account = login.as_ref().and_then(|login| self.internal.account(login));
+        // RFC 4513 §5.1.2: a server may call an empty password right, and mean nobody.
+        let usable = !password.is_empty() && password.len() <= PASSWORD_MOST;
+        let elsewhere = match &login {
+            Some(login) if account.is_none() && usable => self.person(login).await?,
+            _ => None,
+        };
+        let Some((person, directory)) = elsewhere else {
+            let right = self.internal.verify(account.as_ref(), password).await?;
+            return Ok(account.filter(|_| right));
+        };
+        if directory.was_right(&person, &password) {
+            return Ok(Some(person.address.clone()));
+        }
+        let right = match directory.proves(&person, &password).await? {
+            Some(right) => right,
+            None => self.internal.compare(person.secrets.clone(), password.clone()).await?,
+        };
+        if right {
+            directory.is_right(&person, &password);
+        }
+        Ok(right.then(|| person.address.clone()))
+    }
+
+    /// What SCRAM needs to know of a user; for one who is unknown or has no verifier something false that looks the
+    /// same.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn scram(&self, user: &str, secret: &[u8; 32]) -> Result<Scram, StoreError> {
+        let mut known = None;
+        if let Ok(login) = user.parse::<Address>() {
+            known = match self.internal.account(&login) {
+                Some(account) => self.internal.scram(&account),
+                None => {
+                    let person = self.person(&login).await?;
+                    person.and_then(|(person, _)| person.secrets.iter().find_map(|one| password::scram(one)))
+                }
+            };
+        }
+        Ok(known.unwrap_or_else(|| self.internal.false_scram(user, secret)))
+    }
+
+    /// How much an account may keep, in octets; `None`: anything.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn quota(&self, account: &Address) -> Result<Option<u64>, StoreError> {
+        if self.internal.account(account).is_some() {
+            return Ok(self.internal.quota(account));
+        }
+        let common = self.directories.get(&account.domain).and_then(|(_, quota)| *quota);
+        let own = self.owner(account).await?.and_then(|person| person.quota);
+        // 0 is how directories say "anything".
+        Ok(own.or(common).filter(|quota| *quota > 0))
+    }
+
+    /// Whether an account may put this address into From or the reverse path: its own, its aliases', with or
+    /// without a detail; that of a group it is in; `postmaster` where it is that.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn may_send_as(&self, account: &Address, address: &Address) -> Result<bool, StoreError> {
+        let group = match self.resolve(address).await? {
+            Some(Target::Account { account: owner, .. }) => return Ok(owner == *account),
+            Some(Target::Group { address, .. }) => address,
+            Some(Target::List(_)) | None => return Ok(false),
+        };
+        let person = self.owner(account).await?;
+        if self.internal.owner(&group).is_some() {
+            let is_own = |member: &Address| match self.internal.owner(member) {
+                Some(Target::Account { account: owner, .. }) => owner == *account,
+                Some(_) => false,
+                None => person.as_ref().is_some_and(|person| person.has(member)),
+            };
+            return Ok(self.internal.lets_send(&group, &is_own));
+        }
+        let Some((directory, _)) = self.directories.get(&group.domain) else { return Ok(false) };
+        let Some(Found::Several { members, send_as }) = directory.find(&group).await? else { return Ok(false) };
+        let named = |person: &Arc<Person>| person.groups.iter().any(|one| one.parse().as_ref() == Ok(&group));
+        Ok((send_as && members.contains(account)) || person.as_ref().is_some_and(named))
+    }
+}
+
+/// Opens a directory and looks whether it is set up rightly.
+async fn connect(given: &config::Directory, ground: &Ground, trust: &[SecretRef]) -> Result<Arc<Cached>, StoreError> {
+    let directory: Arc<dyn Directory> = match &given.source {
+        DirectorySource::Ldap(ldap) => {
+            Arc::new(ldap::LdapDirectory::new((&given.name, given.scram), ldap, trust, ground)?)
+        }
+        DirectorySource::Sql(sql) => sql::open(&given.name, sql, ground)?,
+    };
+    match directory.check().await {
+        Ok(()) => {}
+        Err(error @ StoreError::Unavailable(_)) => {
+            warn!(%error, directory = given.name, "the directory does not answer; its people are served once it does");
+        }
+        Err(error) => return Err(error),
+    }
+    let ages = (given.cache, given.cache_negative);
+    Ok(Arc::new(Cached::new(directory, ages, Arc::clone(&ground.clock))))
+}
