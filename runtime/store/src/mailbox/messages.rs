@@ -1,7 +1,7 @@
 //! Messages: append, read, flag, copy, move, expunge.
 
 use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, TRIES, busy};
-use crate::blob::BlobId;
+use crate::blob::{BlobId, Blobs};
 use crate::error::StoreError;
 use crate::keys;
 use crate::kv::Key;

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::blob::kv::KvBlobs;
+use crate::blob::shelves::Shelves;
 use crate::kv::memory::Memory;
 use schema::name::Address;
 
 async fn queue() -> (Spool, Arc<Mailboxes>, Arc<dyn KeyValue>) {
     let data: Arc<dyn KeyValue> = Arc::new(Memory::default());
-    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(Arc::clone(&data)));
+    let blobs = Arc::new(Shelves::beside(Arc::clone(&data)));
     let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
     (Spool::open(Arc::clone(&data), blobs, Arc::clone(&mailboxes)).await.unwrap(), mailboxes, data)
 }
