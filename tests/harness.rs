@@ -17,6 +17,7 @@ pub mod knot;
 pub mod moto;
 pub mod postgresql;
 pub mod powerdns;
+pub mod s3;
 
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};

@@ -29,6 +29,9 @@ use futures_util::stream::FuturesUnordered;
 use std::time::Duration;
 use tokio::time::timeout;
 
+#[cfg(test)]
+mod tests;
+
 /// How long a pin holds, in seconds: longer than any upload and its commit.
 const PIN: i64 = 3600;
 /// How long a blob may take to be written under a pin; what takes longer fails and may be tried again.
