@@ -152,8 +152,11 @@ fn keeps(store: &Store) -> &'static [&'static str] {
 }
 
 fn is_served(store: &Store) -> bool {
-    use Store::{Memory, Mysql, Postgresql, Rocksdb, Sqlite};
-    matches!(store, Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. })
+    use Store::{Filesystem, Memory, Mysql, Postgresql, Rocksdb, S3, Sqlite};
+    matches!(
+        store,
+        Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. } | S3(_) | Filesystem { .. }
+    )
 }
 
 /// A store with every default filled in; `None` where no kind is written.

@@ -3,10 +3,9 @@
 //!
 //! A small blob is one request; a large one is sent in parts of [`PART`] octets while it is being packed, of which
 //! [`FLYING_MOST`] of one blob and [`PARTS_MOST`] of all blobs are in memory: a blob of 50 MB takes no more than one
-//! that fills them. Before a blob is written, the end of the object is asked for, where its table stands: what is
-//! whole and has our key is not sent again, so that putting twice costs one small request; anything else is written
-//! over. A writer never finds half of another's object, since S3 shows an object whole or not at all, and needs no
-//! conditional requests.
+//! that fills them. Before a blob is written, its object is asked for the table: what is whole and has our key is not
+//! sent again, so that putting twice costs a small request or two; anything else is written over. A writer never finds
+//! half of another's object, since S3 shows an object whole or not at all, and needs no conditional requests.
 //!
 //! An upload that is cut short by the end of the process is not visible as an object, but takes room until the bucket
 //! drops it: buckets should have a lifecycle rule that aborts incomplete uploads after a day.
@@ -19,10 +18,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
 use object_store::path::Path;
 use object_store::{
     ClientOptions, Error, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig,
 };
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_RANGE;
 use schema::config::S3;
 use std::collections::VecDeque;
 use std::error::Error as _;
@@ -40,11 +44,14 @@ pub const FLYING_MOST: usize = 2;
 pub const PARTS_MOST: usize = 12;
 /// Frames packed at once: 1 MiB.
 const FRAMES_AT_ONCE: usize = (1 << 20) / FRAME;
-/// The most octets that are asked for in the hope that they are the whole blob with its table.
+/// The least octets that are asked for in the hope that they are a whole blob with its table.
+const HOPE_LEAST: u64 = 64 << 10;
+/// The most.
 const HOPE_MOST: u64 = 1 << 20;
 /// Tables of large blobs that are remembered, so that a further part takes one request; 16 KiB each at most.
 const KNOWN_MOST: usize = 64;
-/// What `HEAD`, which has no body, would not say: what services call a full bucket or account.
+/// What services call a full bucket or account. Objects are read and never asked for by `HEAD`, whose answer has no
+/// body that would say so.
 const FULL: [&str; 6] = [
     "QuotaExceeded",
     "StorageFull",
@@ -116,7 +123,8 @@ impl S3Blobs {
             .with_client_options(client)
             .with_allow_http(plain)
             .with_retry(retry)
-            .with_disable_bulk_delete(true);
+            .with_disable_bulk_delete(true)
+            .with_http_connector(Lenient);
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(at_host(endpoint, config).ok_or_else(|| wrong("`endpoint` is no URL"))?);
         }
@@ -144,10 +152,9 @@ impl S3Blobs {
         let place = self.prefix.clone().join(format!("probe-{:016x}", super::chance()?));
         let failed = |error| self.meaning(&error);
         self.bucket.put(&place, PutPayload::from_static(b"waybill")).await.map_err(failed)?;
-        let tail = GetOptions { range: Some(GetRange::Suffix(4)), ..GetOptions::default() };
-        let read = self.bucket.get_opts(&place, tail).await.map_err(failed)?.bytes().await.map_err(failed)?;
+        let read = self.bucket.get_range(&place, 3..7).await.map_err(failed)?;
         if read != b"bill"[..] {
-            let says = format!("{}: it does not give back the end of an object", self.name);
+            let says = format!("{}: it does not give back a part of an object", self.name);
             return Err(StoreError::Misconfigured(Cause::new(says)));
         }
         if let Some(first) = self.bucket.list(Some(&self.prefix)).next().await {
@@ -160,21 +167,32 @@ impl S3Blobs {
         self.prefix.clone().join(id.to_string())
     }
 
-    /// The end of a blob's object: its table, and where the octets begin that came with it.
-    async fn tail(&self, id: BlobId, most: u64) -> Result<Option<(Table, Bytes, u64)>, StoreError> {
-        let options = GetOptions { range: Some(GetRange::Suffix(most)), ..GetOptions::default() };
+    /// The end of a blob's object, with its table, and where the octets begin that came with it. Asks for the first
+    /// `hope` octets, which most blobs are no longer than, and then for the end of what turned out to be longer: not
+    /// every service gives the end of an object whose size is not known.
+    async fn tail(&self, id: BlobId, hope: u64) -> Result<Option<(Table, Bytes, u64)>, StoreError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(0..hope)), ..GetOptions::default() };
         let found = match self.bucket.get_opts(&self.place(id), options).await {
             Ok(found) => found,
             Err(error) => return self.absent(id, &error),
         };
-        let (begins, length) = (found.range.start, found.meta.size);
-        let tail = found.bytes().await.map_err(|error| self.meaning(&error))?;
+        let length = found.meta.size;
+        let begins = if length > hope { length.saturating_sub(TABLE_MOST as u64) } else { 0 };
+        let tail = match begins {
+            0 => found.bytes().await,
+            _ => self.bucket.get_range(&self.place(id), begins..length).await,
+        };
+        let tail = match tail {
+            Ok(tail) => tail,
+            Err(error) => return self.absent(id, &error),
+        };
         let table = self.packing.table(id, &tail)?;
         if table.packed() != length {
             return Err(corrupt(id, "it is cut short"));
         }
-        if table.packed() > HOPE_MOST {
+        if begins > 0 {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.retain(|(known, _)| *known != id);
             known.truncate(KNOWN_MOST - 1);
             known.push_front((id, table.clone()));
         }
@@ -206,8 +224,8 @@ impl S3Blobs {
 
     async fn part_anew(&self, id: BlobId, part: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         // Who begins at the beginning mostly wants the whole.
-        let hope = if part.start == 0 { part.end.min(HOPE_MOST) } else { 0 };
-        let Some((table, tail, begins)) = self.tail(id, hope + TABLE_MOST as u64).await? else { return Ok(None) };
+        let hope = if part.start == 0 { part.end.clamp(HOPE_LEAST, HOPE_MOST) } else { HOPE_LEAST };
+        let Some((table, tail, begins)) = self.tail(id, hope).await? else { return Ok(None) };
         let frames = table.frames_of(&part);
         let place = table.place(frames.clone());
         match place.start.checked_sub(begins) {
@@ -336,7 +354,7 @@ impl Blobs for S3Blobs {
             return Err(StoreError::Full);
         }
         let id = packed::name(octets.clone()).await?;
-        match self.tail(id, TABLE_MOST as u64).await {
+        match self.tail(id, HOPE_LEAST).await {
             Ok(Some(_)) => return Ok(id),
             // Written anew where it is broken: here are the right octets.
             Ok(None) | Err(StoreError::Corrupt { .. }) => self.forget(id),
@@ -372,7 +390,7 @@ impl Blobs for S3Blobs {
     }
 
     async fn size(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
-        Ok(self.tail(id, TABLE_MOST as u64).await?.map(|(table, _, _)| table.size))
+        Ok(self.tail(id, HOPE_LEAST).await?.map(|(table, _, _)| table.size))
     }
 
     async fn remove(&self, id: BlobId) -> Result<(), StoreError> {
@@ -397,6 +415,31 @@ impl Blobs for S3Blobs {
             ids.extend(place.filename().and_then(BlobId::read).filter(|id| self.place(*id) == place));
         }
         Ok(ids)
+    }
+}
+
+/// Makes connections that take a part of an object for one although the service calls it the whole: rclone sends
+/// `Content-Range` under status 200, where RFC 9110 §15.3.7 has 206.
+#[derive(Debug)]
+struct Lenient;
+
+#[derive(Debug)]
+struct LenientClient(HttpClient);
+
+impl HttpConnector for Lenient {
+    fn connect(&self, options: &ClientOptions) -> Result<HttpClient, Error> {
+        ReqwestConnector::default().connect(options).map(|client| HttpClient::new(LenientClient(client)))
+    }
+}
+
+#[async_trait]
+impl HttpService for LenientClient {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut response = self.0.execute(request).await?;
+        if response.status() == StatusCode::OK && response.headers().contains_key(CONTENT_RANGE) {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        }
+        Ok(response)
     }
 }
 
