@@ -238,6 +238,6 @@ fn a_large_message_takes_no_more_memory_than_its_parts_on_their_way_in_s3() {
     let server = S3::start(Kind::Rclone);
     let more = more(&format!("measured {}", server.url()));
     // Those on their way, the one that is packed, and what the client holds of each until it is sent.
-    let most = i64::try_from((FLYING_MOST + 3) * PART >> 10).unwrap();
+    let most = i64::try_from((FLYING_MOST + 3) * PART / 1024).unwrap();
     assert!(more < most, "{more} KiB more");
 }
