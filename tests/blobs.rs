@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use bytes::Bytes;
+use harness::client::Client;
 use harness::s3::{BUCKET, KEY, Kind, READER, S3, revealing};
-use harness::{run, s3};
+use harness::{Site, message, run, s3};
 use schema::config::{self, BlobOptions};
 use schema::name::{Secret, SecretRef};
 use schema::spec::Compression;
@@ -154,6 +155,47 @@ async fn a_configuration_opens_blobs_apart_from_the_data_and_keeps_them_open() {
     let found = |folder: &Path| run("find", &[folder.to_str().unwrap(), "-type", "f"]);
     assert_eq!(found(&folder.path().join("blobs")).lines().count(), 1);
     assert_eq!(found(&server.files()).lines().count(), 1);
+}
+
+#[test]
+fn mail_lies_in_s3_and_outlives_a_kill() {
+    let bucket = S3::start(Kind::Rclone);
+    let site = Site::new();
+    std::fs::write(site.path().join("blobs.key"), "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+    std::fs::write(site.path().join("id"), s3::ID).unwrap();
+    std::fs::write(site.path().join("secret"), KEY).unwrap();
+    site.write_spec(&format!(
+        "store \"objects\" {{\n    s3 \"{BUCKET}\" endpoint=\"{}\" access-key=(file)\"id\" secret-key=(file)\"secret\"\n    \
+         encrypt (file)\"blobs.key\"\n}}\n\
+         storage {{ data \"local\"; blob \"objects\"; search \"local\"; lookup \"local\"; blob-inline \"8KiB\"; }}\n\
+         domain \"example.org\" {{\n{}}}\n",
+        bucket.url(),
+        harness::account("ada")
+    ));
+    let mut server = site.serve();
+    let texts = [message("small", 500), message("large", 6_000_000)];
+    for text in &texts {
+        let mut smtp = Client::connect(server.ports.at(server.ports.smtp)).unwrap();
+        assert!(smtp.reply().unwrap().starts_with("220"));
+        smtp.smtp_ok("EHLO client.example.net", "250");
+        let reply = smtp.mail("sender@example.net", &["ada@example.org"], text).unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+        server.kill();
+        server = site.serve();
+    }
+    let mut imap = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
+    imap.line().unwrap();
+    imap.login("ada@example.org");
+    imap.wait_for("INBOX", 2);
+    let fetched = imap.imap_ok("FETCH 1:2 BODY.PEEK[]").concat();
+    assert!(texts.iter().all(|text| fetched.contains(text)), "a message is not what was sent");
+    let objects: Vec<_> = std::fs::read_dir(bucket.files()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!objects.is_empty());
+    for object in objects {
+        let octets = std::fs::read(object).unwrap();
+        // Compressed, and nothing of it can be read.
+        assert!(octets.len() < 3_000_000 && !octets.windows(11).any(|some| some == b"quick brown"));
+    }
 }
 
 /// In a process of its own: puts a blob of so many octets and reads it by parts; then says what memory it took at most.
