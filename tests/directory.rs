@@ -70,10 +70,12 @@ impl Asked {
         }
     }
 
+    /// Whether an account may send under an address.
     pub async fn may_send_as(&self, account: &str, address: &str) -> bool {
         self.router.may_send_as(&account.parse().unwrap(), &address.parse().unwrap()).await.unwrap()
     }
 
+    /// What an account's mailbox may hold, in octets.
     pub async fn quota(&self, account: &str) -> Option<u64> {
         self.router.quota(&account.parse().unwrap()).await.unwrap()
     }

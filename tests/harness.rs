@@ -21,6 +21,7 @@ pub mod moto;
 pub mod postgresql;
 pub mod powerdns;
 pub mod redis;
+pub mod s3;
 pub mod slapd;
 
 use argon2::password_hash::PasswordHasher;

@@ -277,9 +277,9 @@ async fn a_redis_that_stays_in_the_configuration_stays_open() {
         blobs: BlobOptions { compression: Compression::None, encrypt: None, grace: Period(3600), inline: Size(0) },
         index: IndexOptions { languages: Vec::new(), attachments: true, most: Size(1 << 20) },
     };
-    let first = registry.open(&storage).await.unwrap();
+    let first = registry.open(&storage, "").await.unwrap();
     first.lookups.add("c", 1, MINUTE).await.unwrap();
-    let second = registry.open(&storage).await.unwrap();
+    let second = registry.open(&storage, "").await.unwrap();
     assert!(Arc::ptr_eq(&first.lookups, &second.lookups));
     // One is ours, one is the asker's.
     assert_eq!(servers[0].ask(&["client", "list"]).lines().count(), 2);

@@ -143,7 +143,7 @@ fn keeps(store: &Store) -> &'static [&'static str] {
 }
 
 fn is_served(store: &Store) -> bool {
-    !matches!(store, Store::S3(_) | Store::Filesystem { .. } | Store::Elasticsearch(_))
+    !matches!(store, Store::Elasticsearch(_))
 }
 
 /// A store with every default filled in; `None` where no kind is written.

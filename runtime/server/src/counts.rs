@@ -1,13 +1,17 @@
 //! `waybilld counts`: how much mail every account holds, for `waybill diff --state`. Looks into the store beside the
 //! running server, which it does not disturb.
 
+use crate::clock;
 use crate::run::StartError;
+use crate::secrets::Secrets;
 use crate::watch::{self, Source};
 use schema::config;
 use schema::name::Address;
+use sealed::identity::Identities;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use store::mailbox::Held;
 use store::open;
 
@@ -28,6 +32,8 @@ pub async fn counts(source: &Source, root: PathBuf) -> Result<Counts, StartError
     }
     let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
     let config = config::decode(&bytes).map_err(|error| StartError::Refused(error.to_string()))?;
-    let mailboxes = open::to_read(&root, &config.storage).await?;
+    let reveal = Secrets::new(root.clone(), Identities::default()).revealing();
+    let ground = open::Ground { root, clock: Arc::new(clock::milliseconds), reveal };
+    let mailboxes = open::to_read(&ground, &config.storage).await?;
     Ok(Counts { accounts: mailboxes.held().await? })
 }

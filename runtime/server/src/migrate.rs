@@ -118,7 +118,9 @@ fn moves(old: &Storage, new: &Storage) -> Vec<Move> {
         ("search", &old.search, &new.search, Some(Part::Search)),
         ("lookup", &old.lookup, &new.lookup, Some(Part::Lookup)),
     ];
-    let differ = parts.into_iter().filter(|(_, from, to, _)| from != to);
+    // Some blobs lie beside the data, wherever the others do.
+    let blobs_move = old.data != new.data;
+    let differ = parts.into_iter().filter(|(what, from, to, _)| from != to || *what == "blob" && blobs_move);
     differ.map(|(what, from, to, part)| Move { what, from: from.clone(), to: to.clone(), part }).collect()
 }
 

@@ -1,18 +1,22 @@
 //! The blob store: messages and other large objects, named by their content.
 
-use crate::error::StoreError;
-use crate::kv::{Batch, KeyValue};
+use crate::error::{Cause, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
+pub mod filesystem;
 pub mod kv;
+pub mod packed;
+pub mod s3;
+pub mod shelves;
+#[cfg(test)]
+mod tests;
 
 /// The largest blob, in octets.
 pub const BLOB_MOST: u64 = 256 << 20;
-/// The largest blob that [`Blobs::put_within`] adds to a batch, in octets.
+/// The largest blob that [`kv::KvBlobs::put_within`] adds to a batch, in octets.
 pub const WITHIN_MOST: usize = 256 << 10;
 
 /// A blob's name: the SHA-256 of its octets.
@@ -28,6 +32,16 @@ impl BlobId {
         id.copy_from_slice(digest.as_ref());
         BlobId(id)
     }
+
+    /// A name as it is printed: 64 hexadecimal digits in lower case.
+    pub(crate) fn read(text: &str) -> Option<BlobId> {
+        let digits = text.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f'));
+        let mut id = [0; 32];
+        for (octet, at) in id.iter_mut().zip((0..64).step_by(2)) {
+            *octet = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+        }
+        (digits && text.len() == 64).then_some(BlobId(id))
+    }
 }
 
 impl fmt::Display for BlobId {
@@ -42,7 +56,7 @@ impl fmt::Debug for BlobId {
     }
 }
 
-/// Large objects, named by content: putting twice is free.
+/// Large objects, named by content: putting twice is free. What is read is what was put, or [`StoreError::Corrupt`].
 #[async_trait]
 pub trait Blobs: Send + Sync + 'static {
     /// Stores a blob; durable when it returns. [`StoreError::Full`] above [`BLOB_MOST`].
@@ -56,22 +70,12 @@ pub trait Blobs: Send + Sync + 'static {
     /// Blob names from `after` (excluded) on, in order; for collection and `fsck`. Also names what a `put` that
     /// never finished left behind, which is no blob yet but takes room until it is removed.
     async fn list(&self, after: Option<BlobId>, most: usize) -> Result<Vec<BlobId>, StoreError>;
+}
 
-    /// Adds a small blob to a batch of `data`, so that it is stored with the entry that refers to it: one commit,
-    /// one sync, and no moment at which a collector could see the one without the other.
-    ///
-    /// `None`, and the batch untouched, where the blob is over [`WITHIN_MOST`] or this store does not lie in
-    /// `data`: then [`Blobs::put`] comes before the commit.
-    fn put_within(&self, octets: &Bytes, data: &Arc<dyn KeyValue>, batch: &mut Batch) -> Option<BlobId> {
-        let (_, _, _) = (octets, data, batch);
-        None
-    }
-
-    /// Adds a blob's removal to a batch of `data`, which asserts that nothing refers to it. `false`, and the batch
-    /// untouched, where this store does not lie in `data`: then [`Blobs::remove`] comes after the commit, and only
-    /// a grace period keeps a `put` of the same octets apart from it.
-    async fn remove_within(&self, id: BlobId, data: &Arc<dyn KeyValue>, batch: &mut Batch) -> Result<bool, StoreError> {
-        let (_, _, _) = (id, data, batch);
-        Ok(false)
-    }
+/// Eight random octets, to tell two that do the same apart.
+pub(crate) fn chance() -> Result<u64, StoreError> {
+    let mut chance = [0; 8];
+    let failed = |_| StoreError::Unavailable(Cause::new("the system gives no random octets"));
+    aws_lc_rs::rand::fill(&mut chance).map_err(failed)?;
+    Ok(u64::from_be_bytes(chance))
 }

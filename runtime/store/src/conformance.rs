@@ -3,7 +3,6 @@
 //! Each suite expects an empty store and leaves something behind.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, clippy::panic, reason = "a failing suite panics")]
 
-use crate::blob::{BlobId, Blobs};
 use crate::error::CommitError;
 use crate::kv::{Batch, Key, KeyRange, KeyValue, Page, VALUE_MOST};
 use crate::lookup::{Clock, Lookups};
@@ -12,6 +11,10 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
+
+mod blob;
+
+pub use blob::{Damage, blobs, blobs_damaged, blobs_within};
 
 fn text(values: &[(Key, Bytes)]) -> Vec<String> {
     values.iter().map(|(key, value)| format!("{key:?}={}", value.escape_ascii())).collect()
@@ -205,48 +208,6 @@ async fn watching(store: Arc<dyn KeyValue>) {
     batch.put("bell", "rung");
     store.commit(batch).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), watcher).await.unwrap().unwrap();
-}
-
-/// What a blob store keeps; `data` is the database that it lies in, if it lies in one.
-pub async fn blobs(store: &dyn Blobs, data: Option<&Arc<dyn KeyValue>>) {
-    let large: Bytes = (0..1_000_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<_>>().into();
-    for octets in [Bytes::new(), Bytes::from_static(b"small"), large.clone()] {
-        let id = store.put(octets.clone()).await.unwrap();
-        assert_eq!(id, BlobId::of(&octets));
-        assert_eq!(store.put(octets.clone()).await.unwrap(), id);
-        assert_eq!(store.size(id).await.unwrap(), Some(octets.len() as u64));
-        assert_eq!(store.get(id, 0..u64::MAX).await.unwrap().unwrap(), octets);
-    }
-    let id = BlobId::of(&large);
-    for part in [0..1, 65_535..65_537, 131_072..131_072, 999_999..2_000_000, 70_000..700_000] {
-        let got = store.get(id, part.clone()).await.unwrap().unwrap();
-        let (from, to) = (usize::try_from(part.start).unwrap(), usize::try_from(part.end.min(1_000_000)).unwrap());
-        assert_eq!(got, large.slice(from..to), "{part:?}");
-    }
-    let mut listed = Vec::new();
-    while let Some(next) = store.list(listed.last().copied(), 2).await.unwrap().first() {
-        listed.push(*next);
-    }
-    assert_eq!(listed.len(), 3);
-    assert!(listed.is_sorted());
-    assert_eq!(store.list(None, listed.len()).await.unwrap(), listed);
-    store.remove(id).await.unwrap();
-    store.remove(id).await.unwrap();
-    assert_eq!(store.get(id, 0..1).await.unwrap(), None);
-    assert_eq!(store.size(id).await.unwrap(), None);
-    assert_eq!(store.put(large.clone()).await.unwrap(), id);
-    assert_eq!(store.get(id, 0..u64::MAX).await.unwrap().unwrap(), large);
-    if let Some(data) = data {
-        let (mut batch, octets) = (Batch::new(), Bytes::from_static(b"within a batch"));
-        let id = store.put_within(&octets, data, &mut batch).unwrap();
-        assert_eq!(store.get(id, 0..1).await.unwrap(), None);
-        data.commit(batch).await.unwrap();
-        assert_eq!(store.get(id, 0..99).await.unwrap().unwrap(), octets);
-        let mut batch = Batch::new();
-        assert!(store.remove_within(id, data, &mut batch).await.unwrap());
-        data.commit(batch).await.unwrap();
-        assert_eq!(store.get(id, 0..99).await.unwrap(), None);
-    }
 }
 
 /// What a full-text index keeps.

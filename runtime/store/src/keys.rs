@@ -17,7 +17,8 @@
 //! | `Qs` | the queue's secret |
 //! | `Rb` blob owner | nothing: the owner (`m` account 0 mailbox uid, `q` id) refers to the blob |
 //! | `Rz` time blob | nothing: nothing may refer to this blob since then |
-//! | `Rp` blob | the blob is about to be referred to, until this time |
+//! | `Rp` blob pin | the blob is about to be referred to, until this time; the pin is a number by chance |
+//! | `Rx` blob | the blob is being removed from a store apart from this one: since this time, and a number by chance |
 //!
 //! Numbers are big-endian: lane u16, mailbox, uid and recipient u32, the others u64 (times are seconds since 1970).
 
@@ -237,19 +238,29 @@ pub fn all_loose(before: i64) -> KeyRange {
     KeyRange { from: b"Rz".to_vec().into(), to: with(b"Rz".to_vec(), &[&seconds(before)]).into() }
 }
 
-/// The blob of a loose entry.
-pub fn read_loose(key: &Key) -> Option<BlobId> {
+/// The blob of a loose or doomed entry.
+pub fn read_blob(key: &Key) -> Option<BlobId> {
     key.0.last_chunk::<32>().map(|tail| BlobId(*tail))
 }
 
 /// A blob that is about to be referred to.
-pub fn pin(blob: BlobId) -> Key {
-    with(b"Rp".to_vec(), &[&blob.0]).into()
+pub fn pin(blob: BlobId, pin: u64) -> Key {
+    with(b"Rp".to_vec(), &[&blob.0, &pin.to_be_bytes()]).into()
 }
 
-/// Every pin.
-pub fn pins() -> KeyRange {
-    KeyRange::prefix(b"Rp")
+/// Every pin of a blob.
+pub fn pins(blob: BlobId) -> KeyRange {
+    KeyRange::prefix(&with(b"Rp".to_vec(), &[&blob.0]))
+}
+
+/// A blob that is being removed from a store apart.
+pub fn doomed(blob: BlobId) -> Key {
+    with(b"Rx".to_vec(), &[&blob.0]).into()
+}
+
+/// Every blob that is being removed from a store apart.
+pub fn all_doomed() -> KeyRange {
+    KeyRange::prefix(b"Rx")
 }
 
 fn seconds(time: i64) -> [u8; 8] {

@@ -4,7 +4,8 @@
 //! entry, which every change changes. A change is one batch: rows, counts, log, references to blobs and the
 //! octets used agree at any moment, whatever is cut off where.
 
-use crate::blob::{BlobId, Blobs};
+use crate::blob::BlobId;
+use crate::blob::shelves::Shelves;
 use crate::error::{Cause, CommitError, StoreError};
 use crate::keys;
 use crate::kv::{Batch, KeyRange, KeyValue, PAGE_MOST, Page};
@@ -186,7 +187,7 @@ pub struct MailboxFacts {
 /// Every account's mailboxes.
 pub struct Mailboxes {
     data: Arc<dyn KeyValue>,
-    blobs: Arc<dyn Blobs>,
+    blobs: Arc<Shelves>,
     locks: Vec<Arc<sync::Mutex<()>>>,
     hasher: RandomState,
     bells: Mutex<HashMap<Address, watch::Sender<u64>>>,
@@ -194,7 +195,7 @@ pub struct Mailboxes {
 
 impl Mailboxes {
     /// Mailboxes in these stores.
-    pub fn new(data: Arc<dyn KeyValue>, blobs: Arc<dyn Blobs>) -> Mailboxes {
+    pub fn new(data: Arc<dyn KeyValue>, blobs: Arc<Shelves>) -> Mailboxes {
         Mailboxes {
             data,
             blobs,

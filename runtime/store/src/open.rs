@@ -1,6 +1,11 @@
 //! From a configuration to open stores; what is open stays open.
 
-use crate::blob::{Blobs, kv::KvBlobs};
+use crate::blob::filesystem::Filesystem;
+use crate::blob::kv::KvBlobs;
+use crate::blob::packed::Packing;
+use crate::blob::s3::S3Blobs;
+use crate::blob::shelves::Shelves;
+use crate::blob::{BlobId, Blobs};
 use crate::directory::router::{self, Router};
 use crate::error::{Cause, StoreError};
 use crate::kv::KeyValue;
@@ -14,10 +19,13 @@ use crate::mailbox::Mailboxes;
 use crate::migrate::{self, Side};
 use crate::search::{Search, kv::KvSearch};
 use crate::spool::Spool;
-use schema::config::{FoundationDb, RuntimeConfig, Storage, Store};
+use async_trait::async_trait;
+use bytes::Bytes;
+use schema::config::{BlobOptions, FoundationDb, RuntimeConfig, Storage, Store};
 use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 
@@ -63,21 +71,78 @@ impl Ground {
     }
 }
 
-/// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed.
+/// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed. Where the store of
+/// blobs cannot be opened, as without its secrets, the mailboxes can be, and reading a message says why not.
 ///
 /// # Errors
 /// [`StoreError`], naming the store.
-pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreError> {
-    let data: Arc<dyn KeyValue> = match &storage.data {
-        Store::Rocksdb { path } => Arc::new(Reader::open(root.join(path)).await?),
+pub async fn to_read(ground: &Ground, storage: &Storage) -> Result<Mailboxes, StoreError> {
+    let data = database_to_read(ground, &storage.data).await?;
+    let packing = packing(ground, &storage.blobs);
+    let far: Option<Arc<dyn Blobs>> = match (&storage.blob, packing.clone()) {
+        (store, _) if *store == storage.data => None,
+        (store, Ok(packing)) => Some(match blobs_to_read(ground, store, packing).await {
+            Ok(open) => open,
+            Err(error) => Arc::new(Shut(error)),
+        }),
+        (_, Err(error)) => Some(Arc::new(Shut(error))),
+    };
+    // Without the key, what is not encrypted can still be read.
+    let near = KvBlobs::new(Arc::clone(&data), packing.unwrap_or_default());
+    Ok(Mailboxes::new(data, Arc::new(shelves(near, far, storage))))
+}
+
+async fn database_to_read(ground: &Ground, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
+    match store {
+        Store::Rocksdb { path } => Ok(Arc::new(Reader::open(ground.root.join(path)).await?)),
         Store::Memory { .. } => {
             let why = "the data store is the memory of the running server, where no other process can look";
-            return Err(StoreError::Misconfigured(Cause::new(why)));
+            Err(StoreError::Misconfigured(Cause::new(why)))
         }
-        other => return Err(unserved(other)),
-    };
-    let blobs = Arc::new(KvBlobs::new(Arc::clone(&data)));
-    Ok(Mailboxes::new(data, blobs))
+        other => Err(unserved(other)),
+    }
+}
+
+async fn blobs_to_read(ground: &Ground, store: &Store, packing: Packing) -> Result<Arc<dyn Blobs>, StoreError> {
+    Ok(match store {
+        Store::Filesystem { path, depth } => Arc::new(Filesystem::to_read(ground.root.join(path), *depth, packing)),
+        Store::S3(s3) => Arc::new(S3Blobs::new(s3, ground, packing)?),
+        Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => {
+            Arc::new(KvBlobs::new(sql::open(store, ground).await?, packing))
+        }
+        other => Arc::new(KvBlobs::new(database_to_read(ground, other).await?, packing)),
+    })
+}
+
+fn packing(ground: &Ground, options: &BlobOptions) -> Result<Packing, StoreError> {
+    Packing::new(options.compression, ground.secret(options.encrypt.as_ref())?.as_ref())
+}
+
+fn shelves(near: KvBlobs, far: Option<Arc<dyn Blobs>>, storage: &Storage) -> Shelves {
+    let grace = i64::try_from(storage.blobs.grace.0).unwrap_or(i64::MAX / 2);
+    Shelves::new(near, far, (storage.blobs.inline.0, grace))
+}
+
+/// Blobs that cannot be reached, and why.
+struct Shut(StoreError);
+
+#[async_trait]
+impl Blobs for Shut {
+    async fn put(&self, _: Bytes) -> Result<BlobId, StoreError> {
+        Err(self.0.clone())
+    }
+    async fn get(&self, _: BlobId, _: Range<u64>) -> Result<Option<Bytes>, StoreError> {
+        Err(self.0.clone())
+    }
+    async fn size(&self, _: BlobId) -> Result<Option<u64>, StoreError> {
+        Err(self.0.clone())
+    }
+    async fn remove(&self, _: BlobId) -> Result<(), StoreError> {
+        Err(self.0.clone())
+    }
+    async fn list(&self, _: Option<BlobId>, _: usize) -> Result<Vec<BlobId>, StoreError> {
+        Err(self.0.clone())
+    }
 }
 
 /// Opens stores, and knows those that are open: one database is never opened twice.
@@ -86,12 +151,19 @@ pub struct Registry {
     open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
     caches: Mutex<HashMap<Store, Weak<RedisLookups>>>,
     directories: router::Open,
+    blobs: Mutex<HashMap<(Store, BlobOptions), Weak<dyn Blobs>>>,
 }
 
 impl Registry {
     /// Nothing is open yet.
     pub fn new(ground: Ground) -> Registry {
-        Registry { ground, open: Mutex::default(), caches: Mutex::default(), directories: Mutex::default() }
+        Registry {
+            ground,
+            open: Mutex::default(),
+            blobs: Mutex::default(),
+            caches: Mutex::default(),
+            directories: Mutex::default(),
+        }
     }
 
     /// Opens a configuration's stores for a node: the name under which this process works the queue.
@@ -101,12 +173,12 @@ impl Registry {
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
         migrate::check(&*data).await?;
-        let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
+        let blobs = Arc::new(self.shelves(&data, storage).await?);
         let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
         let lookups = self.lookups(&storage.lookup).await?;
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
         let now = (self.ground.clock)() / 1000;
-        let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes), (node, now)).await?;
+        let spool = Spool::open(Arc::clone(&data), blobs.clone(), Arc::clone(&mailboxes), (node, now)).await?;
         Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
     }
 
@@ -116,7 +188,7 @@ impl Registry {
     /// [`StoreError`], naming the store.
     pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
         let data = self.database(&storage.data).await?;
-        let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
+        let blobs: Arc<dyn Blobs> = Arc::new(self.shelves(&data, storage).await?);
         let search = Some(self.database(&storage.search).await?);
         let lookup = match &storage.lookup {
             Store::Redis(_) => None,
@@ -145,6 +217,43 @@ impl Registry {
     /// [`StoreError`], naming the directory.
     pub async fn directories(&self, config: &RuntimeConfig) -> Result<Router, StoreError> {
         Router::open(config, &self.ground, &self.directories).await
+    }
+
+    /// Blobs beside the data and, where another store is to keep them, in that.
+    async fn shelves(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<Shelves, StoreError> {
+        let packing = packing(&self.ground, &storage.blobs)?;
+        let near = KvBlobs::new(Arc::clone(data), packing.clone());
+        let far = match &storage.blob {
+            store if *store == storage.data => None,
+            store => Some(self.blobs_apart(store, &storage.blobs, packing).await?),
+        };
+        Ok(shelves(near, far, storage))
+    }
+
+    async fn blobs_apart(
+        &self,
+        store: &Store,
+        options: &BlobOptions,
+        packing: Packing,
+    ) -> Result<Arc<dyn Blobs>, StoreError> {
+        let mut open = self.blobs.lock().await;
+        let key = (store.clone(), options.clone());
+        if let Some(found) = open.get(&key).and_then(Weak::upgrade) {
+            return Ok(found);
+        }
+        let opened: Arc<dyn Blobs> = match store {
+            Store::Filesystem { path, depth } => {
+                Arc::new(Filesystem::open(self.ground.root.join(path), *depth, packing).await?)
+            }
+            Store::S3(s3) => {
+                let bucket = S3Blobs::new(s3, &self.ground, packing)?;
+                bucket.probe().await?;
+                Arc::new(bucket)
+            }
+            other => Arc::new(KvBlobs::new(self.database(other).await?, packing)),
+        };
+        open.insert(key, Arc::downgrade(&opened));
+        Ok(opened)
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {

@@ -1,98 +1,182 @@
-//! Blobs in a key-value database, cut into chunks.
+//! Blobs in a key-value database, a key for each frame.
 //!
 //! | key | value |
 //! |---|---|
-//! | `Bh` id | the head: size (u64), 1 where every chunk is there |
-//! | `Bc` id index (u32) | the chunk: [`CHUNK`] octets, or the rest |
+//! | `Bh` id | the head: attempt (u64), the table of [`super::packed`] |
+//! | `Bc` id index (u32) | a frame of a blob that was written by one batch, which is attempt 0 |
+//! | `Bc` id attempt (u64) index (u32) | a frame of a larger one |
+//! | `Bh` id attempt (u64) | the blob's size (u64): this attempt is under way |
 //!
-//! Numbers are big-endian. A head without its chunks comes first and is completed last, so that a `put` cut short
-//! leaves nothing that cannot be found and removed.
+//! Numbers are big-endian. How many frames a blob has follows from its size alone, so that a batch that writes it anew
+//! replaces every frame, however they are packed. A larger blob takes several batches, each attempt under keys of its
+//! own, so that those who put the same blob at once never mix their frames; whoever is first writes the head. An
+//! attempt that was cut short leaves its key, by which it is found and removed.
 
+use super::packed::{self, FRAME, Packing, Table, corrupt};
 use super::{BLOB_MOST, BlobId, Blobs, WITHIN_MOST};
 use crate::error::{Cause, CommitError, StoreError};
-use crate::kv::{Batch, Key, KeyRange, KeyValue, Page};
+use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Octets of a chunk; fits [`crate::kv::VALUE_MOST`].
-pub const CHUNK: usize = 64 << 10;
-/// Chunks written in one batch, or read at once: 4 MiB.
-const CHUNKS_AT_ONCE: usize = 64;
-/// How often a blob is written when others put or remove the same.
+/// Frames written in one batch, or read at once: 4 MiB.
+const FRAMES_AT_ONCE: usize = 64;
+/// How often a blob is written or read when others put or remove the same.
 const TRIES: usize = 4;
-/// From this size on, in octets, a blob is hashed on a blocking thread.
-const HASH_ASIDE: usize = 256 << 10;
 
 /// Blobs in `data`.
 pub struct KvBlobs {
     data: Arc<dyn KeyValue>,
+    packing: Packing,
 }
 
 /// What is known of a blob.
-#[derive(Clone, Copy)]
+#[derive(Clone, PartialEq, Eq)]
 struct Head {
-    size: u64,
-    whole: bool,
+    attempt: u64,
+    table: Table,
 }
 
 impl KvBlobs {
     /// Keeps blobs beside whatever else `data` holds, under keys that begin with `B`.
-    pub fn new(data: Arc<dyn KeyValue>) -> KvBlobs {
-        KvBlobs { data }
+    pub fn new(data: Arc<dyn KeyValue>, packing: Packing) -> KvBlobs {
+        KvBlobs { data, packing }
     }
 
-    /// The head and, where the caller expects to need it, the first chunk.
-    async fn head(&self, id: BlobId, first: bool) -> Result<(Option<Head>, Option<Bytes>), StoreError> {
-        let keys = [head_key(id), chunk_key(id, 0)];
-        let mut found = self.data.get(&keys[..1 + usize::from(first)]).await?.into_iter();
-        let head = found.next().flatten().map(|value| Head::read(id, &value)).transpose()?;
-        Ok((head, found.next().flatten()))
-    }
-
-    /// Writes the chunks and the head of a blob that is not there.
-    async fn write(&self, id: BlobId, octets: &Bytes) -> Result<(), CommitError> {
-        let [begun, whole] = [false, true].map(|whole| Head { size: octets.len() as u64, whole }.write());
-        let mut chunks = octets.chunks(CHUNK).enumerate().peekable();
-        let mut first = true;
-        loop {
-            let mut batch = Batch::new();
-            for (index, chunk) in chunks.by_ref().take(CHUNKS_AT_ONCE) {
-                batch.put(chunk_key(id, index as u64), octets.slice_ref(chunk));
-            }
-            // A lazy commit is durable once a later one is: here, the last.
-            batch.lazy = chunks.peek().is_some();
-            match (first, batch.lazy) {
-                (true, false) => batch.put(head_key(id), whole.clone()),
-                (true, true) => batch.put(head_key(id), begun.clone()),
-                // Else a removal in between would leave a whole head over missing chunks.
-                (false, true) => batch.assert(head_key(id), Some(begun.clone())),
-                (false, false) => batch.assert(head_key(id), Some(begun.clone())).put(head_key(id), whole.clone()),
-            };
-            if first && batch.lazy {
-                // Nor may a blob that another just finished look unfinished again.
-                let (head, _) = self.head(id, false).await?;
-                batch.assert(head_key(id), head.filter(|head| !head.whole).map(Head::write));
-            }
-            let more = batch.lazy;
-            self.data.commit(batch).await?;
-            if !more {
-                return Ok(());
-            }
-            first = false;
+    /// Adds a small blob to a batch of this database, so that it is stored with the entry that refers to it: one
+    /// commit, one sync, and no moment at which a collector could see the one without the other. `None`, and the batch
+    /// untouched, where the blob is over [`WITHIN_MOST`]: then [`Blobs::put`] comes before the commit.
+    ///
+    /// # Errors
+    /// Where the blob cannot be packed.
+    pub async fn put_within(&self, octets: &Bytes, batch: &mut Batch) -> Result<Option<BlobId>, StoreError> {
+        if octets.len() > WITHIN_MOST {
+            return Ok(None);
         }
+        let id = packed::name(octets.clone()).await?;
+        self.write_at_once(id, octets.clone(), batch).await?;
+        Ok(Some(id))
     }
 
-    /// Appends the chunks `indexes` to `octets`.
-    async fn chunks(&self, id: BlobId, indexes: Range<u64>, octets: &mut BytesMut) -> Result<(), StoreError> {
-        let keys: Vec<Key> = indexes.map(|index| chunk_key(id, index)).collect();
-        for keys in keys.chunks(CHUNKS_AT_ONCE) {
-            for chunk in self.data.get(keys).await? {
-                octets.extend_from_slice(&chunk.ok_or_else(|| corrupt(id))?);
+    /// Adds a blob's removal to a batch of this database, with all that attempts to put it have left. The batch
+    /// asserts that the blob is as it was found.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn remove_within(&self, id: BlobId, batch: &mut Batch) -> Result<(), StoreError> {
+        let heads = KeyRange::prefix(&head_key(id).0);
+        let found = self.data.scan(heads, Page::first(PAGE_MOST)).await?;
+        if found.first().is_none_or(|(key, _)| *key != head_key(id)) {
+            batch.assert(head_key(id), None);
+        }
+        for (key, value) in found {
+            let known = match key.0.get(head_key(id).0.len()..).map(<[u8; 8]>::try_from) {
+                Some(Ok(attempt)) => <[u8; 8]>::try_from(value.as_ref())
+                    .ok()
+                    .map(|size| (u64::from_be_bytes(attempt), u64::from_be_bytes(size))),
+                _ => self.read_head(id, &value).ok().map(|head| (head.attempt, head.table.size)),
+            };
+            match known {
+                // By name, not as a range: clearing a range may read the values in it.
+                Some((attempt, size)) => (0..packed::count(size.min(BLOB_MOST))).for_each(|index| {
+                    batch.remove(frame_key(id, attempt, index));
+                }),
+                None => {
+                    batch.clear(KeyRange::prefix(&[&b"Bc"[..], &id.0].concat()));
+                }
             }
+            batch.assert(key.clone(), Some(value)).remove(key);
         }
         Ok(())
+    }
+
+    async fn write_at_once(&self, id: BlobId, octets: Bytes, batch: &mut Batch) -> Result<(), StoreError> {
+        // Written anew even where it exists: the same keys, and no read before the commit.
+        let (packer, frames) = self.packing.pack(id, octets)?.frames(FRAMES_AT_ONCE).await?;
+        for (index, frame) in (0..).zip(frames) {
+            batch.put(frame_key(id, 0, index), frame);
+        }
+        batch.put(head_key(id), [&0_u64.to_be_bytes()[..], &packer.table()].concat());
+        Ok(())
+    }
+
+    /// Writes a blob that is not there by several batches.
+    async fn write(&self, id: BlobId, octets: Bytes, attempt: u64) -> Result<(), CommitError> {
+        let size = Bytes::from((octets.len() as u64).to_be_bytes().to_vec());
+        let frames_all = packed::count(octets.len() as u64);
+        let mut packer = self.packing.pack(id, octets)?;
+        let mut next = 0;
+        while next < frames_all {
+            let (further, frames) = packer.frames(FRAMES_AT_ONCE).await?;
+            packer = further;
+            let mut batch = Batch::new();
+            match next {
+                0 => batch.put(attempt_key(id, attempt), size.clone()),
+                // Else a removal in between would leave a head over missing frames.
+                _ => batch.assert(attempt_key(id, attempt), Some(size.clone())),
+            };
+            for frame in frames {
+                batch.put(frame_key(id, attempt, next), frame);
+                next += 1;
+            }
+            // A lazy commit is durable once a later one is: here, the last.
+            batch.lazy = next < frames_all;
+            if !batch.lazy {
+                batch.assert(head_key(id), None).remove(attempt_key(id, attempt));
+                batch.put(head_key(id), [&attempt.to_be_bytes()[..], &packer.table()].concat());
+            }
+            self.data.commit(batch).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an attempt has left that another was faster than.
+    async fn undo(&self, id: BlobId, attempt: u64, size: u64) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.lazy = true;
+        (0..packed::count(size)).for_each(|index| {
+            batch.remove(frame_key(id, attempt, index));
+        });
+        batch.remove(attempt_key(id, attempt));
+        self.data.commit(batch).await.map_err(committed)
+    }
+
+    fn read_head(&self, id: BlobId, value: &[u8]) -> Result<Head, StoreError> {
+        let (attempt, tail) = value.split_first_chunk().ok_or_else(|| corrupt(id, "its head is cut short"))?;
+        Ok(Head { attempt: u64::from_be_bytes(*attempt), table: self.packing.table(id, tail)? })
+    }
+
+    /// The head and, where the caller expects to need it, the first frame of a small blob.
+    async fn head(&self, id: BlobId, first: bool) -> Result<Option<(Head, Option<Bytes>)>, StoreError> {
+        let keys = [head_key(id), frame_key(id, 0, 0)];
+        let mut found = self.data.get(&keys[..1 + usize::from(first)]).await?.into_iter();
+        let head = found.next().flatten().map(|value| self.read_head(id, &value)).transpose()?;
+        Ok(head.map(|head| (head, found.next().flatten())))
+    }
+
+    /// A part of a blob whose head was read.
+    async fn part(
+        &self,
+        id: BlobId,
+        (head, first): (&Head, Option<Bytes>),
+        part: Range<u64>,
+    ) -> Result<Bytes, StoreError> {
+        let wanted = head.table.frames_of(&part);
+        let stored = match first {
+            // The common message is one frame, which came with the head.
+            Some(first) if wanted == (0..1) && head.attempt == 0 => vec![first],
+            _ => {
+                let keys: Vec<Key> = wanted.map(|index| frame_key(id, head.attempt, index)).collect();
+                let mut stored = Vec::with_capacity(keys.len());
+                for keys in keys.chunks(FRAMES_AT_ONCE) {
+                    stored.extend(self.data.get(keys).await?.into_iter().flatten());
+                }
+                stored
+            }
+        };
+        self.packing.unpack((id, &head.table), stored, part).await
     }
 }
 
@@ -102,15 +186,25 @@ impl Blobs for KvBlobs {
         if octets.len() as u64 > BLOB_MOST {
             return Err(StoreError::Full);
         }
-        let id = name(octets.clone()).await?;
+        let id = packed::name(octets.clone()).await?;
         for _ in 0..TRIES {
-            if let (Some(Head { whole: true, .. }), _) = self.head(id, false).await? {
-                return Ok(id);
+            match self.head(id, false).await {
+                Ok(Some(_)) => return Ok(id),
+                Ok(None) => {}
+                // Written anew: here are the right octets.
+                Err(StoreError::Corrupt { .. }) => self.remove(id).await?,
+                Err(error) => return Err(error),
             }
-            match self.write(id, &octets).await {
+            if octets.len() <= FRAMES_AT_ONCE * FRAME {
+                let mut batch = Batch::new();
+                self.write_at_once(id, octets, &mut batch).await?;
+                return self.data.commit(batch).await.map(|()| id).map_err(committed);
+            }
+            let attempt = super::chance()?.max(1);
+            match self.write(id, octets.clone(), attempt).await {
                 Ok(()) => return Ok(id),
                 // Somebody put or removed the same octets meanwhile.
-                Err(CommitError::Conflict) => {}
+                Err(CommitError::Conflict) => self.undo(id, attempt, octets.len() as u64).await?,
                 Err(error) => return Err(committed(error)),
             }
         }
@@ -118,96 +212,56 @@ impl Blobs for KvBlobs {
     }
 
     async fn get(&self, id: BlobId, part: Range<u64>) -> Result<Option<Bytes>, StoreError> {
-        let chunk = CHUNK as u64;
-        let (Some(head), first) = self.head(id, part.start < chunk).await? else { return Ok(None) };
-        if !head.whole {
-            return Ok(None);
+        let mut tries = 0;
+        loop {
+            let Some((head, first)) = self.head(id, part.start < FRAME as u64).await? else { return Ok(None) };
+            tries += 1;
+            match self.part(id, (&head, first), part.clone()).await {
+                // Removed, or put anew, since the head was read?
+                Err(StoreError::Corrupt { .. })
+                    if tries < TRIES && self.head(id, false).await?.is_none_or(|(now, _)| now != head) => {}
+                got => return got.map(Some),
+            }
         }
-        let (start, end) = (part.start, part.end.min(head.size));
-        if start >= end {
-            return Ok(Some(Bytes::new()));
-        }
-        let offset = (start % chunk) as usize;
-        let part = offset..offset + (end - start) as usize;
-        let indexes = start / chunk..end.div_ceil(chunk);
-        let mut octets = match first {
-            // The common message is one chunk, and is handed on without a copy.
-            Some(first) if indexes == (0..1) && first.len() >= part.end => return Ok(Some(first.slice(part))),
-            _ => BytesMut::with_capacity((indexes.end - indexes.start) as usize * CHUNK),
-        };
-        self.chunks(id, indexes, &mut octets).await?;
-        if octets.len() < part.end {
-            return Err(corrupt(id));
-        }
-        Ok(Some(octets.freeze().slice(part)))
     }
 
     async fn size(&self, id: BlobId) -> Result<Option<u64>, StoreError> {
-        let (head, _) = self.head(id, false).await?;
-        Ok(head.filter(|head| head.whole).map(|head| head.size))
+        Ok(self.head(id, false).await?.map(|(head, _)| head.table.size))
     }
 
     async fn remove(&self, id: BlobId) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        self.remove_within(id, &self.data, &mut batch).await?;
-        self.data.commit(batch).await.map_err(committed)
+        for _ in 0..TRIES {
+            let mut batch = Batch::new();
+            self.remove_within(id, &mut batch).await?;
+            match self.data.commit(batch).await {
+                Err(CommitError::Conflict) => {}
+                done => return done.map_err(committed),
+            }
+        }
+        Err(StoreError::Unavailable(Cause::new("others keep putting and removing the same blob")))
     }
 
     async fn list(&self, after: Option<BlobId>, most: usize) -> Result<Vec<BlobId>, StoreError> {
         let mut heads = KeyRange::prefix(b"Bh");
         if let Some(after) = after {
-            heads.from = [&head_key(after).0, &[0][..]].concat().into();
+            heads.from = KeyRange::prefix(&head_key(after).0).to;
         }
-        let found = self.data.scan(heads, Page::first(most)).await?;
-        let id = |(key, _): (Key, Bytes)| {
-            let id = key.0.get(2..).and_then(|id| id.try_into().ok()).map(BlobId);
-            id.ok_or_else(|| StoreError::Corrupt { what: format!("blob head {key:?}") })
-        };
-        found.into_iter().map(id).collect()
-    }
-
-    fn put_within(&self, octets: &Bytes, data: &Arc<dyn KeyValue>, batch: &mut Batch) -> Option<BlobId> {
-        if octets.len() > WITHIN_MOST || !Arc::ptr_eq(&self.data, data) {
-            return None;
-        }
-        let id = BlobId::of(octets);
-        // Written anew even where it exists: equal octets under equal keys, and no read before the commit.
-        for (index, chunk) in octets.chunks(CHUNK).enumerate() {
-            batch.put(chunk_key(id, index as u64), octets.slice_ref(chunk));
-        }
-        batch.put(head_key(id), Head { size: octets.len() as u64, whole: true }.write());
-        Some(id)
-    }
-
-    async fn remove_within(&self, id: BlobId, data: &Arc<dyn KeyValue>, batch: &mut Batch) -> Result<bool, StoreError> {
-        if !Arc::ptr_eq(&self.data, data) {
-            return Ok(false);
-        }
-        if let (Some(head), _) = self.head(id, false).await? {
-            // By name, not as a range: clearing a range may read the values in it.
-            for index in 0..head.size.div_ceil(CHUNK as u64) {
-                batch.remove(chunk_key(id, index));
+        let mut ids: Vec<BlobId> = Vec::new();
+        loop {
+            let page = self.data.scan(heads.clone(), Page::first(most.min(PAGE_MOST))).await?;
+            let Some((last, _)) = page.last() else { return Ok(ids) };
+            heads.from = [&last.0, &[0][..]].concat().into();
+            for (key, _) in &page {
+                let id = key.0.get(2..34).and_then(|id| id.try_into().ok()).map(BlobId);
+                let id = id.ok_or_else(|| StoreError::Corrupt { what: format!("blob head {key:?}") })?;
+                if ids.last() != Some(&id) {
+                    ids.push(id);
+                }
+                if ids.len() == most {
+                    return Ok(ids);
+                }
             }
-            batch.remove(head_key(id));
         }
-        Ok(true)
-    }
-}
-
-impl Head {
-    fn read(id: BlobId, value: &[u8]) -> Result<Head, StoreError> {
-        let (size, whole) = value.split_first_chunk().ok_or_else(|| corrupt(id))?;
-        let size = u64::from_be_bytes(*size);
-        if size > BLOB_MOST {
-            return Err(corrupt(id));
-        }
-        Ok(Head { size, whole: whole == [1] })
-    }
-
-    fn write(self) -> Bytes {
-        let mut value = self.size.to_be_bytes().to_vec();
-        value.push(self.whole.into());
-        value.into()
     }
 }
 
@@ -215,41 +269,23 @@ fn head_key(id: BlobId) -> Key {
     [&b"Bh"[..], &id.0].concat().into()
 }
 
-fn chunk_key(id: BlobId, index: u64) -> Key {
+fn attempt_key(id: BlobId, attempt: u64) -> Key {
+    [&b"Bh"[..], &id.0, &attempt.to_be_bytes()].concat().into()
+}
+
+fn frame_key(id: BlobId, attempt: u64, index: u64) -> Key {
     // BLOB_MOST keeps the index within 32 bits.
-    [&b"Bc"[..], &id.0, &(index as u32).to_be_bytes()].concat().into()
-}
-
-async fn name(octets: Bytes) -> Result<BlobId, StoreError> {
-    if octets.len() < HASH_ASIDE {
-        return Ok(BlobId::of(&octets));
+    let index = (index as u32).to_be_bytes();
+    match attempt {
+        0 => [&b"Bc"[..], &id.0, &index].concat().into(),
+        _ => [&b"Bc"[..], &id.0, &attempt.to_be_bytes(), &index].concat().into(),
     }
-    let hashed = tokio::task::spawn_blocking(move || BlobId::of(&octets)).await;
-    hashed.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
 }
 
-fn corrupt(id: BlobId) -> StoreError {
-    StoreError::Corrupt { what: format!("blob {id}") }
-}
-
-/// Batches without asserts have no conflict, and putting or removing a blob again is harmless.
+/// Putting or removing a blob again is harmless.
 fn committed(error: CommitError) -> StoreError {
     match error {
         CommitError::Store(error) => error,
         other => StoreError::Unavailable(Cause::new(other)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance;
-    use crate::kv::strict::tests::databases;
-
-    #[tokio::test]
-    async fn blobs_in_a_database_keep_the_contract() {
-        for data in databases().await {
-            conformance::blobs(&KvBlobs::new(data.clone()), Some(&data)).await;
-        }
     }
 }

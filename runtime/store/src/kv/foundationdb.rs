@@ -355,8 +355,10 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn whatever_lies_in_foundationdb_keeps_its_contract() {
         let Some(data) = opened().await else { return };
-        let blobs = crate::blob::kv::KvBlobs::new(Arc::clone(&data));
-        conformance::blobs(&blobs, Some(&data)).await;
+        let packing = crate::blob::packed::Packing::default();
+        let blobs = Arc::new(crate::blob::kv::KvBlobs::new(Arc::clone(&data), packing));
+        conformance::blobs(blobs.clone()).await;
+        conformance::blobs_within(&blobs, &data).await;
         conformance::search(&crate::search::kv::KvSearch::new(Arc::clone(&data))).await;
         conformance::lookups(|clock| Arc::new(crate::lookup::kv::KvLookups::new(Arc::clone(&data), clock))).await;
         clean(&*data).await;

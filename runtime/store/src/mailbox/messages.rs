@@ -2,7 +2,7 @@
 
 use super::room::Room;
 use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, READ_AT_ONCE, TRIES, busy};
-use crate::blob::BlobId;
+use crate::blob::{BlobId, Blobs};
 use crate::error::StoreError;
 use crate::keys;
 use crate::kv::Key;

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::blob::kv::KvBlobs;
+use crate::blob::shelves::Shelves;
 use crate::kv::strict::tests::{databases, faulty};
 use crate::kv::surely::Surely;
 
 fn mailboxes(data: Arc<dyn KeyValue>) -> Arc<Mailboxes> {
-    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(Arc::clone(&data)));
+    let blobs = Arc::new(Shelves::beside(Arc::clone(&data)));
     Arc::new(Mailboxes::new(data, blobs))
 }
 

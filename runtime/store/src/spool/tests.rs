@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::blob::kv::KvBlobs;
+use crate::blob::shelves::Shelves;
 use crate::kv::memory::Memory;
 use crate::kv::strict::tests::{databases, faulty};
 use crate::kv::surely::Surely;
@@ -24,7 +24,7 @@ async fn queue(data: Arc<dyn KeyValue>) -> (Spool, Arc<Mailboxes>, Arc<dyn KeyVa
 
 /// A process that works the queue in `data` under this name, from the time 0 on.
 async fn node(data: &Arc<dyn KeyValue>, name: &str) -> (Spool, Arc<Mailboxes>) {
-    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(Arc::clone(data)));
+    let blobs = Arc::new(Shelves::beside(Arc::clone(data)));
     let mailboxes = Arc::new(Mailboxes::new(Arc::clone(data), Arc::clone(&blobs)));
     (Spool::open(Arc::clone(data), blobs, Arc::clone(&mailboxes), (name, 0)).await.unwrap(), mailboxes)
 }
