@@ -9,7 +9,8 @@ use crate::kv::rocksdb::reader::Reader;
 use crate::kv::sql;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
-use crate::search::{Search, kv::KvSearch};
+use crate::search::analyse::Analyser;
+use crate::search::{Search, elastic::Elastic, kv::KvSearch};
 use crate::spool::Spool;
 use schema::config::{Storage, Store};
 use schema::name::{Secret, SecretRef};
@@ -96,7 +97,11 @@ impl Registry {
     pub async fn open(&self, storage: &Storage) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(self.database(&storage.blob).await?));
-        let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
+        let analyser = Analyser::new(&storage.index.languages);
+        let search: Arc<dyn Search> = match &storage.search {
+            Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &self.ground, analyser)?),
+            other => Arc::new(KvSearch::new(self.database(other).await?, analyser)),
+        };
         let lookup = self.database(&storage.lookup).await?;
         let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.ground.clock)));
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
