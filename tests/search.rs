@@ -123,7 +123,7 @@ async fn what_was_acknowledged_survives_a_server_that_is_killed_and_errors_say_w
 fn settings_that_cannot_be_right_are_told_without_secrets() {
     use schema::spec::{ClientTls, ClientTlsMode};
     let tls = |mode| Some(ClientTls { mode: Some(mode), ..ClientTls::default() });
-    let reference = || Some("(file)password".parse().unwrap());
+    let reference = || Some(schema::name::SecretRef::File("password".into()));
     let base = settings("http://127.0.0.1:9".into());
     for (wrong, says) in [
         (config::Elasticsearch { url: "http://me:hunter2@127.0.0.1:9".into(), ..base.clone() }, "holds a user"),

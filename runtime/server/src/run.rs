@@ -8,7 +8,7 @@ use crate::secrets::Secrets;
 use crate::server::{Server, Status};
 use crate::snapshot::{Ground, Live, Rejected, Snapshot};
 use crate::watch::{self, Source};
-use crate::{clock, drift, janitor};
+use crate::{clock, drift, indexer, janitor};
 use aws_lc_rs::rand;
 use schema::name::HostName;
 use sealed::identity::Identities;
@@ -102,6 +102,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     }
     tokio::spawn(watch::follow(options.source, Arc::clone(&server)));
     tokio::spawn(janitor::run(Arc::clone(&server)));
+    tokio::spawn(indexer::run(Arc::clone(&server)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -352,6 +352,7 @@ impl Change<'_> {
         self.row.used = self.row.used.saturating_add(size);
         self.put(mailbox, &entry);
         self.batch.put(keys::held_by_message(blob, &self.account, mailbox, uid), Bytes::new());
+        self.batch.put(keys::unindexed(&self.account), modseq.to_be_bytes().to_vec());
         Ok(uid)
     }
 
@@ -368,6 +369,7 @@ impl Change<'_> {
         self.batch.put(keys::change(account, mailbox, modseq, uid), vec![changes::VANISHED]);
         self.batch.remove(keys::held_by_message(entry.blob, account, mailbox, uid));
         self.batch.put(keys::loose(self.now, entry.blob), Bytes::new());
+        self.batch.put(keys::unindexed(account), modseq.to_be_bytes().to_vec());
         self.row.used = self.row.used.saturating_sub(entry.size);
         if let Some(row) = self.mailboxes.get_mut(&mailbox) {
             row.count(entry, false);

@@ -10,6 +10,7 @@ use crate::kv::sql;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::search::analyse::Analyser;
+use crate::search::indexer::Indexer;
 use crate::search::{Search, elastic::Elastic, kv::KvSearch};
 use crate::spool::Spool;
 use schema::config::{Storage, Store};
@@ -28,6 +29,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// The full-text index.
     pub search: Arc<dyn Search>,
+    /// What has it follow the mailboxes.
+    pub indexer: Arc<Indexer>,
     /// Counters, facts and leases.
     pub lookups: Arc<dyn Lookups>,
     /// Everybody's mailboxes.
@@ -105,8 +108,11 @@ impl Registry {
         let lookup = self.database(&storage.lookup).await?;
         let lookups: Arc<dyn Lookups> = Arc::new(KvLookups::new(lookup, Arc::clone(&self.ground.clock)));
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+        let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
+        let follows = (Arc::clone(&data), Arc::clone(&mailboxes), Arc::clone(&search));
+        let indexer = Arc::new(Indexer::new(follows, storage.index.clone(), &made_by));
         let spool = Spool::open(Arc::clone(&data), Arc::clone(&blobs), Arc::clone(&mailboxes)).await?;
-        Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
+        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {

@@ -14,9 +14,9 @@
 //! message tells, so the caller looks at those found. A message that is not indexed whole is always among them.
 //!
 //! # Behind the mailboxes
-//! The index lags behind the mailboxes and can always be built anew from them. It may tell of messages that are gone;
-//! callers check what it finds against the mailbox. What is not indexed yet callers look at themselves, by
-//! [`analyse::holds`] or by the text.
+//! The index lags behind the mailboxes, which [`indexer`] has it follow, and can always be built anew from them. It may tell
+//! of messages that are gone; callers check what it finds against the mailbox. What is not indexed yet
+//! ([`indexer::Indexer::seen`]) callers look at themselves, by [`analyse::holds`] or by the text.
 
 use crate::error::StoreError;
 use async_trait::async_trait;
@@ -24,7 +24,9 @@ use schema::name::Address;
 
 pub mod analyse;
 pub mod elastic;
+pub mod indexer;
 pub mod kv;
+pub mod message;
 
 /// The longest word, in octets when folded; longer ones are cut.
 pub const WORD_MOST: usize = 64;
@@ -78,16 +80,8 @@ pub enum Field {
 
 impl Field {
     /// Every field.
-    pub const ALL: [Field; 8] = [
-        Field::Subject,
-        Field::From,
-        Field::To,
-        Field::Cc,
-        Field::Bcc,
-        Field::Header,
-        Field::Body,
-        Field::Attachment,
-    ];
+    pub const ALL: [Field; 8] =
+        [Field::Subject, Field::From, Field::To, Field::Cc, Field::Bcc, Field::Header, Field::Body, Field::Attachment];
 
     /// Its name, as tables and servers write it.
     pub fn name(self) -> &'static str {

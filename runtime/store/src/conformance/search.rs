@@ -34,8 +34,7 @@ pub async fn many(make: Make<'_>) {
     assert_eq!(ask(&*store, &account, How::Words, "them", usize::MAX).await, Found::Messages(sorted.clone()));
     let first = sorted.get(..7).unwrap().to_vec();
     assert_eq!(ask(&*store, &account, How::Words, "\"of them\"", 7).await, Found::Messages(first));
-    let ids: Vec<DocumentId> =
-        numbers.iter().map(|n| DocumentId { account: account.clone(), message: *n }).collect();
+    let ids: Vec<DocumentId> = numbers.iter().map(|n| DocumentId { account: account.clone(), message: *n }).collect();
     store.forget(&ids).await.unwrap();
     assert_eq!(ask(&*store, &account, How::Words, "them", 7).await, Found::Messages(Vec::new()));
 }
@@ -152,8 +151,7 @@ impl Section {
 }
 
 async fn limits(store: &dyn Search) {
-    let account: Address =
-        format!("{}@{}.{}.example", "l".repeat(64), "d".repeat(60), "e".repeat(60)).parse().unwrap();
+    let account: Address = format!("{}@{}.{}.example", "l".repeat(64), "d".repeat(60), "e".repeat(60)).parse().unwrap();
     // As many words as there may be, each as long as it may be; then others in their place.
     for kind in ["first", "second"] {
         let words: Vec<String> = (0..2 * WORDS_MOST).map(|n| format!("{kind}{n:x<60}", n = n)).collect();

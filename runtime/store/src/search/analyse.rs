@@ -23,6 +23,7 @@
 //! finds nothing, since no message has its mark.
 
 use super::{Document, Field, How, PHRASE_MOST, Query, TERMS_MOST, TOKENS_MOST, WORD_MOST, WORDS_MOST};
+use crate::error::{Cause, StoreError};
 use rust_stemmers::{Algorithm, Stemmer};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -145,6 +146,16 @@ impl Analyser {
                 Some(sure.unwrap_or(*first))
             }
         }
+    }
+
+    /// What of each document is indexed, on a thread where long work may be done.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the program ends.
+    pub async fn documents(&self, documents: &[Document]) -> Result<Vec<Analysed>, StoreError> {
+        let (own, documents) = (self.clone(), documents.to_vec());
+        let made = tokio::task::spawn_blocking(move || documents.iter().map(|one| own.document(one)).collect()).await;
+        made.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
     }
 
     /// What of a document is indexed, within [`WORD_MOST`], [`WORDS_MOST`] and [`TOKENS_MOST`].
@@ -304,9 +315,8 @@ fn has(document: &Analysed, clause: &Clause) -> bool {
     match &clause.wants {
         Wants::Word { word, stems } => {
             let as_it_stands = word.as_ref().is_some_and(|word| texts().any(|words| words.contains(word)));
-            let stem = |field: &Field, (mark, stem): &(Mark, String)| {
-                document.stems.contains(&(*field, *mark, stem.clone()))
-            };
+            let stem =
+                |field: &Field, (mark, stem): &(Mark, String)| document.stems.contains(&(*field, *mark, stem.clone()));
             as_it_stands || clause.fields.iter().any(|field| stems.iter().any(|wanted| stem(field, wanted)))
         }
         Wants::Phrase(phrase) => texts().any(|words| words.windows(phrase.len()).any(|some| some == phrase)),
@@ -488,7 +498,8 @@ fn all_stems(source: &str) -> Vec<(Mark, String)> {
         return Vec::new();
     }
     let lowered = lowered(source);
-    let stems = LANGUAGES.iter().map(|(mark, _, _, algorithm)| (*mark, fold(&Stemmer::create(*algorithm).stem(&lowered))));
+    let stems =
+        LANGUAGES.iter().map(|(mark, _, _, algorithm)| (*mark, fold(&Stemmer::create(*algorithm).stem(&lowered))));
     stems.filter(|(_, stem)| fits(stem)).collect()
 }
 

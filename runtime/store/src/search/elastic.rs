@@ -88,7 +88,9 @@ impl Elastic {
         let prefix = &config.prefix;
         let begins = prefix.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         if !begins || !prefix.chars().all(known) || prefix.len() > PREFIX_MOST {
-            return Err(says("`prefix` is at most 64 lower-case letters, digits, `_` and `-`, a letter or digit first"));
+            return Err(says(
+                "`prefix` is at most 64 lower-case letters, digits, `_` and `-`, a letter or digit first",
+            ));
         }
         let encrypted = match (url.scheme(), config.tls.as_ref().and_then(|tls| tls.mode)) {
             ("https", None | Some(ClientTlsMode::On)) => true,
@@ -181,7 +183,10 @@ impl Elastic {
         let (kind, reason) = (text("type"), text("reason"));
         let says = format!("{} answers {status} {kind}: {}", self.place, reason.chars().take(500).collect::<String>());
         match status {
-            _ if kind == "cluster_block_exception" && reason.contains("read-only-allow-delete") => {
+            // A disk of the server is nearly full: of an index, or of all of them.
+            _ if kind == "cluster_block_exception" && reason.contains("read-only-allow-delete")
+                || kind == "index_create_block_exception" =>
+            {
                 warn!("{says}");
                 StoreError::Full
             }
@@ -276,10 +281,11 @@ const LINES: &str = "application/x-ndjson";
 #[async_trait]
 impl Search for Elastic {
     async fn index(&self, documents: &[Document]) -> Result<(), StoreError> {
-        let lines = documents.iter().map(|document| {
+        let analysed = self.analyser.documents(documents).await?;
+        let lines = documents.iter().zip(&analysed).map(|(document, analysed)| {
             let DocumentId { account, message } = &document.id;
             let head = json!({ "index": { "_id": id(&document.id), "routing": account.to_string() } });
-            format!("{head}\n{}\n", source(account, *message, &self.analyser.document(document)))
+            format!("{head}\n{}\n", source(account, *message, analysed))
         });
         self.bulk(lines).await
     }
@@ -338,7 +344,8 @@ fn credentials(config: &Elasticsearch, ground: &Ground, place: &str) -> Result<H
         _ => return Err(wrong(format!("{place}: either `api-key`, or `user` and `password`"))),
     };
     // An error would show the value.
-    let value = HeaderValue::try_from(value).map_err(|_| wrong(format!("{place}: the key has characters that none has")));
+    let value =
+        HeaderValue::try_from(value).map_err(|_| wrong(format!("{place}: the key has characters that none has")));
     let mut value = value?;
     value.set_sensitive(true);
     headers.insert(AUTHORIZATION, value);
@@ -352,9 +359,7 @@ fn index(config: &Elasticsearch) -> Value {
     fields.insert("message".to_owned(), json!({ "type": "long", "index": false }));
     fields.insert("whole".to_owned(), json!({ "type": "boolean", "doc_values": false }));
     for field in Field::ALL {
-        let text = |options: &str| {
-            json!({ "type": "text", "analyzer": "whitespace", "norms": false, "index_options": options })
-        };
+        let text = |options: &str| json!({ "type": "text", "analyzer": "whitespace", "norms": false, "index_options": options });
         fields.insert(words(field), text("positions"));
         fields.insert(stems(field), text("docs"));
     }

@@ -15,9 +15,7 @@
 //! unless the word begins with it: a microsecond or two for each word.
 
 use super::analyse::{Analysed, Analyser, Mark, Wants, clauses, is_part, positions};
-use super::{
-    Document, DocumentId, EXPANSIONS_MOST, Field, Found, How, MATCHES_MOST, Query, Search, VOCABULARY_MOST,
-};
+use super::{Document, DocumentId, EXPANSIONS_MOST, Field, Found, How, MATCHES_MOST, Query, Search, VOCABULARY_MOST};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
 use async_trait::async_trait;
@@ -292,8 +290,7 @@ impl Search for KvSearch {
         let mut words = BTreeSet::new();
         // Where a message comes twice, its last one stays.
         let mut wanted = BTreeMap::new();
-        for document in documents {
-            let analysed = self.analyser.document(document);
+        for (document, analysed) in documents.iter().zip(self.analyser.documents(documents).await?) {
             let account = &document.id.account;
             for word in analysed.texts.iter().flat_map(|(_, words)| words) {
                 words.insert([&vocabulary_prefix(account), word.as_bytes()].concat());
@@ -324,7 +321,9 @@ impl Search for KvSearch {
                 None => having,
             });
         }
-        if query.how == How::Part && let Some(before) = found {
+        if query.how == How::Part
+            && let Some(before) = found
+        {
             found = self.cut(account).await?.map(|cut| sorted([before, cut].concat()));
         }
         let messages = found.map(|found| found.into_iter().take(query.most).collect());
