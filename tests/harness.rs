@@ -12,6 +12,7 @@ pub mod client;
 pub mod cloudflare;
 pub mod clouds;
 pub mod contract;
+pub mod elastic;
 pub mod hyperscalers;
 pub mod kinds;
 pub mod knot;

@@ -8,17 +8,17 @@ use std::ops::Range;
 
 mod fields;
 mod mime;
+mod texts;
 
 pub use fields::{
     Envelope, Mailbox, OneFrom, authors, decoded, envelope, field, fields, header_fields, hops, raw_fields, sent_date,
 };
+pub use texts::{Texts, texts};
 
 /// Levels of parts within parts; what lies deeper is one opaque part.
 const DEPTH_MOST: usize = 48;
 /// Parts of one message; what comes after is part of the last one.
 const PARTS_MOST: usize = 2_000;
-/// Octets of text that a search looks at.
-const TEXT_MOST: usize = 4 << 20;
 
 /// A parsed message.
 #[derive(Debug)]
@@ -252,41 +252,6 @@ fn split(raw: &[u8], body: &Range<usize>, boundary: &str, most: usize) -> Vec<Ra
         ranges.push(body.start + start.min(octets.len())..body.end);
     }
     ranges
-}
-
-/// What a search looks at, decoded.
-#[derive(Clone, Debug, Default)]
-pub struct Texts {
-    /// The subject.
-    pub subject: String,
-    /// Every text part's text.
-    pub body: String,
-}
-
-/// The texts of a message, decoded as far as they can be.
-pub fn texts(raw: &[u8]) -> Texts {
-    let Some(message) = mail_parser::MessageParser::default().parse(raw) else {
-        return Texts { subject: String::new(), body: String::from_utf8_lossy(raw).into_owned() };
-    };
-    let mut texts = Texts { subject: message.subject().unwrap_or_default().to_owned(), body: String::new() };
-    gather(&message, &mut texts.body, 0);
-    texts
-}
-
-fn gather(message: &mail_parser::Message<'_>, body: &mut String, depth: usize) {
-    for part in &message.parts {
-        let text = match &part.body {
-            mail_parser::PartType::Text(text) | mail_parser::PartType::Html(text) => text,
-            mail_parser::PartType::Message(inner) if depth < 8 => {
-                gather(inner, body, depth + 1);
-                continue;
-            }
-            _ => continue,
-        };
-        let room = TEXT_MOST.saturating_sub(body.len());
-        body.push_str(&text[..text.floor_char_boundary(room.min(text.len()))]);
-        body.push('\n');
-    }
 }
 
 #[cfg(test)]

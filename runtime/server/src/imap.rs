@@ -203,7 +203,10 @@ impl ImapHost {
                 let want = fetch::Want { uids: &uids, wants: &wants, changed_since, mark_seen };
                 fetch::rows(&mailboxes, (&account, id(mailbox)), want).await.map(Answer::Fetched)
             }
-            Ask::Search { mailbox, key } => search::find(&mailboxes, (&account, id(mailbox)), key).await,
+            Ask::Search { mailbox, key } => {
+                let stores = self.server.live.now().stores.clone();
+                search::find(&stores, (&account, id(mailbox)), key).await
+            }
             other => Ok(unexpected(&other)),
         }
     }

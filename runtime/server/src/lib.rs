@@ -8,7 +8,8 @@
 //! - [`queue`] runs attempts: [`route`] says where to, [`deliver`] puts into mailboxes, [`relay`] hands to
 //!   other servers found by [`resolver`];
 //! - [`drift`] has the compiler look whether DNS still shows what the spec says;
-//! - [`janitor`], [`metrics`], [`clock`]; [`counts`] looks into the store without serving.
+//! - [`indexer`] has the full-text index follow the mailboxes; [`janitor`], [`metrics`], [`clock`]; [`counts`] looks into
+//!   the store without serving.
 //!
 //! A message comes in by `smtp` (checked by `mail`, accepted by `store::spool`, whose receipt is what makes
 //! the `250`), leaves the spool by `queue`, and goes out by `imap`.
@@ -20,6 +21,7 @@ pub mod drift;
 pub mod drive;
 pub mod http;
 pub mod imap;
+pub mod indexer;
 pub mod janitor;
 pub mod listen;
 pub mod login;

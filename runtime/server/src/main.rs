@@ -1,13 +1,13 @@
 //! `waybilld`, the mail server.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use schema::name::HostName;
+use schema::name::{Address, HostName};
 use schema::unit::Period;
 use sealed::identity::load;
 use server::run::{self, Options, StartError};
 use server::secrets::Secrets;
 use server::watch::Source;
-use server::{counts, migrate};
+use server::{counts, indexer, migrate};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ enum Command {
     Counts(Counts),
     /// Moves what the stores hold into those of another configuration, while no server uses them.
     Migrate(Migrate),
+    /// Makes the full-text index anew, of one account or of all; searches look at what is not indexed again yet.
+    Reindex(Reindex),
 }
 
 /// Where the configuration comes from.
@@ -82,6 +84,18 @@ struct Migrate {
 }
 
 #[derive(Args)]
+struct Reindex {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// Of this account alone.
+    #[arg(long, value_name = "ADDRESS")]
+    account: Option<Address>,
+    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
+    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
+    identities: Vec<PathBuf>,
+}
+
+#[derive(Args)]
 struct Serve {
     #[command(flatten)]
     configuration: Configuration,
@@ -126,6 +140,7 @@ fn main() -> ExitCode {
         Command::Counts(Counts { configuration }) => source(configuration)
             .and_then(|(source, root)| block_on(counts::counts(&source, root)))
             .and_then(|counts| print(&counts).map_err(|error| error.to_string())),
+        Command::Reindex(given) => reindex(given),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -140,6 +155,13 @@ fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, S
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot start: {error}"))?;
     runtime.block_on(work).map_err(|why| why.to_string())
+}
+
+fn reindex(given: Reindex) -> Result<(), String> {
+    let (source, root) = source(given.configuration)?;
+    let (identities, _) = load(&given.identities).map_err(|error| error.to_string())?;
+    let say = |text: &str| eprintln!("waybilld: {text}");
+    block_on(indexer::again((&source, root), identities, given.account.as_ref(), say))
 }
 
 fn print(counts: &counts::Counts) -> io::Result<()> {

@@ -82,5 +82,6 @@ metrics! {
     Gauge dns_bad "dns_bad" "What DNS shows otherwise than the spec says, as of the last look.";
     Gauge dns_weak "dns_weak" "What of DNS might be better, as of the last look.";
     Gauge dns_looked "dns_looked_seconds" "When DNS was looked at last, in seconds since 1970; 0: not yet.";
+    Counter indexed "indexed_total" "Messages that the full-text index was told of: new ones and ones that are gone.";
     Counter blobs_collected "blobs_collected_total" "Blobs removed that nothing referred to.";
 }

@@ -8,7 +8,7 @@ use crate::secrets::Secrets;
 use crate::server::{Server, Status};
 use crate::snapshot::{Ground, Live, Rejected, Snapshot};
 use crate::watch::{self, Source};
-use crate::{clock, drift, janitor};
+use crate::{clock, drift, indexer, janitor};
 use aws_lc_rs::rand;
 use schema::config::Store;
 use schema::name::HostName;
@@ -115,6 +115,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
         let mailboxes = Arc::clone(&server.live.now().stores.mailboxes);
         tokio::spawn(async move { mailboxes.follow().await });
     }
+    tokio::spawn(indexer::run(Arc::clone(&server)));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -6,15 +6,18 @@
 use crate::error::CommitError;
 use crate::kv::{Batch, Key, KeyRange, KeyValue, Page, VALUE_MOST};
 use crate::lookup::{Clock, Lookups};
-use crate::search::{Document, DocumentId, Field, Found, Query, Search};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 mod blob;
+#[cfg(test)]
+mod broken;
+mod search;
 
 pub use blob::{Damage, blobs, blobs_damaged, blobs_within};
+pub use search::{Make as MakeSearch, many as search_many, search};
 
 fn text(values: &[(Key, Bytes)]) -> Vec<String> {
     values.iter().map(|(key, value)| format!("{key:?}={}", value.escape_ascii())).collect()
@@ -209,42 +212,6 @@ async fn watching(store: Arc<dyn KeyValue>) {
     store.commit(batch).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), watcher).await.unwrap().unwrap();
 }
-
-/// What a full-text index keeps.
-pub async fn search(store: &dyn Search) {
-    let (ada, bob) = ("ada@example.org".parse().unwrap(), "bob@example.org".parse().unwrap());
-    let document = |account: &schema::name::Address, message, subject: &str, body: &str| Document {
-        id: DocumentId { account: account.clone(), message },
-        texts: vec![(Field::Subject, subject.into()), (Field::Body, body.into())],
-    };
-    let documents = [
-        document(&ada, 1, "Budget 2026", "the numbers are in"),
-        document(&ada, 2, "Lunch", "budget allows it, see numbers"),
-        document(&bob, 3, "Budget", "not for ada"),
-    ];
-    store.index(&documents).await.unwrap();
-    let find = async |terms: &[(Option<Field>, &str)]| {
-        let terms = terms.iter().map(|(field, text)| (*field, (*text).to_owned())).collect();
-        match store.find(&Query { account: ada.clone(), terms, most: 10 }).await.unwrap() {
-            Found::Messages(messages) => messages,
-            Found::TooMany => vec![u64::MAX],
-        }
-    };
-    assert_eq!(find(&[(None, "BUDGET")]).await, [1, 2]);
-    assert_eq!(find(&[(Some(Field::Subject), "budget")]).await, [1]);
-    assert_eq!(find(&[(None, "budget"), (Some(Field::Body), "numbers in")]).await, [1]);
-    assert_eq!(find(&[(None, "absent")]).await, [0_u64; 0]);
-    assert_eq!(find(&[(None, "…")]).await, [u64::MAX]);
-    store.index(&[document(&ada, 1, "Changed", "")]).await.unwrap();
-    assert_eq!(find(&[(None, "budget")]).await, [2]);
-    assert_eq!(find(&[(None, "changed")]).await, [1]);
-    let gone = DocumentId { account: ada.clone(), message: 2 };
-    store.forget(&[gone.clone(), gone]).await.unwrap();
-    assert_eq!(find(&[(None, "budget")]).await, [0_u64; 0]);
-}
-
-#[cfg(test)]
-mod broken;
 
 /// What a lookup store keeps; `make` makes one that goes by the given clock.
 pub async fn lookups(make: impl Fn(Clock) -> Arc<dyn Lookups>) {

@@ -8,6 +8,9 @@
 //! | `Ms` account 0 name | nothing: the account subscribed to this name |
 //! | `Me` account 0 mailbox uid | a message in a mailbox |
 //! | `Mc` account 0 mailbox modseq uid | the change log: 1 changed, 2 vanished; at most one entry a message |
+//! | `Mi` account 0 | changes that the full-text index may not have: the last one's modseq |
+//! | `Mx` account 0 mailbox | how far the full-text index has a mailbox |
+//! | `Mp` | what the full-text index was made by |
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
 //! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
@@ -61,7 +64,37 @@ pub fn all_mailboxes() -> KeyRange {
     KeyRange::prefix(b"Mb")
 }
 
-/// The account of a mailbox's key.
+/// Every account's own entry.
+pub fn all_accounts() -> KeyRange {
+    KeyRange::prefix(b"Ma")
+}
+
+/// The full-text index may not have all of this account.
+pub fn unindexed(account: &Address) -> Key {
+    of(b"Mi", account).into()
+}
+
+/// Every account that the full-text index may not have all of.
+pub fn all_unindexed() -> KeyRange {
+    KeyRange::prefix(b"Mi")
+}
+
+/// How far the full-text index has a mailbox.
+pub fn indexed(account: &Address, mailbox: u32) -> Key {
+    with(of(b"Mx", account), &[&mailbox.to_be_bytes()]).into()
+}
+
+/// How far it has every mailbox of an account, or of all of them.
+pub fn all_indexed(account: Option<&Address>) -> KeyRange {
+    KeyRange::prefix(&account.map_or(b"Mx".to_vec(), |account| of(b"Mx", account)))
+}
+
+/// What the full-text index was made by.
+pub fn index_print() -> Key {
+    b"Mp".to_vec().into()
+}
+
+/// The account of a key that begins with two octets and the account.
 pub fn read_account(key: &Key) -> Option<Address> {
     let text = key.0.get(2..)?.split(|octet| *octet == 0).next()?;
     std::str::from_utf8(text).ok()?.parse().ok()

@@ -298,6 +298,7 @@ impl Mailboxes {
             row: row.unwrap_or(fresh),
             before,
             mailboxes: BTreeMap::new(),
+            unindexed: false,
             batch: Batch::new(),
             now,
             _guard: guard,
@@ -323,6 +324,8 @@ pub(crate) struct Change<'a> {
     row: AccountRow,
     before: Option<Bytes>,
     mailboxes: BTreeMap<u32, MailboxRow>,
+    /// Messages came or went, which the full-text index is to follow.
+    unindexed: bool,
     /// What else is to happen.
     pub(crate) batch: Batch,
     now: i64,
@@ -389,6 +392,7 @@ impl Change<'_> {
         self.row.used = self.row.used.saturating_add(size);
         self.put(mailbox, &entry);
         self.batch.put(keys::held_by_message(blob, &self.account, mailbox, uid), Bytes::new());
+        self.unindexed = true;
         Ok(uid)
     }
 
@@ -405,6 +409,7 @@ impl Change<'_> {
         self.batch.put(keys::change(account, mailbox, modseq, uid), vec![changes::VANISHED]);
         self.batch.remove(keys::held_by_message(entry.blob, account, mailbox, uid));
         self.batch.put(keys::loose(self.now, entry.blob), Bytes::new());
+        self.unindexed = true;
         self.row.used = self.row.used.saturating_sub(entry.size);
         if let Some(row) = self.mailboxes.get_mut(&mailbox) {
             row.count(entry, false);
@@ -426,6 +431,9 @@ impl Change<'_> {
         self.batch.put(keys::account(&self.account), self.row.write());
         for (id, row) in &self.mailboxes {
             self.batch.put(keys::mailbox(&self.account, *id), row.write());
+        }
+        if self.unindexed {
+            self.batch.put(keys::unindexed(&self.account), self.row.modseq.to_be_bytes().to_vec());
         }
         match self.all.data.commit(self.batch).await {
             Ok(()) => {

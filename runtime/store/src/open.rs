@@ -17,7 +17,9 @@ use crate::lookup::redis::RedisLookups;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
 use crate::migrate::{self, Side};
-use crate::search::{Search, kv::KvSearch};
+use crate::search::analyse::Analyser;
+use crate::search::indexer::Indexer;
+use crate::search::{Search, elastic::Elastic, kv::KvSearch};
 use crate::spool::Spool;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -38,6 +40,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// The full-text index.
     pub search: Arc<dyn Search>,
+    /// What has it follow the mailboxes.
+    pub indexer: Arc<Indexer>,
     /// Counters, facts and leases.
     pub lookups: Arc<dyn Lookups>,
     /// Everybody's mailboxes.
@@ -174,12 +178,19 @@ impl Registry {
         let data = self.database(&storage.data).await?;
         migrate::check(&*data).await?;
         let blobs = Arc::new(self.shelves(&data, storage).await?);
-        let search: Arc<dyn Search> = Arc::new(KvSearch::new(self.database(&storage.search).await?));
+        let analyser = Analyser::new(&storage.index.languages);
+        let search: Arc<dyn Search> = match &storage.search {
+            Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &self.ground, analyser)?),
+            other => Arc::new(KvSearch::new(self.database(other).await?, analyser)),
+        };
         let lookups = self.lookups(&storage.lookup).await?;
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+        let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
+        let follows = (Arc::clone(&data), Arc::clone(&mailboxes), Arc::clone(&search));
+        let indexer = Arc::new(Indexer::new(follows, storage.index.clone(), &made_by));
         let now = (self.ground.clock)() / 1000;
         let spool = Spool::open(Arc::clone(&data), blobs.clone(), Arc::clone(&mailboxes), (node, now)).await?;
-        Ok(Stores { data, blobs, search, lookups, mailboxes, spool: Arc::new(spool) })
+        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
     }
 
     /// Opens a configuration's databases to move what is in them.
@@ -189,7 +200,10 @@ impl Registry {
     pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
         let data = self.database(&storage.data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(self.shelves(&data, storage).await?);
-        let search = Some(self.database(&storage.search).await?);
+        let search = match &storage.search {
+            Store::Elasticsearch(_) => None,
+            database => Some(self.database(database).await?),
+        };
         let lookup = match &storage.lookup {
             Store::Redis(_) => None,
             database => Some(self.database(database).await?),

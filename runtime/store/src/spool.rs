@@ -134,6 +134,14 @@ impl Spool {
         self.lanes.beat(now).await
     }
 
+    /// Ends this process's part in the queue, where it only looked in.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        self.lanes.leave().await
+    }
+
     /// Whether nobody else can be at work on this message: to be asked before it is handed over.
     pub fn holds(&self, id: u64, now: i64) -> bool {
         self.lanes.holds(id, now)

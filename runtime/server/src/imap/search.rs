@@ -1,7 +1,12 @@
-//! SEARCH: what an entry tells is asked first, the octets only of what is left.
+//! SEARCH: what an entry tells is asked first, then the full-text index, and the octets only of what is left.
+//!
+//! A text matches wherever it stands, within words too (RFC 9051 §6.4.4). The index names every message that may hold it;
+//! those are looked at, and so are messages that are not indexed yet. `TEXT` looks at the text and at the fields of the
+//! header that people read ([`store::search::message`]), `HEADER` at any field.
 
 use super::convert;
 use crate::clock;
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -9,39 +14,127 @@ use mail::message::{self, Texts};
 use proto::imap::Answer;
 use proto::imap::types::{Flag, SearchField, SearchKey, When};
 use schema::name::Address;
-use store::mailbox::{Entry, MailboxError, Mailboxes};
+use std::collections::BTreeSet;
+use store::error::StoreError;
+use store::mailbox::{Entry, MailboxError};
+use store::open::Stores;
+use store::search::message::HEADERS;
+use store::search::{Field, Found, How, MATCHES_MOST, Query, Term};
+use tracing::warn;
 
 /// Octets of a message whose text is looked at.
 const TEXT_MOST: u64 = 16 << 20;
+/// Up to so many messages are looked at without asking the index.
+const FEW: usize = 16;
+/// Keys within keys that the index is asked about.
+const DEPTH_MOST: usize = 8;
 
 /// The messages that a key matches.
 ///
 /// # Errors
 /// The store's.
-pub async fn find(
-    mailboxes: &Mailboxes,
-    (account, mailbox): (&Address, u32),
-    key: SearchKey,
-) -> Result<Answer, MailboxError> {
+pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Result<Answer, MailboxError> {
     let now = clock::now();
     let mut found = Vec::new();
-    for entry in mailboxes.entries(account, mailbox).await? {
-        let right = match by_entry(&key, &entry, now) {
-            Some(known) => known,
-            None => {
-                let octets = mailboxes.octets(entry.blob, 0..entry.size.min(TEXT_MOST)).await?;
-                let key = key.clone();
-                let judged = entry.clone();
-                // Decoding a large message takes longer than other sessions should wait.
-                let judge = move || by_text(&key, &judged, &Read::new(&octets), now);
-                tokio::task::spawn_blocking(judge).await.unwrap_or(false)
-            }
-        };
-        if right {
+    let mut open = Vec::new();
+    for entry in stores.mailboxes.entries(place.0, place.1).await? {
+        match by_entry(&key, &entry, now) {
+            Some(true) => found.push((entry.uid, entry.modseq)),
+            Some(false) => {}
+            None => open.push(entry),
+        }
+    }
+    if open.len() > FEW {
+        // Asked first: what is indexed meanwhile is looked at, and not missed.
+        let seen = stores.indexer.seen(place.0, place.1).await?;
+        match narrowed(stores, place, &key, 0).await {
+            Ok(Some(may)) => open.retain(|entry| entry.uid >= seen || may.contains(&entry.uid)),
+            Ok(None) => {}
+            Err(error) => warn!(%error, "the full-text index does not answer: every message is looked at"),
+        }
+    }
+    for entry in open {
+        let octets = stores.mailboxes.octets(entry.blob, 0..entry.size.min(TEXT_MOST)).await?;
+        let (key, judged) = (key.clone(), entry.clone());
+        // Decoding a large message takes longer than other sessions should wait.
+        let judge = move || by_text(&key, &judged, &Read::new(&octets), now);
+        if tokio::task::spawn_blocking(judge).await.unwrap_or(false) {
             found.push((entry.uid, entry.modseq));
         }
     }
+    found.sort_unstable();
     Ok(Answer::Found(found))
+}
+
+/// Those of the indexed messages that may match, by UID; `None` where the index does not tell.
+fn narrowed<'a>(
+    stores: &'a Stores,
+    place: (&'a Address, u32),
+    key: &'a SearchKey,
+    depth: usize,
+) -> BoxFuture<'a, Result<Option<BTreeSet<u32>>, StoreError>> {
+    Box::pin(async move {
+        Ok(match key {
+            _ if depth > DEPTH_MOST => None,
+            SearchKey::And(keys) => {
+                let mut all: Option<BTreeSet<u32>> = None;
+                for key in keys {
+                    if let Some(these) = narrowed(stores, place, key, depth + 1).await? {
+                        all = Some(all.map_or_else(|| these.clone(), |all| &all & &these));
+                    }
+                }
+                all
+            }
+            SearchKey::Or(pair) => {
+                let first = narrowed(stores, place, &pair.0, depth + 1).await?;
+                let second = narrowed(stores, place, &pair.1, depth + 1).await?;
+                first.zip(second).map(|(first, second)| &first | &second)
+            }
+            SearchKey::Text(field, text) => match fields(field) {
+                Some(fields) => asked(stores, place, Term { fields, text: text.clone() }).await?,
+                None => None,
+            },
+            _ => None,
+        })
+    })
+}
+
+async fn asked(
+    stores: &Stores,
+    (account, mailbox): (&Address, u32),
+    term: Term,
+) -> Result<Option<BTreeSet<u32>>, StoreError> {
+    let query = Query { account: account.clone(), terms: vec![term], how: How::Part, most: MATCHES_MOST };
+    Ok(match stores.search.find(&query).await? {
+        Found::TooMany => None,
+        Found::Messages(all) if all.len() >= MATCHES_MOST => None,
+        Found::Messages(all) => {
+            let own = |message: &u64| message >> 32 == u64::from(mailbox);
+            Some(all.into_iter().filter(own).filter_map(|message| u32::try_from(message & 0xFFFF_FFFF).ok()).collect())
+        }
+    })
+}
+
+/// Where the index has what a key looks at.
+fn fields(field: &SearchField) -> Option<Vec<Field>> {
+    Some(match field {
+        SearchField::From => vec![Field::From],
+        SearchField::To => vec![Field::To],
+        SearchField::Cc => vec![Field::Cc],
+        SearchField::Bcc => vec![Field::Bcc],
+        SearchField::Subject => vec![Field::Subject],
+        SearchField::Header(name) => match name.to_ascii_lowercase().as_str() {
+            "from" => vec![Field::From],
+            "to" => vec![Field::To],
+            "cc" => vec![Field::Cc],
+            "bcc" => vec![Field::Bcc],
+            "subject" => vec![Field::Subject],
+            name if HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) => vec![Field::Header],
+            _ => return None,
+        },
+        SearchField::Body => vec![Field::Body, Field::Attachment],
+        SearchField::Text => Field::ALL.to_vec(),
+    })
 }
 
 /// Whether a message matches, as far as its entry tells.
@@ -139,11 +232,13 @@ fn holds(field: &SearchField, text: &str, read: &Read<'_>) -> bool {
         SearchField::Bcc => header("Bcc"),
         SearchField::Subject => within(&read.texts.subject) || header("Subject"),
         SearchField::Header(name) => header(name),
-        SearchField::Body => within(&read.texts.body),
+        SearchField::Body => within(&read.texts.body) || within(&read.texts.attachments),
         SearchField::Text => {
             within(&read.texts.body)
-                || within(&String::from_utf8_lossy(read.header))
-                || within(&message::decoded(&String::from_utf8_lossy(read.header)))
+                || within(&read.texts.attachments)
+                || within(&read.texts.subject)
+                || within(&read.texts.names)
+                || ["From", "To", "Cc", "Bcc", "Subject"].into_iter().chain(HEADERS).any(header)
         }
     }
 }

@@ -1,16 +1,17 @@
 //! The stores that need no server, each with every packing.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::filesystem::Filesystem;
 use super::kv::KvBlobs;
 use super::packed::Packing;
 use super::{BlobId, Blobs};
 use crate::conformance::{self, Damage};
-use crate::error::StoreError;
+use crate::error::{CommitError, StoreError};
 use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
-use crate::kv::{Batch, KeyRange, KeyValue, Page};
+use crate::kv::{Batch, Key, KeyRange, KeyValue, Page};
 use crate::open::Ground;
+use async_trait::async_trait;
 use bytes::Bytes;
 use schema::config::Store;
 use schema::name::Secret;
@@ -18,7 +19,9 @@ use schema::spec::Compression;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 fn key() -> Secret {
     Secret::new("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=".into())
@@ -90,19 +93,44 @@ async fn blobs_in_sqlite_keep_the_contract() {
     }
 }
 
+/// A database that never answers the second commit.
+struct Stopping {
+    data: Memory,
+    commits: AtomicU32,
+    stopped: Notify,
+}
+
+#[async_trait]
+impl KeyValue for Stopping {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StoreError> {
+        self.data.get(keys).await
+    }
+    async fn scan(&self, keys: KeyRange, page: Page) -> Result<Vec<(Key, Bytes)>, StoreError> {
+        self.data.scan(keys, page).await
+    }
+    async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+        if self.commits.fetch_add(1, Ordering::SeqCst) == 1 {
+            self.stopped.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.data.commit(batch).await
+    }
+    async fn watch(&self, key: &Key) -> Result<(), StoreError> {
+        self.data.watch(key).await
+    }
+}
+
 #[tokio::test]
 async fn an_attempt_that_was_cut_short_is_listed_and_removed() {
-    let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let stopping = Arc::new(Stopping { data: Memory::new(), commits: AtomicU32::new(0), stopped: Notify::new() });
+    let data: Arc<dyn KeyValue> = stopping.clone();
     let store = KvBlobs::new(Arc::clone(&data), Packing::default());
-    let octets = Bytes::from(vec![7; 9_000_000]);
+    let octets = Bytes::from(vec![7; 30_000_000]);
     let id = BlobId::of(&octets);
-    // Every await is a place where the process may die: the database answers at once, so that polls count them.
     let mut put = store.put(octets.clone());
-    for _ in 0..3 {
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(10), &mut put).await;
-        if !store.list(None, 10).await.unwrap().is_empty() {
-            break;
-        }
+    tokio::select! {
+        done = &mut put => panic!("one commit was enough: {done:?}"),
+        () = stopping.stopped.notified() => {}
     }
     drop(put);
     assert_eq!(store.size(id).await.unwrap(), None);

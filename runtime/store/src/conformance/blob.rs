@@ -127,6 +127,7 @@ async fn listed(store: &dyn Blobs) {
         }
         listed.extend(page);
     }
+    assert_eq!(store.list(None, listed.len()).await.unwrap(), listed);
     assert!(listed.is_sorted() && put.iter().all(|id| listed.contains(id)));
     // Those of `whole_and_parts` too, and nothing that was removed.
     assert_eq!(listed.len(), 27);

@@ -128,7 +128,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(super) fn read(uid: u32, value: &[u8]) -> Result<Entry, StoreError> {
+    pub(crate) fn read(uid: u32, value: &[u8]) -> Result<Entry, StoreError> {
         let mut from = Unpacker::new(value, 1, "a message's entry")?;
         let blob = BlobId(from.fixed()?);
         let (size, date, modseq) = (from.u64()?, from.i64()?, from.u64()?);

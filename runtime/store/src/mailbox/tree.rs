@@ -29,6 +29,11 @@ impl Mailboxes {
         Err(StoreError::Corrupt { what: format!("the mailboxes of {account}") })
     }
 
+    /// Every mailbox that an account has; none where it has had none yet.
+    pub(crate) async fn existing(&self, account: &Address) -> Result<Vec<MailboxFacts>, StoreError> {
+        self.scan_all(keys::mailboxes(account), MAILBOXES_MOST).await?.iter().map(facts).collect()
+    }
+
     /// One mailbox by its name.
     ///
     /// # Errors

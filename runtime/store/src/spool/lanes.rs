@@ -204,6 +204,29 @@ impl Lanes {
         Ok(taken)
     }
 
+    /// Gives up what is empty, and beats no more: this process works the queue no longer.
+    pub(super) async fn leave(&self) -> Result<(), StoreError> {
+        let (beat, held) = {
+            let mut state = self.state();
+            state.beaten = None;
+            (state.beat, std::mem::take(&mut state.held))
+        };
+        for (lane, entry) in held {
+            let mut batch = Batch::new();
+            batch.assert(keys::owner(lane), Some(entry)).assert_empty(keys::lane_due(lane)).remove(keys::owner(lane));
+            // What is in it is found by others once the beat has been away for long.
+            if let Err(CommitError::Store(error)) = self.data.commit(batch).await {
+                return Err(error);
+            }
+        }
+        let mut batch = Batch::new();
+        batch.assert(keys::beat(&self.node), Some(self.beat_value(beat))).remove(keys::beat(&self.node));
+        match self.data.commit(batch).await {
+            Err(CommitError::Store(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Another has taken our lanes: one of our own name, which keeps them, or one that thought that we were gone.
     async fn regain(&self, now: i64) -> Result<bool, StoreError> {
         let found = self.data.get(&[keys::beat(&self.node)]).await?.pop().flatten();

@@ -1,0 +1,147 @@
+//! The full-text index follows the mailboxes, behind delivery; and is made anew by `waybilld reindex`.
+
+use crate::clock;
+use crate::run::StartError;
+use crate::secrets::Secrets;
+use crate::server::Server;
+use crate::watch::{self, Source};
+use schema::config;
+use schema::name::Address;
+use sealed::identity::Identities;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use store::error::StoreError;
+use store::open::{Ground, Registry, Stores};
+use store::search::indexer::Step;
+use tracing::{debug, warn};
+
+/// How often it is looked what there is to index.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long nothing is tried after an error.
+const AFTER_ERROR: Duration = Duration::from_secs(10);
+/// The lease that keeps other servers from the same work; doing it twice would be a waste, and no harm.
+const LEASE: &str = "full-text index";
+/// How long the lease lives.
+const LIVES: Duration = Duration::from_secs(60);
+/// Steps under one lease: some seconds, since a step has a few hundred messages at most.
+const STEPS: usize = 32;
+/// The name that `reindex` opens the stores by; it works no queue.
+const NODE: &str = "reindex";
+/// Accounts that are looked up at once.
+const ACCOUNTS: usize = 100;
+
+/// Indexes until the server stops.
+pub async fn run(server: Arc<Server>) {
+    let mut stopping = server.stopping.subscribe();
+    let mut begun = false;
+    let mut wait = EVERY;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopping.changed() => return,
+        }
+        let stores = server.live.now().stores.clone();
+        let worked = tokio::select! {
+            worked = turn(&server, &stores, &mut begun) => worked,
+            _ = stopping.changed() => return,
+        };
+        wait = match worked {
+            Ok(true) => Duration::ZERO,
+            Ok(false) => EVERY,
+            Err(error) => {
+                warn!(%error, "messages cannot be indexed now; searches look at them");
+                AFTER_ERROR
+            }
+        };
+    }
+}
+
+/// Indexes for a while; whether there may be more to do.
+async fn turn(server: &Server, stores: &Stores, begun: &mut bool) -> Result<bool, StoreError> {
+    if !*begun {
+        stores.indexer.begin().await?;
+        *begun = true;
+    }
+    let waiting = stores.indexer.waiting(ACCOUNTS).await?;
+    if waiting.is_empty() {
+        return Ok(false);
+    }
+    let Some(lease) = stores.lookups.lease(LEASE, LIVES).await? else { return Ok(false) };
+    let mut steps = 0;
+    let mut failed = None;
+    for account in &waiting {
+        // One account's trouble does not keep the others waiting, unless it is the store's.
+        match steps_of(server, stores, account, &mut steps).await {
+            Ok(()) => {}
+            Err(error @ StoreError::Corrupt { .. }) => failed = Some(error),
+            Err(error) => {
+                stores.lookups.release(lease).await?;
+                return Err(error);
+            }
+        }
+    }
+    stores.lookups.release(lease).await?;
+    failed.map_or(Ok(true), Err)
+}
+
+async fn steps_of(server: &Server, stores: &Stores, account: &Address, steps: &mut usize) -> Result<(), StoreError> {
+    while *steps < STEPS {
+        *steps += 1;
+        match stores.indexer.step(account).await? {
+            Step::Did(messages) => {
+                debug!(%account, messages, "indexed");
+                server.metrics.indexed.add(messages as u64);
+            }
+            Step::Done => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes the full-text index of an account, or of all, anew and says how far it is. A server may run meanwhile where the
+/// stores can be shared; RocksDB and SQLite cannot, and are refused while a server has them.
+///
+/// # Errors
+/// [`StartError`], as when serving.
+pub async fn again(
+    (source, root): (&Source, PathBuf),
+    identities: Identities,
+    account: Option<&Address>,
+    mut say: impl FnMut(&str),
+) -> Result<(), StartError> {
+    if let Source::Spec { compiler, .. } = source {
+        watch::check_compiler(compiler).await.map_err(StartError::Compiler)?;
+    }
+    let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
+    let config = config::decode(&bytes).map_err(|error| StartError::Refused(error.to_string()))?;
+    let reveal = Secrets::new(root.clone(), identities).revealing();
+    let registry = Registry::new(Ground { root, clock: Arc::new(clock::milliseconds), reveal });
+    let stores = registry.open(&config.storage, NODE).await?;
+    stores.indexer.begin().await?;
+    stores.indexer.again(account).await?;
+    let mut all = 0;
+    loop {
+        let waiting = match account {
+            Some(account) => vec![account.clone()],
+            None => stores.indexer.waiting(ACCOUNTS).await?,
+        };
+        if waiting.is_empty() {
+            break;
+        }
+        for account in waiting {
+            let mut own = 0;
+            while let Step::Did(messages) = stores.indexer.step(&account).await? {
+                own += messages;
+                all += messages;
+                say(&format!("{account}: {own} messages"));
+            }
+        }
+        if account.is_some() {
+            break;
+        }
+    }
+    stores.spool.leave().await?;
+    say(&format!("done: {all} messages"));
+    Ok(())
+}
