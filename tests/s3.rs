@@ -139,6 +139,7 @@ fn serve(kind: Kind, folder: &Path, ports: &[u16]) -> Child {
             command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-volume.max=50"]);
             command.args([
                 "-volume.preStopSeconds=0",
+                "-volume.minFreeSpace=64MiB",
                 "-filer",
                 "-s3",
                 "-s3.config=s3.json",
