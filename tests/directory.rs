@@ -70,10 +70,12 @@ impl Asked {
         }
     }
 
+    /// See [`Router::may_send_as`].
     pub async fn may_send_as(&self, account: &str, address: &str) -> bool {
         self.router.may_send_as(&account.parse().unwrap(), &address.parse().unwrap()).await.unwrap()
     }
 
+    /// See [`Router::quota`].
     pub async fn quota(&self, account: &str) -> Option<u64> {
         self.router.quota(&account.parse().unwrap()).await.unwrap()
     }
