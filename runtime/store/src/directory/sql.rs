@@ -107,27 +107,32 @@ impl<D: Engine> SqlDirectory<D> {
         })
     }
 
-    /// Asks, and once more where the connection turns out to be gone.
+    /// Asks, and again where a kept connection turns out to be gone, as all are after a restart of the database.
     async fn rows(&self, query: &Query, asked: &str) -> Result<Vec<Row>, StoreError> {
         if asked.len() > ASKED_MOST || asked.contains('\0') {
             return Ok(Vec::new());
         }
-        let mut again = true;
+        let mut kept = self.place.most;
         loop {
             let answer = timeout(self.place.patience, async {
-                let mut connection = self.pool.acquire().await?;
-                D::ask(&mut connection, query, asked).await
+                let mut connection = self.pool.acquire().await.map_err(|error| (error, false))?;
+                let answer = D::ask(&mut connection, query, asked).await;
+                if answer.is_err() {
+                    // It may be gone, and nobody else is to find that out.
+                    connection.close_on_drop();
+                }
+                answer.map_err(|error| (error, true))
             });
-            let failure = match answer.await {
+            let (failure, connected) = match answer.await {
                 Ok(Ok(rows)) if rows.len() > MEMBERS_MOST => {
                     return Err(self.wrong(&format!("the query `{}` finds more than {MEMBERS_MOST} rows", query.what)));
                 }
                 Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error)) => self.meaning(query, error),
+                Ok(Err((error, connected))) => (self.meaning(query, error), connected),
                 Err(_) => return Err(self.place.late()),
             };
             match failure {
-                Failure::Lost(_) if again => again = false,
+                Failure::Lost(_) if connected && kept > 0 => kept -= 1,
                 other => return Err(other.into_error(&self.place)),
             }
         }
@@ -137,6 +142,10 @@ impl<D: Engine> SqlDirectory<D> {
         // A value that cannot be read as text, and a table that is not there, will not be by waiting.
         match error {
             sqlx::Error::ColumnDecode { .. } => Failure::Wrong(error),
+            // PostgreSQL's word for a query that took too long (query_canceled).
+            sqlx::Error::Database(told) if told.code().as_deref() == Some("57014") => {
+                Failure::Refused(sqlx::Error::Database(told))
+            }
             error => match D::meaning(error) {
                 Failure::NoTable => {
                     let says = format!("the query `{}` asks a table that is not there", query.what);
