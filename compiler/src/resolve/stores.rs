@@ -152,8 +152,8 @@ fn keeps(store: &Store) -> &'static [&'static str] {
 }
 
 fn is_served(store: &Store) -> bool {
-    use Store::{Memory, Mysql, Postgresql, Rocksdb, Sqlite};
-    matches!(store, Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. })
+    use Store::{Elasticsearch, Memory, Mysql, Postgresql, Rocksdb, Sqlite};
+    matches!(store, Rocksdb { .. } | Memory { .. } | Postgresql(_) | Mysql(_) | Sqlite { .. } | Elasticsearch(_))
 }
 
 /// A store with every default filled in; `None` where no kind is written.
