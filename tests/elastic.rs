@@ -63,6 +63,20 @@ pub struct Elastic {
     port: u16,
 }
 
+/// What an HTTP server on a port of this machine answers, with the head; nothing where it does not.
+pub fn ask(port: u16, method: &str, path: &str, body: &str) -> String {
+    let asked = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let head = "Host: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json";
+        write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    asked().unwrap_or_default()
+}
+
 /// The server's archives, fetched once.
 fn archives(kind: Kind) -> Vec<PathBuf> {
     let pom = root().join("tests/fixtures").join(kind.name()).join("pom.xml");
@@ -121,16 +135,7 @@ impl Elastic {
 
     /// What it answers, with the head; nothing where it does not.
     pub fn ask(&self, method: &str, path: &str, body: &str) -> String {
-        let asked = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            let head = "Host: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json";
-            write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        asked().unwrap_or_default()
+        ask(self.port, method, path, body)
     }
 
     fn wait(&mut self) {

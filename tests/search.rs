@@ -1,7 +1,9 @@
 //! The full-text index on every kind of store: one table of questions, one answer each.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+use harness::client::Client;
 use harness::elastic::{Elastic, Kind};
+use harness::{PATIENCE, Server, Site, program};
 use schema::config;
 use schema::name::Secret;
 use schema::unit::Period;
@@ -138,4 +140,151 @@ fn settings_that_cannot_be_right_are_told_without_secrets() {
         let why = why.to_string();
         assert!(why.contains(says) && !why.contains("hunter2") && !why.contains("secret"), "{why}");
     }
+}
+
+/// More messages than are looked at without asking the index.
+const MESSAGES: u32 = 24;
+
+fn imap(server: &Server) -> Client {
+    let mut client = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
+    assert!(client.line().unwrap().starts_with("* OK"));
+    client.login("ada@example.org");
+    client
+}
+
+/// A message with words that no other has.
+fn letter(number: u32) -> String {
+    format!(
+        "From: sender@example.net\r\nTo: ada@example.org\r\nSubject: letter {number}\r\nMIME-Version: 1.0\r\n\
+         Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: text/html; charset=utf-8\r\n\r\n\
+         <p>We <b>discussed</b> the gro\u{df}e budget{number}x at length</p>\r\n--o\r\nContent-Disposition: attachment; \
+         filename=\"minutes{number}.txt\"\r\n\r\nattached{number}x\r\n--o--\r\n"
+    )
+}
+
+fn deliver(server: &Server, numbers: std::ops::Range<u32>) {
+    let mut client = Client::connect(server.ports.at(server.ports.smtp)).unwrap();
+    assert!(client.reply().unwrap().starts_with("220"));
+    client.smtp_ok("EHLO client.example.net", "250");
+    for number in numbers {
+        let reply = client.mail("sender@example.net", &["ada@example.org"], &letter(number)).unwrap();
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+}
+
+/// The UIDs that a search finds.
+fn search(client: &mut Client, key: &str) -> String {
+    let lines = client.imap_ok(&format!("UID SEARCH {key}"));
+    let found = lines.iter().find_map(|line| line.strip_prefix("* SEARCH"));
+    found.unwrap_or_else(|| panic!("{lines:?}")).trim().to_owned()
+}
+
+/// Waits until the index was told of so many messages by this process.
+fn wait_for_index(server: &Server, messages: u64) {
+    let (began, mut last) = (std::time::Instant::now(), String::new());
+    while began.elapsed() < PATIENCE {
+        last = harness::elastic::ask(server.ports.http, "GET", "/metrics", "");
+        let line = last.lines().find_map(|line| line.strip_prefix("waybill_indexed_total "));
+        if line.and_then(|count| count.trim().parse::<u64>().ok()).is_some_and(|count| count >= messages) {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    panic!("the index does not follow:\n{last}");
+}
+
+/// What every search must find, whether the index has it or not.
+fn finds_everything(client: &mut Client) {
+    for (key, expected) in [
+        ("BODY budget7x", "7"),
+        ("BODY udget7", "7"),
+        ("BODY \"discussed the\"", &(1..=MESSAGES).map(|n| n.to_string()).collect::<Vec<_>>().join(" ")),
+        ("BODY \"<b>\"", ""),
+        ("TEXT ATTACHED9X", "9"),
+        ("TEXT minutes11.t", "11"),
+        ("SUBJECT \"letter 12\"", "12"),
+        ("OR SUBJECT \"letter 3\" BODY budget5x", "3 5"),
+        ("NOT BODY budget UID 4", ""),
+        ("BODY budget1 NOT BODY budget1x UID 1:12", "10 11 12"),
+        ("FROM example.ne BODY budget8x", "8"),
+        ("HEADER Content-Type multipart BODY budget2x", "2"),
+        ("BODY nothing-of-this", ""),
+    ] {
+        let found = search(client, key);
+        let found: Vec<&str> = found.split(' ').filter(|uid| !key.contains("\"letter 3\"") || uid.len() == 1).collect();
+        assert_eq!(found.join(" "), expected, "{key}");
+    }
+}
+
+fn follows(site: &Site, stays: impl Fn(&str)) {
+    let server = site.serve();
+    deliver(&server, 1..10);
+    wait_for_index(&server, 9);
+    drop(server);
+    // The kill came at any moment; what comes next is indexed from where the index is.
+    let server = site.serve();
+    deliver(&server, 10..MESSAGES + 1);
+    let mut client = imap(&server);
+    client.wait_for("INBOX", MESSAGES);
+    client.imap_ok("SELECT INBOX");
+    // The index may have some of them by now, or none.
+    finds_everything(&mut client);
+    wait_for_index(&server, u64::from(MESSAGES) - 9);
+    finds_everything(&mut client);
+    client.imap_ok("UID STORE 7 +FLAGS.SILENT (\\Deleted)");
+    client.imap_ok("EXPUNGE");
+    assert_eq!(search(&mut client, "BODY budget7x"), "");
+    wait_for_index(&server, u64::from(MESSAGES) - 9 + 1);
+    stays("before");
+    drop(client);
+    drop(server);
+    for more in [&[][..], &["--account", "ada@example.org"]] {
+        let output = std::process::Command::new(program("waybilld"))
+            .arg("reindex")
+            .arg("--spec")
+            .arg(site.path())
+            .args(more)
+            .output()
+            .unwrap();
+        let says = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && says.contains("ada@example.org: "), "{says}");
+    }
+    stays("after");
+    let server = site.serve();
+    let mut client = imap(&server);
+    client.imap_ok("SELECT INBOX");
+    assert_eq!(search(&mut client, "BODY udget8x"), "8");
+}
+
+#[test]
+fn the_index_follows_delivery_survives_kills_and_is_made_anew() {
+    let site = Site::with_accounts(&["ada"]);
+    follows(&site, |_| ());
+    let unknown = std::process::Command::new(program("waybilld"))
+        .args(["reindex", "--account", "nobody@example.org", "--spec"])
+        .arg(site.path())
+        .output()
+        .unwrap();
+    assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("no mailboxes"));
+}
+
+#[test]
+fn the_index_follows_in_opensearch_too() {
+    let index = Elastic::start(Kind::OpenSearch);
+    let site = Site::new();
+    let head = site.ports.host("mail.example.org");
+    site.write(
+        "mail.kdl",
+        &format!(
+            "waybill 1\n{head}store \"local\" {{ rocksdb \"data\"; }}\nstore \"index\" {{ elasticsearch \"{}\" \
+             shards=1 replicas=0; }}\nstorage {{ data \"local\"; blob \"local\"; search \"index\"; lookup \"local\"; }}\n\
+             domain \"example.org\" {{\n{}}}\n",
+            index.url(),
+            harness::account("ada")
+        ),
+    );
+    follows(&site, |when| {
+        let count = index.ask("GET", "/waybill-mail-v1/_count", "");
+        assert!(count.contains(&format!("\"count\":{}", MESSAGES - 1)), "{when}: {count}");
+    });
 }

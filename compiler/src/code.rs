@@ -181,7 +181,6 @@ codes! {
     W0425 PortOther Warning
     // 05xx: stores.
     W0501 OneKind Error
-    W0502 StoreNotServed Warning
     W0503 UnknownStore Error
     W0504 WhichStore Error
     W0505 NoStore Warning

@@ -55,7 +55,7 @@ pub fn storage(spec: &Spec, report: &mut Report) -> Option<Storage> {
     }
     let [data, blob, search, lookup] = <[Option<Store>; 4]>::try_from(bound).ok()?;
     let data = data?;
-    // What this version does not serve has been told; the data store stands in.
+    // What could not be bound has been told; the data store stands in.
     let or_data = |part: Option<Store>| part.unwrap_or_else(|| data.clone());
     let blob = or_data(blob);
     let blobs = blob_options(spec, &given, blob_in, &blob);
@@ -123,12 +123,6 @@ fn bind(spec: &Spec, part: &'static str, chosen: usize, report: &mut Report) -> 
             .help(format!("name another store in `storage {{ {part} \"…\" }}`"));
         return None;
     }
-    if !is_served(&bound) {
-        let says = format!("`{part}` lies in `{}`, which this version does not serve", store.name);
-        let says = format!("{says}; the store of `data` keeps it meanwhile");
-        report.find(Code::StoreNotServed, path(chosen), says);
-        return None;
-    }
     Some(bound)
 }
 
@@ -140,10 +134,6 @@ fn keeps(store: &Store) -> &'static [&'static str] {
         Store::Redis(_) => &["lookup"],
         _ => &["data", "blob", "search", "lookup"],
     }
-}
-
-fn is_served(store: &Store) -> bool {
-    !matches!(store, Store::Elasticsearch(_))
 }
 
 /// A store with every default filled in; `None` where no kind is written.

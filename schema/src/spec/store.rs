@@ -320,7 +320,6 @@ pub struct Storage {
     /// Blobs up to this size lie in the store of `data`. Left out: `0B`, none does (Waybill).
     pub blob_inline: Option<Size>,
     /// What the full-text index holds.
-    #[schemars(extend("x-unserved" = "settings of the index"))]
     pub index: Option<Index>,
 }
 

@@ -98,16 +98,15 @@ impl Elastic {
             ("http" | "https", _) => return Err(says("`tls mode` differs from the URL, which says `http` or `https`")),
             _ => return Err(says("the URL begins with `http://` or `https://`")),
         };
-        let mut client = Client::builder()
+        let tls = if encrypted { tls::config(config.tls.as_ref(), ground)? } else { tls::unused()? };
+        let client = Client::builder()
             .default_headers(credentials(config, ground, &place)?)
             .timeout(Duration::from_secs(config.timeout.0.max(1)))
             .connect_timeout(CONNECT)
             // A server that sends us elsewhere would be given the password there.
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        if encrypted {
-            client = client.use_preconfigured_tls(tls::config(config.tls.as_ref(), ground)?);
-        }
+            .no_proxy()
+            .use_preconfigured_tls(tls);
         Ok(Elastic {
             client: client.build().map_err(|error| says(&error.to_string()))?,
             url: config.url.trim_end_matches('/').to_owned(),
@@ -451,4 +450,44 @@ fn asked(clause: &Clause) -> Value {
 /// The kind of error that an answer tells of.
 fn kind(answer: &Value) -> &str {
     answer.pointer("/error/type").and_then(Value::as_str).unwrap_or_default()
+}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_a_server_says_is_told_by_what_there_is_to_do() {
+        let ground = Ground { root: "/".into(), clock: Arc::new(|| 1), reveal: Arc::new(|_: &_| Err("none".into())) };
+        let settings = Elasticsearch {
+            url: "http://127.0.0.1:9".into(),
+            user: None,
+            password: None,
+            api_key: None,
+            prefix: "test".into(),
+            shards: 1,
+            replicas: 0,
+            timeout: schema::unit::Period(1),
+            tls: None,
+        };
+        let index = Elastic::open(&settings, &ground, Analyser::default()).unwrap();
+        let block = "index [x] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has \
+                     read-only-allow-delete block];";
+        for (status, kind, reason, expected) in [
+            (401, "security_exception", "unable to authenticate user", "Misconfigured"),
+            (403, "security_exception", "action is unauthorized", "Misconfigured"),
+            (429, "es_rejected_execution_exception", "rejected execution", "Unavailable"),
+            (503, "no_shard_available_action_exception", "", "Unavailable"),
+            (503, "cluster_block_exception", "blocked by: [SERVICE_UNAVAILABLE/1/state not recovered]", "Unavailable"),
+            (500, "", "", "Unavailable"),
+            (429, "cluster_block_exception", block, "Full"),
+            (403, "cluster_block_exception", "[FORBIDDEN/12/index read-only-allow-delete (api)]", "Full"),
+            (403, "index_create_block_exception", "cluster create-index blocked (api)", "Full"),
+            (400, "mapper_parsing_exception", "failed to parse", "Misconfigured"),
+        ] {
+            let error = index.error(status, &json!({ "type": kind, "reason": reason }));
+            assert!(format!("{error:?}").starts_with(expected), "{status} {kind}: {error:?}");
+        }
+    }
 }

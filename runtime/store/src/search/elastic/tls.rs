@@ -40,6 +40,16 @@ pub fn config(given: Option<&ClientTls>, ground: &Ground) -> Result<ClientConfig
     builder.with_client_auth_cert(chain, key).map_err(|error| wrong(format!("`tls cert` and `key`: {error}")))
 }
 
+/// What a client has that never uses TLS: nobody is trusted.
+///
+/// # Errors
+/// None in practice.
+pub fn unused() -> Result<ClientConfig, StoreError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().map_err(wrong)?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 fn roots(given: &ClientTls, ground: &Ground) -> Result<RootCertStore, StoreError> {
     let mut roots = RootCertStore::empty();
     match ground.secret(given.ca.as_ref())? {
