@@ -1,10 +1,14 @@
 //! `waybilld`, the mail server.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use schema::name::Address;
 use schema::name::HostName;
 use schema::unit::Period;
 use sealed::identity::load;
+use server::aside::{Aside, Wrong};
 use server::counts;
+use server::export::{self, Format};
+use server::import::{self, Place};
 use server::run::{self, Options, StartError};
 use server::watch::Source;
 use std::io::{self, Write};
@@ -28,6 +32,10 @@ enum Command {
     Serve(Serve),
     /// Prints how much mail every account holds, as JSON for `waybill diff --state`; a running server is not disturbed.
     Counts(Counts),
+    /// Writes an account's mail as Maildir or mbox; a running server is not disturbed.
+    Export(Export),
+    /// Brings mail into an account from Maildir or mbox; again, it adds nothing twice.
+    Import(Import),
 }
 
 /// Where the configuration comes from.
@@ -51,10 +59,64 @@ struct Configuration {
     compiler: Option<PathBuf>,
 }
 
+/// The mail that a command works on beside the server.
+#[derive(Args)]
+struct Mail {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
+    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
+    identities: Vec<PathBuf>,
+}
+
+impl Mail {
+    fn aside(self) -> Result<Aside, String> {
+        let (source, root) = source(self.configuration)?;
+        let (identities, _) = load(&self.identities).map_err(|error| error.to_string())?;
+        Ok(Aside { source, root, identities })
+    }
+}
+
 #[derive(Args)]
 struct Counts {
     #[command(flatten)]
-    configuration: Configuration,
+    mail: Mail,
+}
+
+#[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    mail: Mail,
+    /// The account.
+    #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+    account: Option<Address>,
+    /// Every account that holds mail, each into a folder of its name.
+    #[arg(long)]
+    all: bool,
+    /// The folder to write; it must be empty, or not be there yet.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// How mail looks there.
+    #[arg(long, value_enum, default_value_t = Format::Maildir)]
+    format: Format,
+}
+
+#[derive(Args)]
+struct Import {
+    #[command(flatten)]
+    mail: Mail,
+    /// The account.
+    #[arg(value_name = "ADDRESS")]
+    account: Address,
+    /// A Maildir, an mbox, or a folder of mboxes.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// What the files are; told by their looks unless said.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Put all of it below this mailbox.
+    #[arg(long, value_name = "MAILBOX")]
+    into: Option<String>,
 }
 
 #[derive(Args)]
@@ -93,19 +155,48 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(serve) => {
             start_log(serve.log);
-            options(serve).and_then(|options| block_on(run::serve(options)))
+            options(serve).and_then(|options| block_on(run::serve(options))).map(|()| true)
         }
-        Command::Counts(Counts { configuration }) => source(configuration)
-            .and_then(|(source, root)| block_on(counts::counts(&source, root)))
-            .and_then(|counts| print(&counts).map_err(|error| error.to_string())),
+        Command::Counts(Counts { mail }) => mail
+            .aside()
+            .and_then(|aside| block_on(counts::counts(aside)))
+            .and_then(|counts| print(&counts).map_err(|error| error.to_string()))
+            .map(|()| true),
+        Command::Export(export) => exports(export),
+        Command::Import(import) => imports(import),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("waybilld: {why}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Exports, and says whether all of it could be.
+fn exports(Export { mail, account, to, format, .. }: Export) -> Result<bool, String> {
+    let done = block_on(export::export(mail.aside()?, &export::Options { account, to, format }))?;
+    Ok(told(&export::summary(&done), &done.wrong))
+}
+
+/// Imports, and says whether all of it could be.
+fn imports(Import { mail, account, from, format, into }: Import) -> Result<bool, String> {
+    let from = Place::Files(from.into(), format);
+    let done = block_on(import::import(mail.aside()?, import::Options { account, from, into }))?;
+    Ok(told(&import::summary(&done), &done.wrong))
+}
+
+/// Names what was wrong, and says what was done. Whether nothing was wrong.
+fn told(summary: &str, wrong: &Wrong) -> bool {
+    wrong.named.iter().for_each(|what| eprintln!("{what}"));
+    let more = wrong.count.saturating_sub(wrong.named.len() as u64);
+    if more > 0 {
+        eprintln!("and {more} more");
+    }
+    println!("{summary}");
+    wrong.count == 0
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, String> {

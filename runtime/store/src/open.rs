@@ -14,7 +14,7 @@ use crate::spool::Spool;
 use schema::config::{Storage, Store};
 use schema::name::{Secret, SecretRef};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 
@@ -60,21 +60,54 @@ impl Ground {
     }
 }
 
-/// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed.
+/// Mail beside the queue: what commands other than `serve` open. No part of the queue is taken.
+#[derive(Clone)]
+pub struct Base {
+    /// Ordered keys.
+    pub data: Arc<dyn KeyValue>,
+    /// Messages.
+    pub blobs: Arc<dyn Blobs>,
+    /// Everybody's mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+}
+
+/// Everybody's mail, to look into while a server may have it open; nothing is to be changed. A RocksDB shows what was
+/// written when it was opened, others what is there now.
 ///
 /// # Errors
 /// [`StoreError`], naming the store.
-pub async fn to_read(root: &Path, storage: &Storage) -> Result<Mailboxes, StoreError> {
-    let data: Arc<dyn KeyValue> = match &storage.data {
-        Store::Rocksdb { path } => Arc::new(Reader::open(root.join(path)).await?),
+pub async fn to_read(ground: &Ground, storage: &Storage) -> Result<Base, StoreError> {
+    base(ground, storage, true).await
+}
+
+/// Everybody's mail, to change it beside `serve`, where the store lets two processes.
+///
+/// # Errors
+/// [`StoreError`], naming the store; [`StoreError::Misconfigured`] for a RocksDB that a server has open.
+pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreError> {
+    base(ground, storage, false).await
+}
+
+async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
+    let data = beside(ground, &storage.data, read).await?;
+    let blob =
+        if storage.blob == storage.data { Arc::clone(&data) } else { beside(ground, &storage.blob, read).await? };
+    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(blob));
+    let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+    Ok(Base { data, blobs, mailboxes })
+}
+
+async fn beside(ground: &Ground, store: &Store, read: bool) -> Result<Arc<dyn KeyValue>, StoreError> {
+    Ok(match store {
+        Store::Rocksdb { path } if read => Arc::new(Reader::open(ground.root.join(path)).await?),
+        Store::Rocksdb { path } => Arc::new(RocksDb::open(ground.root.join(path)).await?),
         Store::Memory { .. } => {
             let why = "the data store is the memory of the running server, where no other process can look";
             return Err(StoreError::Misconfigured(Cause::new(why)));
         }
+        Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, ground).await?,
         other => return Err(unserved(other)),
-    };
-    let blobs = Arc::new(KvBlobs::new(Arc::clone(&data)));
-    Ok(Mailboxes::new(data, blobs))
+    })
 }
 
 /// Opens stores, and knows those that are open: one database is never opened twice.
