@@ -4,6 +4,7 @@
 //! Names are those of Dovecot's Maildir++: levels are joined by `.`, and written in modified UTF-7; a `.` or `\` within
 //! a level is `\2e` or `\5c`, as its `listescape` plugin writes them.
 
+use bytes::Bytes;
 use proto::imap::utf7;
 use store::mailbox::{Flags, SpecialUse};
 
@@ -108,6 +109,12 @@ pub fn plain_lines(octets: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(plain)
+}
+
+/// A message as it travels: where an LF has no CR, all get theirs; else nothing is changed.
+pub fn on_the_wire(octets: Bytes) -> Bytes {
+    let bare = |line: &[u8]| line.ends_with(b"\n") && !line.ends_with(b"\r\n");
+    if octets.split_inclusive(|octet| *octet == b'\n').any(bare) { wire_lines(&octets).into() } else { octets }
 }
 
 /// The lines of a message with CRLF at their ends.

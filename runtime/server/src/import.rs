@@ -13,13 +13,16 @@ use crate::export::Format;
 use crate::run::StartError;
 use bytes::Bytes;
 use schema::config::RuntimeConfig;
-use schema::name::Address;
+use schema::name::{Address, Secret};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use store::blob::BlobId;
+use store::error::StoreError;
 use store::mailbox::{Brought, Flags, MailboxError, Mark, NewMessage, Settled, SpecialUse};
 use store::open::{self, Base};
 
+pub mod client;
+mod imap;
 mod maildir;
 mod mbox;
 
@@ -42,6 +45,8 @@ pub struct Options {
 pub enum Place {
     /// A folder or file, and what it is where that is not to be seen.
     Files(PathBuf, Option<Format>),
+    /// Another server, and the password there.
+    Imap(client::Peer, Secret),
 }
 
 /// What was imported.
@@ -73,18 +78,24 @@ pub fn summary(done: &Imported) -> String {
 pub async fn import(aside: Aside, options: Options) -> Result<Imported, StartError> {
     let config = aside.configuration().await?;
     let ground = aside.ground();
-    let base = match open::to_write(&ground, &config.storage).await {
-        Err(error) if error.to_string().contains("another process has this database open") => {
-            let how = "stop the server for the import, or import over IMAP with a mail client or mbsync";
-            return Err(StartError::Asked(format!("{error}: {how}")));
-        }
-        opened => opened?,
-    };
+    let how = "stop the server for the import, or import over IMAP with a mail client or mbsync";
+    let base = opened(open::to_write(&ground, &config.storage).await, how)?;
     let mut importer = Importer::new(&base, &config, &options)?;
     match &options.from {
         Place::Files(path, format) => files(&mut importer, path, *format).await?,
+        Place::Imap(peer, password) => imap::import(&mut importer, peer, password).await?,
     }
     Ok(importer.done)
+}
+
+/// An open store; where a server has it open, with what to do.
+pub(crate) fn opened(base: Result<Base, StoreError>, how: &str) -> Result<Base, StartError> {
+    base.map_err(|error| match error {
+        StoreError::Misconfigured(cause) if cause.to_string().contains(open::TAKEN) => {
+            StartError::Asked(format!("{cause}: {how}"))
+        }
+        other => StartError::Store(other),
+    })
 }
 
 async fn files(importer: &mut Importer<'_>, path: &std::path::Path, format: Option<Format>) -> Result<(), StartError> {

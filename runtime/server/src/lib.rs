@@ -9,7 +9,8 @@
 //!   other servers found by [`resolver`];
 //! - [`drift`] has the compiler look whether DNS still shows what the spec says;
 //! - [`janitor`], [`metrics`], [`clock`];
-//! - commands that work on the mail beside serving ([`aside`]): [`counts`], [`export`], [`import`] ([`folders`]).
+//! - commands that work on the mail beside serving ([`aside`]): [`counts`], [`export`], [`import`] ([`folders`]),
+//!   [`fsck`].
 //!
 //! A message comes in by `smtp` (checked by `mail`, accepted by `store::spool`, whose receipt is what makes
 //! the `250`), leaves the spool by `queue`, and goes out by `imap`.
@@ -22,6 +23,7 @@ pub mod drift;
 pub mod drive;
 pub mod export;
 pub mod folders;
+pub mod fsck;
 pub mod http;
 pub mod imap;
 pub mod import;

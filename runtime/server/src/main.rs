@@ -1,13 +1,14 @@
 //! `waybilld`, the mail server.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use schema::name::Address;
-use schema::name::HostName;
+use schema::name::{Address, HostName, Secret};
 use schema::unit::Period;
 use sealed::identity::load;
 use server::aside::{Aside, Wrong};
 use server::counts;
 use server::export::{self, Format};
+use server::fsck;
+use server::import::client::Peer;
 use server::import::{self, Place};
 use server::run::{self, Options, StartError};
 use server::watch::Source;
@@ -15,6 +16,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use store::check::How;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
@@ -36,6 +38,8 @@ enum Command {
     Export(Export),
     /// Brings mail into an account from Maildir or mbox; again, it adds nothing twice.
     Import(Import),
+    /// Checks whether what the stores hold fits together, and mends it with --repair.
+    Fsck(Fsck),
 }
 
 /// Where the configuration comes from.
@@ -108,15 +112,42 @@ struct Import {
     /// The account.
     #[arg(value_name = "ADDRESS")]
     account: Address,
-    /// A Maildir, an mbox, or a folder of mboxes.
+    /// A Maildir, an mbox, a folder of mboxes, or another server: imaps://user@host[:port].
     #[arg(long, value_name = "PLACE")]
     from: String,
+    /// The file that holds the password at the other server.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The PEM file of the authority that the other server's certificate is from; the system's authorities unless said.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// What the files are; told by their looks unless said.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Put all of it below this mailbox.
     #[arg(long, value_name = "MAILBOX")]
     into: Option<String>,
+}
+
+#[derive(Args)]
+struct Fsck {
+    #[command(flatten)]
+    mail: Mail,
+    /// Mend what can be mended without a loss; else nothing is changed.
+    #[arg(long)]
+    repair: bool,
+    /// With --repair, remove messages whose octets are gone.
+    #[arg(long, requires = "repair")]
+    drop_broken: bool,
+    /// Read every blob, and compare it with its name.
+    #[arg(long)]
+    blobs: bool,
+    /// Only this account's mailboxes.
+    #[arg(long, value_name = "ADDRESS")]
+    account: Option<Address>,
+    /// How to say it.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    format: LogFormat,
 }
 
 #[derive(Args)]
@@ -164,6 +195,7 @@ fn main() -> ExitCode {
             .map(|()| true),
         Command::Export(export) => exports(export),
         Command::Import(import) => imports(import),
+        Command::Fsck(fsck) => checks(fsck),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -182,10 +214,29 @@ fn exports(Export { mail, account, to, format, .. }: Export) -> Result<bool, Str
 }
 
 /// Imports, and says whether all of it could be.
-fn imports(Import { mail, account, from, format, into }: Import) -> Result<bool, String> {
-    let from = Place::Files(from.into(), format);
+fn imports(import: Import) -> Result<bool, String> {
+    let Import { mail, account, from, password_file, ca, format, into } = import;
+    let from = if from.contains("://") {
+        let file = password_file.ok_or("say where the password is with --password-file FILE")?;
+        let password = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
+        Place::Imap(Peer { ca, ..Peer::read(&from)? }, password)
+    } else {
+        Place::Files(from.into(), format)
+    };
     let done = block_on(import::import(mail.aside()?, import::Options { account, from, into }))?;
     Ok(told(&import::summary(&done), &done.wrong))
+}
+
+/// Checks, and says whether everything fits now.
+fn checks(Fsck { mail, repair, drop_broken, blobs, account, format }: Fsck) -> Result<bool, String> {
+    let how = How { repair, account, blobs, drop_broken };
+    let done = block_on(fsck::fsck(mail.aside()?, &how))?;
+    match format {
+        LogFormat::Human => print!("{}", fsck::report(&done)),
+        LogFormat::Json => print(&done).map_err(|error| error.to_string())?,
+    }
+    Ok(done.is_sound())
 }
 
 /// Names what was wrong, and says what was done. Whether nothing was wrong.
@@ -205,9 +256,9 @@ fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, S
     runtime.block_on(work).map_err(|why| why.to_string())
 }
 
-fn print(counts: &counts::Counts) -> io::Result<()> {
+fn print(what: &impl serde::Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, counts)?;
+    serde_json::to_writer_pretty(&mut out, what)?;
     writeln!(out)
 }
 

@@ -60,6 +60,9 @@ impl Ground {
     }
 }
 
+/// What an error says of a database that only one process can have open, and another has.
+pub const TAKEN: &str = "another process has this database open";
+
 /// Mail beside the queue: what commands other than `serve` open. No part of the queue is taken.
 #[derive(Clone)]
 pub struct Base {

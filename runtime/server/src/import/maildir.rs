@@ -3,7 +3,7 @@
 use super::{Found, Importer, Settled};
 use crate::folders::{
     KEYWORDS, MORE_KEYWORDS, SPECIAL_USES, SUBSCRIPTIONS, SUBSCRIPTIONS_HEAD, UIDS, add_keyword, from_file, inbox,
-    read_info, special_use, wire_lines,
+    on_the_wire, read_info, special_use,
 };
 use crate::run::StartError;
 use bytes::Bytes;
@@ -151,14 +151,7 @@ fn read(path: &Path, most: u64) -> io::Result<(Bytes, i64)> {
         Ok(since) => seconds(since),
         Err(before) => -seconds(before.duration()),
     };
-    let octets = fs::read(path)?;
-    // A lone CR is left as it is where every LF has its own.
-    let octets = if memory_is_wire(&octets) { octets } else { wire_lines(&octets) };
-    Ok((octets.into(), date))
-}
-
-fn memory_is_wire(octets: &[u8]) -> bool {
-    octets.split_inclusive(|octet| *octet == b'\n').all(|line| !line.ends_with(b"\n") || line.ends_with(b"\r\n"))
+    Ok((on_the_wire(fs::read(path)?.into()), date))
 }
 
 fn small(path: &Path) -> Option<String> {

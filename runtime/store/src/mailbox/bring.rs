@@ -123,7 +123,14 @@ impl Mailboxes {
                 change.add(mailbox, blob, &brought.message).await?;
                 count += 1;
             }
-            if let Some((source, mark)) = mark.filter(|_| count == messages.len()) {
+            if let Some((source, mark)) = mark {
+                let mut mark = mark.clone();
+                if count < messages.len() {
+                    // Read so far only as what is written reaches.
+                    let before = self.mark(account, source).await?.map_or(0, |mark| mark.uid);
+                    let last = count.checked_sub(1).and_then(|at| messages.get(at)?.uid).unwrap_or(0);
+                    mark.uid = before.max(last);
+                }
                 change.batch.put(keys::imported(account, source), mark.write());
             }
             if let Outcome::Done = change.commit().await? {
