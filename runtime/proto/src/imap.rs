@@ -3,6 +3,7 @@
 //! - [`types`]: commands and what they name; [`facts`]: what the server knows of messages and mailboxes;
 //! - [`read`], [`parse`], [`encode`], [`utf7`]: octets to types and back;
 //! - [`ask`]: what a session asks its host, and what it is answered;
+//! - [`reply`]: the other way round, what a server says as a client of ours reads it;
 //! - [`session`], with [`view`] (the selected mailbox as the client numbers it) and [`list`] (LIST's rules).
 //!
 //! The session owns message sequence numbers; a host hears and speaks only of UIDs.
@@ -13,6 +14,7 @@ pub mod facts;
 pub mod list;
 pub mod parse;
 pub mod read;
+pub mod reply;
 pub mod session;
 pub mod types;
 pub mod utf7;

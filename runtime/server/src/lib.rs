@@ -8,19 +8,25 @@
 //! - [`queue`] runs attempts: [`route`] says where to, [`deliver`] puts into mailboxes, [`relay`] hands to
 //!   other servers found by [`resolver`];
 //! - [`drift`] has the compiler look whether DNS still shows what the spec says;
-//! - [`indexer`] has the full-text index follow the mailboxes; [`janitor`], [`metrics`], [`clock`]; [`counts`] looks into
-//!   the store without serving.
+//! - [`indexer`] has the full-text index follow the mailboxes; [`janitor`], [`metrics`], [`clock`];
+//! - commands that work on the mail beside serving ([`aside`]): [`counts`], [`export`], [`import`] ([`folders`]),
+//!   [`fsck`].
 //!
 //! A message comes in by `smtp` (checked by `mail`, accepted by `store::spool`, whose receipt is what makes
 //! the `250`), leaves the spool by `queue`, and goes out by `imap`.
 
+pub mod aside;
 pub mod clock;
 pub mod counts;
 pub mod deliver;
 pub mod drift;
 pub mod drive;
+pub mod export;
+pub mod folders;
+pub mod fsck;
 pub mod http;
 pub mod imap;
+pub mod import;
 pub mod indexer;
 pub mod janitor;
 pub mod listen;

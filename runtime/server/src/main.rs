@@ -1,17 +1,22 @@
 //! `waybilld`, the mail server.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use schema::name::{Address, HostName};
+use schema::name::{Address, HostName, Secret};
 use schema::unit::Period;
 use sealed::identity::load;
+use server::aside::{Aside, Wrong};
+use server::export::{self, Format};
+use server::import::client::Peer;
+use server::import::{self, Place};
 use server::run::{self, Options, StartError};
 use server::secrets::Secrets;
 use server::watch::Source;
-use server::{counts, indexer, migrate};
+use server::{counts, fsck, indexer, migrate};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use store::check::How;
 use tracing::warn;
 use tracing_subscriber::EnvFilter;
 
@@ -33,6 +38,12 @@ enum Command {
     Migrate(Migrate),
     /// Makes the full-text index anew, of one account or of all; searches look at what is not indexed again yet.
     Reindex(Reindex),
+    /// Writes an account's mail as Maildir or mbox; a running server is not disturbed.
+    Export(Export),
+    /// Brings mail into an account from Maildir or mbox; again, it adds nothing twice.
+    Import(Import),
+    /// Checks whether what the stores hold fits together, and mends it with --repair.
+    Fsck(Fsck),
 }
 
 /// Where the configuration comes from.
@@ -56,10 +67,91 @@ struct Configuration {
     compiler: Option<PathBuf>,
 }
 
+/// The mail that a command works on beside the server.
+#[derive(Args)]
+struct Mail {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
+    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
+    identities: Vec<PathBuf>,
+}
+
+impl Mail {
+    fn aside(self) -> Result<Aside, String> {
+        let (source, root) = source(self.configuration)?;
+        let (identities, _) = load(&self.identities).map_err(|error| error.to_string())?;
+        Ok(Aside { source, root, identities })
+    }
+}
+
 #[derive(Args)]
 struct Counts {
     #[command(flatten)]
-    configuration: Configuration,
+    mail: Mail,
+}
+
+#[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    mail: Mail,
+    /// The account.
+    #[arg(value_name = "ADDRESS", required_unless_present = "all", conflicts_with = "all")]
+    account: Option<Address>,
+    /// Every account that holds mail, each into a folder of its name.
+    #[arg(long)]
+    all: bool,
+    /// The folder to write; it must be empty, or not be there yet.
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+    /// How mail looks there.
+    #[arg(long, value_enum, default_value_t = Format::Maildir)]
+    format: Format,
+}
+
+#[derive(Args)]
+struct Import {
+    #[command(flatten)]
+    mail: Mail,
+    /// The account.
+    #[arg(value_name = "ADDRESS")]
+    account: Address,
+    /// A Maildir, an mbox, a folder of mboxes, or another server: imaps://user@host[:port].
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// The file that holds the password at the other server.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// The PEM file of the authority that the other server's certificate is from; the system's authorities unless said.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// What the files are; told by their looks unless said.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Put all of it below this mailbox.
+    #[arg(long, value_name = "MAILBOX")]
+    into: Option<String>,
+}
+
+#[derive(Args)]
+struct Fsck {
+    #[command(flatten)]
+    mail: Mail,
+    /// Mend what can be mended without a loss; else nothing is changed.
+    #[arg(long)]
+    repair: bool,
+    /// With --repair, remove messages whose octets are gone.
+    #[arg(long, requires = "repair")]
+    drop_broken: bool,
+    /// Read every blob, and compare it with its name.
+    #[arg(long)]
+    blobs: bool,
+    /// Only this account's mailboxes.
+    #[arg(long, value_name = "ADDRESS")]
+    account: Option<Address>,
+    /// How to say it.
+    #[arg(long, value_enum, default_value_t = LogFormat::Human)]
+    format: LogFormat,
 }
 
 #[derive(Args)]
@@ -131,24 +223,73 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Serve(serve) => {
             start_log(serve.log);
-            options(serve).and_then(|options| block_on(run::serve(options)))
+            options(serve).and_then(|options| block_on(run::serve(options))).map(|()| true)
         }
         Command::Migrate(given) => {
             start_log(LogFormat::Human);
-            order(given).and_then(|order| block_on(migrate::migrate(order)))
+            order(given).and_then(|order| block_on(migrate::migrate(order))).map(|()| true)
         }
-        Command::Counts(Counts { configuration }) => source(configuration)
-            .and_then(|(source, root)| block_on(counts::counts(&source, root)))
-            .and_then(|counts| print(&counts).map_err(|error| error.to_string())),
-        Command::Reindex(given) => reindex(given),
+        Command::Reindex(given) => reindex(given).map(|()| true),
+        Command::Counts(Counts { mail }) => mail
+            .aside()
+            .and_then(|aside| block_on(counts::counts(aside)))
+            .and_then(|counts| print(&counts).map_err(|error| error.to_string()))
+            .map(|()| true),
+        Command::Export(export) => exports(export),
+        Command::Import(import) => imports(import),
+        Command::Fsck(fsck) => checks(fsck),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(why) => {
             eprintln!("waybilld: {why}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Exports, and says whether all of it could be.
+fn exports(Export { mail, account, to, format, .. }: Export) -> Result<bool, String> {
+    let done = block_on(export::export(mail.aside()?, &export::Options { account, to, format }))?;
+    Ok(told(&export::summary(&done), &done.wrong))
+}
+
+/// Imports, and says whether all of it could be.
+fn imports(import: Import) -> Result<bool, String> {
+    let Import { mail, account, from, password_file, ca, format, into } = import;
+    let from = if from.contains("://") {
+        let file = password_file.ok_or("say where the password is with --password-file FILE")?;
+        let password = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        let password = Secret::new(password.trim_end_matches(['\r', '\n']).to_owned());
+        Place::Imap(Peer { ca, ..Peer::read(&from)? }, password)
+    } else {
+        Place::Files(from.into(), format)
+    };
+    let done = block_on(import::import(mail.aside()?, import::Options { account, from, into }))?;
+    Ok(told(&import::summary(&done), &done.wrong))
+}
+
+/// Checks, and says whether everything fits now.
+fn checks(Fsck { mail, repair, drop_broken, blobs, account, format }: Fsck) -> Result<bool, String> {
+    let how = How { repair, account, blobs, drop_broken };
+    let done = block_on(fsck::fsck(mail.aside()?, &how))?;
+    match format {
+        LogFormat::Human => print!("{}", fsck::report(&done)),
+        LogFormat::Json => print(&done).map_err(|error| error.to_string())?,
+    }
+    Ok(done.is_sound())
+}
+
+/// Names what was wrong, and says what was done. Whether nothing was wrong.
+fn told(summary: &str, wrong: &Wrong) -> bool {
+    wrong.named.iter().for_each(|what| eprintln!("{what}"));
+    let more = wrong.count.saturating_sub(wrong.named.len() as u64);
+    if more > 0 {
+        eprintln!("and {more} more");
+    }
+    println!("{summary}");
+    wrong.count == 0
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, String> {
@@ -164,9 +305,9 @@ fn reindex(given: Reindex) -> Result<(), String> {
     block_on(indexer::again((&source, root), identities, given.account.as_ref(), say))
 }
 
-fn print(counts: &counts::Counts) -> io::Result<()> {
+fn print(what: &impl serde::Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, counts)?;
+    serde_json::to_writer_pretty(&mut out, what)?;
     writeln!(out)
 }
 

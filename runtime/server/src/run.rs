@@ -53,6 +53,9 @@ pub enum StartError {
     /// The configuration cannot be built.
     #[error("the configuration was refused: {0}")]
     Refused(String),
+    /// What a command was asked for cannot be done.
+    #[error("{0}")]
+    Asked(String),
     /// The configuration cannot be served.
     #[error("the configuration was refused: {0}")]
     Rejected(#[from] Rejected),

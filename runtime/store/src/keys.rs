@@ -11,6 +11,7 @@
 //! | `Mi` account 0 | changes that the full-text index may not have: the last one's modseq |
 //! | `Mx` account 0 mailbox | how far the full-text index has a mailbox |
 //! | `Mp` | what the full-text index was made by |
+//! | `Mo` account 0 source | how far the mail of a mailbox elsewhere was imported |
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
 //! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
@@ -139,6 +140,11 @@ pub fn read_change(key: &Key) -> Option<(u64, u32)> {
     Some((u64::from_be_bytes(*modseq), u32::from_be_bytes(uid.try_into().ok()?)))
 }
 
+/// How far a mailbox elsewhere was imported.
+pub fn imported(account: &Address, source: &[u8; 32]) -> Key {
+    with(of(b"Mo", account), &[source]).into()
+}
+
 /// The number at the end of a key.
 pub fn last_u32(key: &Key) -> Option<u32> {
     key.0.last_chunk::<4>().map(|tail| u32::from_be_bytes(*tail))
@@ -259,6 +265,111 @@ pub fn held_by_queue(blob: BlobId, id: u64) -> Key {
 /// Everything that refers to a blob.
 pub fn holders(blob: BlobId) -> KeyRange {
     KeyRange::prefix(&with(b"Rb".to_vec(), &[&blob.0]))
+}
+
+/// Everything that refers to any blob.
+pub fn all_holders() -> KeyRange {
+    KeyRange::prefix(b"Rb")
+}
+
+/// What refers to a blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A message in a mailbox.
+    Message {
+        /// Whose.
+        account: Address,
+        /// Where.
+        mailbox: u32,
+        /// Which.
+        uid: u32,
+    },
+    /// A queued message.
+    Queue {
+        /// Which.
+        id: u64,
+    },
+}
+
+impl Holder {
+    /// The key of the holder's own entry.
+    pub fn key(&self) -> Key {
+        match self {
+            Holder::Message { account, mailbox, uid } => entry(account, *mailbox, *uid),
+            Holder::Queue { id } => queued(*id),
+        }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Holder::Message { account, mailbox, uid } => write!(f, "{account}, mailbox {mailbox}, UID {uid}"),
+            Holder::Queue { id } => write!(f, "queued message {id:016x}"),
+        }
+    }
+}
+
+/// Blob and holder of a reference's key.
+pub fn read_holder(key: &Key) -> Option<(BlobId, Holder)> {
+    let (blob, owner) = key.0.get(2..)?.split_first_chunk::<32>()?;
+    let holder = match owner.strip_prefix(b"m:") {
+        Some(rest) => {
+            let (account, numbers) = rest.split_last_chunk::<8>()?;
+            let (mailbox, uid) = numbers.split_first_chunk::<4>()?;
+            let account = std::str::from_utf8(account.strip_suffix(&[0])?).ok()?.parse().ok()?;
+            let uid = u32::from_be_bytes(uid.try_into().ok()?);
+            Holder::Message { account, mailbox: u32::from_be_bytes(*mailbox), uid }
+        }
+        None => Holder::Queue { id: u64::from_be_bytes(owner.strip_prefix(b"q")?.try_into().ok()?) },
+    };
+    Some((BlobId(*blob), holder))
+}
+
+/// Everything that is kept by account, a range for each kind.
+pub fn of_accounts() -> [KeyRange; 8] {
+    [b"Ma", b"Mb", b"Mc", b"Me", b"Mi", b"Mo", b"Ms", b"Mx"].map(|kind| KeyRange::prefix(kind))
+}
+
+/// The first key that may be another account's.
+pub fn after_account(key: &Key) -> Key {
+    let end = key.0.iter().position(|octet| *octet == 0).map_or(key.0.len(), |at| at + 1);
+    KeyRange::prefix(key.0.get(..end).unwrap_or_default()).to
+}
+
+/// Every message of an account.
+pub fn all_entries(account: &Address) -> KeyRange {
+    KeyRange::prefix(&of(b"Me", account))
+}
+
+/// The change log of an account.
+pub fn all_changes(account: &Address) -> KeyRange {
+    KeyRange::prefix(&of(b"Mc", account))
+}
+
+/// The mailbox of a message's or change's key, within the range of all of the account's.
+pub fn read_mailbox(key: &Key, all: &KeyRange) -> Option<u32> {
+    tail(key, all).first_chunk::<4>().map(|id| u32::from_be_bytes(*id))
+}
+
+/// Every recipient in the queue.
+pub fn all_recipients() -> KeyRange {
+    KeyRange::prefix(b"Qr")
+}
+
+/// Every delivered copy in the queue.
+pub fn all_copies() -> KeyRange {
+    KeyRange::prefix(b"Qv")
+}
+
+/// Everything that is due, in whatever lane.
+pub fn all_due() -> KeyRange {
+    KeyRange::prefix(b"Qd")
+}
+
+/// The id of the message that a recipient's or copy's key belongs to.
+pub fn read_queued_of(key: &Key) -> Option<u64> {
+    key.0.get(2..)?.first_chunk::<8>().map(|id| u64::from_be_bytes(*id))
 }
 
 /// A blob that nothing may refer to any more.

@@ -8,12 +8,13 @@
 //!
 //! Above stand [`mailbox`] and [`spool`], and nobody else writes keys, whose layout [`keys`] alone knows.
 //! [`directory`] says who people are; [`password`] checks what they prove it by. [`open`] turns a configuration
-//! into open stores, and [`migrate`] moves what is in one into another.
+//! into open stores, [`migrate`] moves what is in one into another, and [`check`] says whether it fits together.
 //!
 //! No clock is read here: time is an argument, in seconds since 1970. Nothing blocks an async worker: a backend
 //! brings its own threads.
 
 pub mod blob;
+pub mod check;
 pub mod conformance;
 pub mod directory;
 pub mod error;

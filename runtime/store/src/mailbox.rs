@@ -20,7 +20,8 @@ use tokio::sync::{self, watch};
 use tracing::debug;
 
 pub(crate) mod blobs;
-mod changes;
+mod bring;
+pub(crate) mod changes;
 mod counts;
 mod messages;
 mod room;
@@ -30,6 +31,7 @@ mod tests;
 mod tree;
 
 pub(crate) use blobs::plain;
+pub use bring::{Brought, Mark, Settled};
 pub use changes::Changes;
 pub use counts::Held;
 pub use messages::{Appended, Copied, How, NewMessage, Stored};
@@ -414,6 +416,14 @@ impl Change<'_> {
         if let Some(row) = self.mailboxes.get_mut(&mailbox) {
             row.count(entry, false);
             row.vanished = row.vanished.saturating_add(1);
+            row.modseq = modseq;
+        }
+    }
+
+    /// Notes that something of a mailbox itself changed.
+    fn touch(&mut self, mailbox: u32) {
+        let modseq = self.row.modseq;
+        if let Some(row) = self.mailboxes.get_mut(&mailbox) {
             row.modseq = modseq;
         }
     }

@@ -75,46 +75,83 @@ impl Ground {
     }
 }
 
-/// Everybody's mailboxes, to look into while a server may have them open; nothing can be changed. Where the store of
-/// blobs cannot be opened, as without its secrets, the mailboxes can be, and reading a message says why not.
+/// What an error says of a database that only one process can have open, and another has.
+pub const TAKEN: &str = "another process has this database open";
+
+/// Mail beside the queue: what commands other than `serve` open. No part of the queue is taken.
+#[derive(Clone)]
+pub struct Base {
+    /// Ordered keys.
+    pub data: Arc<dyn KeyValue>,
+    /// Messages.
+    pub blobs: Arc<dyn Blobs>,
+    /// Everybody's mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+}
+
+/// Everybody's mail, to look into while a server may have it open; nothing is to be changed. A RocksDB shows what was
+/// written when it was opened, others what is there now.
 ///
 /// # Errors
 /// [`StoreError`], naming the store.
-pub async fn to_read(ground: &Ground, storage: &Storage) -> Result<Mailboxes, StoreError> {
-    let data = database_to_read(ground, &storage.data).await?;
+pub async fn to_read(ground: &Ground, storage: &Storage) -> Result<Base, StoreError> {
+    base(ground, storage, true).await
+}
+
+/// Everybody's mail, to change it beside `serve`, where the store lets two processes.
+///
+/// # Errors
+/// [`StoreError`], naming the store; [`StoreError::Misconfigured`] for a RocksDB that a server has open.
+pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreError> {
+    base(ground, storage, false).await
+}
+
+async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
+    let data = beside(ground, &storage.data, read).await?;
     let packing = packing(ground, &storage.blobs);
     let far: Option<Arc<dyn Blobs>> = match (&storage.blob, packing.clone()) {
         (store, _) if *store == storage.data => None,
-        (store, Ok(packing)) => Some(match blobs_to_read(ground, store, packing).await {
+        (store, Ok(packing)) => Some(match blobs_beside(ground, store, packing, read).await {
             Ok(open) => open,
-            Err(error) => Arc::new(Shut(error)),
+            // Where the store of blobs cannot be opened, the mailboxes can be, and reading a message says why not.
+            Err(error) if read => Arc::new(Shut(error)),
+            Err(error) => return Err(error),
         }),
         (_, Err(error)) => Some(Arc::new(Shut(error))),
     };
     // Without the key, what is not encrypted can still be read.
-    let near = KvBlobs::new(Arc::clone(&data), packing.unwrap_or_default());
-    Ok(Mailboxes::new(data, Arc::new(shelves(near, far, storage))))
+    let packing = if read { packing.unwrap_or_default() } else { packing? };
+    let blobs = Arc::new(shelves(KvBlobs::new(Arc::clone(&data), packing), far, storage));
+    let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+    Ok(Base { data, blobs, mailboxes })
 }
 
-async fn database_to_read(ground: &Ground, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
+async fn beside(ground: &Ground, store: &Store, read: bool) -> Result<Arc<dyn KeyValue>, StoreError> {
     match store {
-        Store::Rocksdb { path } => Ok(Arc::new(Reader::open(ground.root.join(path)).await?)),
+        Store::Rocksdb { path } if read => Ok(Arc::new(Reader::open(ground.root.join(path)).await?)),
+        Store::Rocksdb { path } => Ok(Arc::new(RocksDb::open(ground.root.join(path)).await?)),
         Store::Memory { .. } => {
             let why = "the data store is the memory of the running server, where no other process can look";
             Err(StoreError::Misconfigured(Cause::new(why)))
         }
+        Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, ground).await,
         other => Err(unserved(other)),
     }
 }
 
-async fn blobs_to_read(ground: &Ground, store: &Store, packing: Packing) -> Result<Arc<dyn Blobs>, StoreError> {
+async fn blobs_beside(
+    ground: &Ground,
+    store: &Store,
+    packing: Packing,
+    read: bool,
+) -> Result<Arc<dyn Blobs>, StoreError> {
     Ok(match store {
-        Store::Filesystem { path, depth } => Arc::new(Filesystem::to_read(ground.root.join(path), *depth, packing)),
-        Store::S3(s3) => Arc::new(S3Blobs::new(s3, ground, packing)?),
-        Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => {
-            Arc::new(KvBlobs::new(sql::open(store, ground).await?, packing))
+        Store::Filesystem { path, depth } if read => {
+            Arc::new(Filesystem::to_read(ground.root.join(path), *depth, packing))
         }
-        other => Arc::new(KvBlobs::new(database_to_read(ground, other).await?, packing)),
+        Store::Filesystem { path, depth } => Arc::new(Filesystem::open(ground.root.join(path), *depth, packing).await?),
+        Store::S3(s3) => Arc::new(S3Blobs::new(s3, ground, packing)?),
+        other => Arc::new(KvBlobs::new(beside(ground, other, read).await?, packing)),
     })
 }
 

@@ -18,6 +18,7 @@
 use super::watches::Watches;
 use super::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
 use crate::error::{Cause, CommitError, StoreError};
+use crate::open::TAKEN;
 use ::rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompressionType, DBRecoveryMode, Error, ErrorKind, Options, ReadOptions, ReadTier,
 };
@@ -89,7 +90,7 @@ impl RocksDb {
         })?;
         let db = DB::open(&options(), folder).map_err(|error| match meaning(error) {
             StoreError::Unavailable(cause) if is_locked(&cause.to_string()) => {
-                wrong("another process has this database open; a RocksDB folder serves one".to_owned())
+                wrong(format!("{TAKEN}; a RocksDB folder serves one"))
             }
             // Until it was open once, an unreadable folder is a mistake to mend, not an outage to sit out.
             StoreError::Unavailable(cause) => wrong(cause.to_string()),

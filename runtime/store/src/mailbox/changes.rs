@@ -8,8 +8,8 @@ use crate::mailbox::row::Entry;
 use bytes::Bytes;
 use schema::name::Address;
 
-pub(super) const CHANGED: u8 = 1;
-pub(super) const VANISHED: u8 = 2;
+pub(crate) const CHANGED: u8 = 1;
+pub(crate) const VANISHED: u8 = 2;
 
 /// Vanished messages that the log of one mailbox tells of; when there are twice as many, the older half is
 /// forgotten.

@@ -19,11 +19,11 @@ pub struct AccountRow {
 }
 
 impl AccountRow {
-    pub(super) fn read(value: &[u8]) -> Result<AccountRow, StoreError> {
+    pub(crate) fn read(value: &[u8]) -> Result<AccountRow, StoreError> {
         let mut from = Unpacker::new(value, 1, "an account's entry")?;
         Ok(AccountRow { modseq: from.u64()?, next_mailbox: from.u32()?, uid_validity: from.u32()?, used: from.u64()? })
     }
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.u64(self.modseq).u32(self.next_mailbox).u32(self.uid_validity).u64(self.used).done()
     }
@@ -57,7 +57,7 @@ pub struct MailboxRow {
 }
 
 impl MailboxRow {
-    pub(super) fn new(name: String, special_use: Option<SpecialUse>, uid_validity: u32, modseq: u64) -> MailboxRow {
+    pub(crate) fn new(name: String, special_use: Option<SpecialUse>, uid_validity: u32, modseq: u64) -> MailboxRow {
         MailboxRow {
             name,
             special_use,
@@ -72,7 +72,7 @@ impl MailboxRow {
             floor: 0,
         }
     }
-    pub(super) fn read(value: &[u8]) -> Result<MailboxRow, StoreError> {
+    pub(crate) fn read(value: &[u8]) -> Result<MailboxRow, StoreError> {
         let mut from = Unpacker::new(value, 1, "a mailbox's entry")?;
         Ok(MailboxRow {
             name: from.text()?.to_owned(),
@@ -88,7 +88,7 @@ impl MailboxRow {
             floor: from.u64()?,
         })
     }
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.text(&self.name).u8(self.special_use.map_or(0, SpecialUse::code));
         to.u32(self.uid_validity).u32(self.uid_next).u64(self.modseq);
@@ -96,7 +96,7 @@ impl MailboxRow {
         to.u32(self.vanished).u64(self.floor).done()
     }
     /// Counts a message in, or out.
-    pub(super) fn count(&mut self, entry: &Entry, into: bool) {
+    pub(crate) fn count(&mut self, entry: &Entry, into: bool) {
         let one = |n: &mut u32, this: bool| {
             if this {
                 *n = if into { n.saturating_add(1) } else { n.saturating_sub(1) };
@@ -140,7 +140,7 @@ impl Entry {
         }
         Ok(Entry { uid, blob, size, date, flags: Flags { system, keywords }, modseq })
     }
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.fixed(&self.blob.0).u64(self.size).i64(self.date).u64(self.modseq).u8(self.flags.system);
         to.u32(u32::try_from(self.flags.keywords.len()).unwrap_or(0));

@@ -29,9 +29,39 @@ impl Mailboxes {
         Err(StoreError::Corrupt { what: format!("the mailboxes of {account}") })
     }
 
-    /// Every mailbox that an account has; none where it has had none yet.
-    pub(crate) async fn existing(&self, account: &Address) -> Result<Vec<MailboxFacts>, StoreError> {
+    /// Every mailbox of an account; none where nothing ever came to it. Changes nothing.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn known(&self, account: &Address) -> Result<Vec<MailboxFacts>, StoreError> {
         self.scan_all(keys::mailboxes(account), MAILBOXES_MOST).await?.iter().map(facts).collect()
+    }
+
+    /// Gives a mailbox a use, which another loses that never held a message.
+    ///
+    /// # Errors
+    /// [`MailboxError::Missing`], [`MailboxError::UseTaken`] by one that held some, or the store's.
+    pub async fn use_for(&self, account: &Address, id: u32, this: SpecialUse, now: i64) -> Result<(), MailboxError> {
+        for _ in 0..TRIES {
+            let mut change = self.begin(account, now).await?;
+            let all = change.list().await?;
+            let holder = all.iter().find(|(_, row)| row.special_use == Some(this));
+            match holder {
+                Some((holder, _)) if *holder == id => return Ok(()),
+                Some((_, row)) if row.uid_next > 1 => return Err(MailboxError::UseTaken),
+                Some((holder, _)) => {
+                    change.mailbox(*holder).await?.special_use = None;
+                    change.touch(*holder);
+                }
+                None => {}
+            }
+            change.mailbox(id).await?.special_use = Some(this);
+            change.touch(id);
+            if let Outcome::Done = change.commit().await? {
+                return Ok(());
+            }
+        }
+        Err(busy())
     }
 
     /// One mailbox by its name.

@@ -173,7 +173,7 @@ impl Indexer {
         if mark.is_none() {
             return Ok(Step::Done);
         }
-        let all = self.mailboxes.existing(account).await?;
+        let all = self.mailboxes.known(account).await?;
         let mut places = BTreeMap::new();
         let range = keys::all_indexed(Some(account));
         for (key, value) in self.data.scan(range, Page::first(PAGE_MOST)).await? {

@@ -31,6 +31,11 @@ const MARGIN: i64 = 10;
 /// Lanes at most: of nodes that are there and of those that are gone and left mail behind.
 pub const LANES_MOST: u16 = 1 << keys::LANE_BITS;
 
+/// The owner of a lane that nobody is known to have: like a node that is gone, whose lanes are taken over.
+pub(crate) fn abandoned() -> Bytes {
+    Packer::new(1).text("gone").fixed(&[0; 16]).u64(1).done().into()
+}
+
 /// This process's part of the queue.
 pub(super) struct Lanes {
     data: Arc<dyn KeyValue>,

@@ -87,7 +87,7 @@ impl Default for Message {
 }
 
 impl Message {
-    pub(super) fn read(value: &[u8]) -> Result<Message, StoreError> {
+    pub(crate) fn read(value: &[u8]) -> Result<Message, StoreError> {
         let what = "a queued message's entry";
         let mut from = Unpacker::new(value, 1, what)?;
         let blob = BlobId(from.fixed()?);
@@ -107,7 +107,7 @@ impl Message {
         Ok(Message { blob, size, arrived, from: path, envid, ret, utf8, user, return_path, junk, bounces, open, next })
     }
 
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.fixed(&self.blob.0).u64(self.size).i64(self.arrived).text(&self.from).option(self.envid.as_deref());
         to.u8(match self.ret {
@@ -157,7 +157,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    pub(super) fn read(value: &[u8]) -> Result<Recipient, StoreError> {
+    pub(crate) fn read(value: &[u8]) -> Result<Recipient, StoreError> {
         let mut from = Unpacker::new(value, 1, "a queued recipient's entry")?;
         let (address, orcpt) = (from.text()?.to_owned(), from.option()?.map(str::to_owned));
         let notify = match from.u8()? {
@@ -170,7 +170,7 @@ impl Recipient {
         Ok(Recipient { address, orcpt, notify, task, tried, due, told, depth, last })
     }
 
-    pub(super) fn write(&self) -> Vec<u8> {
+    pub(crate) fn write(&self) -> Vec<u8> {
         let mut to = Packer::new(1);
         to.text(&self.address).option(self.orcpt.as_deref());
         to.u8(self.notify.map_or(255, |on| u8::from(on.success) | u8::from(on.failure) << 1 | u8::from(on.delay) << 2));
