@@ -28,6 +28,8 @@ struct Look<'a> {
     closed: BTreeSet<u32>,
     /// What each mailbox comes to.
     sums: BTreeMap<u32, Sum>,
+    /// Messages that go with this repair: mailbox and UID.
+    dropped: BTreeSet<(u32, u32)>,
     found: Vec<Finding>,
     writes: Vec<Write>,
     messages: u64,
@@ -111,6 +113,7 @@ impl Check<'_> {
             stored: BTreeMap::new(),
             closed: BTreeSet::new(),
             sums: BTreeMap::new(),
+            dropped: BTreeSet::new(),
             found: Vec::new(),
             writes: Vec::new(),
             messages: 0,
@@ -118,6 +121,7 @@ impl Check<'_> {
         self.rows(&mut look).await?;
         self.entries(&mut look).await?;
         self.log(&mut look).await?;
+        look.vanish();
         if missing && look.rows.is_empty() && look.closed.is_empty() {
             // Subscriptions and marks alone make no account.
             return Ok(look);
@@ -221,14 +225,7 @@ impl Check<'_> {
                 look.writes.push(Write::Remove(keys::entry(account, id, uid)));
                 look.writes.push(Write::Remove(reference));
                 look.writes.push(Write::Put(keys::loose(self.now, entry.blob), Bytes::new()));
-                // The log tells of it as of any message that goes.
-                look.row.modseq += 1;
-                let modseq = look.row.modseq;
-                look.writes.push(Write::Put(keys::change(account, id, modseq, uid), vec![changes::VANISHED].into()));
-                let sum = look.sums.entry(id).or_default();
-                sum.vanished.insert(uid, modseq);
-                sum.modseq = sum.modseq.max(modseq);
-                sum.uid = sum.uid.max(uid);
+                look.dropped.insert((id, uid));
                 return None;
             }
             Some(wrong) => {
@@ -257,13 +254,15 @@ impl Check<'_> {
                 let (Some(id), Some((modseq, uid))) = (keys::read_mailbox(&key, &all), keys::read_change(&key)) else {
                     continue;
                 };
+                if look.dropped.contains(&(id, uid)) {
+                    look.writes.push(Write::Remove(key));
+                    continue;
+                }
                 let place = look.place(id, uid);
                 let sum = look.sums.entry(id).or_default();
                 let exists = sum.modseqs.get(&uid);
                 let told = if value.first() == Some(&changes::VANISHED) {
                     match sum.vanished.get(&uid) {
-                        // Dropped by this repair, which writes an entry of its own.
-                        Some(later) if *later == modseq => None,
                         Some(_) => Some("it tells twice that a message is gone"),
                         None if exists.is_some() => Some("it tells that a message is gone that is there"),
                         None => {
@@ -337,6 +336,25 @@ impl Look<'_> {
         sum.uid = sum.uid.max(entry.uid);
         sum.modseq = sum.modseq.max(entry.modseq);
         sum.modseqs.insert(entry.uid, entry.modseq);
+    }
+
+    /// The log tells of what goes with this repair as of any message that goes, under a modseq that nothing has.
+    fn vanish(&mut self) {
+        if self.dropped.is_empty() {
+            return;
+        }
+        let rows = self.rows.values().map(|row| row.modseq);
+        let most = rows.chain(self.sums.values().map(|sum| sum.modseq)).max().unwrap_or(0);
+        self.row.modseq = self.row.modseq.max(most) + 1;
+        let modseq = self.row.modseq;
+        for (id, uid) in &self.dropped {
+            let key = keys::change(self.account, *id, modseq, *uid);
+            self.writes.push(Write::Put(key, vec![changes::VANISHED].into()));
+            let sum = self.sums.entry(*id).or_default();
+            sum.vanished.insert(*uid, modseq);
+            sum.modseq = modseq;
+            sum.uid = sum.uid.max(*uid);
+        }
     }
 
     /// A mailbox row that is made anew.
@@ -470,7 +488,9 @@ impl Look<'_> {
                 row.floor = row.modseq;
             }
             let made = !self.stored.contains_key(&id);
-            if !wrong.is_empty() && !made && !self.how_dropped(id) {
+            // Where messages go, counts that change are right.
+            let drops = self.dropped.range((id, 0)..=(id, u32::MAX)).next().is_some();
+            if !wrong.is_empty() && !made && !drops {
                 let place = self.of(&row);
                 self.tell("counts", place, wrong.join("; "), "count it anew");
             }
@@ -480,18 +500,6 @@ impl Look<'_> {
             }
             self.rows.insert(id, row);
         }
-    }
-
-    /// Whether a message of the mailbox goes with this repair, so that its counts change rightly.
-    fn how_dropped(&self, id: u32) -> bool {
-        let goes = |write: &Write| match write {
-            Write::Remove(key) => {
-                let all = keys::all_entries(self.account);
-                all.holds(key) && keys::read_mailbox(key, &all) == Some(id)
-            }
-            _ => false,
-        };
-        self.writes.iter().any(goes)
     }
 
     /// What the account's own entry says.
