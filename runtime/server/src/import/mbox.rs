@@ -236,7 +236,7 @@ mod tests {
         let (found, rest) =
             flags(b"Status: RO\nX-Status: AF\nX-Keywords: a $b\nStatus: kept\nSubject: x\n\nStatus: R\n");
         assert_eq!(found.system, Flags::SEEN | Flags::ANSWERED | Flags::FLAGGED);
-        assert_eq!(found.keywords, ["$b".into(), "a".into()]);
+        assert_eq!(found.keywords, ["$b", "a"].map(Box::<str>::from));
         assert_eq!(rest, b"Status: kept\nSubject: x\n\nStatus: R\n");
         let (found, rest) = flags(b"Subject: x\nX-UID: 7\nX-Keywords: a\n b\nStatus: O\nX-Status: D\nTo: y\n\nz\n");
         assert_eq!((found.system, rest.as_slice()), (Flags::DELETED, &b"Subject: x\nTo: y\n\nz\n"[..]));

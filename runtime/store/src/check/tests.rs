@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::blob::Blobs;
-use crate::blob::kv::KvBlobs;
+use crate::blob::shelves::Shelves;
 use crate::kv::memory::Memory;
 use crate::mailbox::row::{AccountRow, MailboxRow};
 use crate::mailbox::{Flags, How as Flagging, Mailboxes, NewMessage, SpecialUse};
@@ -19,7 +18,7 @@ fn ada() -> Address {
 /// A store with mail of every kind in it.
 async fn sound() -> Base {
     let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
-    let blobs: Arc<dyn Blobs> = Arc::new(KvBlobs::new(data.clone()));
+    let blobs = Arc::new(Shelves::beside(data.clone()));
     let mailboxes = Arc::new(Mailboxes::new(data.clone(), blobs.clone()));
     let ada = ada();
     mailboxes.create(&ada, "Work/Plans", None, NOW).await.unwrap();

@@ -200,7 +200,7 @@ impl Mailboxes {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::blob::kv::KvBlobs;
+    use crate::blob::shelves::Shelves;
     use crate::kv::KeyValue;
     use crate::kv::memory::Memory;
     use std::sync::Arc;
@@ -217,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn uids_are_kept_in_a_mailbox_that_was_empty_and_never_given_twice() {
         let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
-        let mailboxes = Mailboxes::new(data.clone(), Arc::new(KvBlobs::new(data)));
+        let mailboxes = Mailboxes::new(data.clone(), Arc::new(Shelves::beside(data)));
         let ada: Address = "ada@example.org".parse().unwrap();
         let id = mailboxes.named(&ada, "Archive", 5).await.unwrap().id;
         mailboxes.settle(&ada, id, Settled { uid_validity: 77, uid_next: 1 }, 5).await.unwrap();
