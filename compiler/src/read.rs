@@ -305,7 +305,7 @@ domain "example.org" {
             ("waybill 1\na {\n", vec![("W0104", "mail.kdl:2:3"), ("W0112", "mail.kdl:2:1")]),
             (
                 "waybill 1\nstore \"x\" { postgresql \"postgres://u:p@h/d\"; }",
-                vec![("W0122", "mail.kdl:2:13"), ("W0120", "mail.kdl:2:24")],
+                vec![("W0120", "mail.kdl:2:24")],
             ),
         ] {
             let (_, found) = read_text(text);
