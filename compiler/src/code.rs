@@ -193,6 +193,7 @@ codes! {
     W0513 NestedStore Error
     W0514 CannotKeep Error
     W0530 ClearDirectory Warning
+    W0531 DirectoryClash Error
     // 06xx: records: DKIM, SPF, DMARC, MTA-STS.
     W0601 NoDkim Warning
     W0602 KeyAway Error

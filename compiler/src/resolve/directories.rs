@@ -94,14 +94,14 @@ fn url(given: &spec::Ldap, tls: &spec::ClientTls, at: &Path, report: &mut Report
         (true, Some(ClientTlsMode::Off | ClientTlsMode::Starttls)) => {
             let says = "`ldaps` is TLS from the first octet, and `tls` says otherwise";
             report
-                .find(Code::WrongForm, at.field("tls").field("mode"), says)
+                .find(Code::DirectoryClash, at.field("tls").field("mode"), says)
                 .help("take one of them out, or write `ldap://…`");
             ClientTlsMode::On
         }
         (true, _) => ClientTlsMode::On,
         (false, Some(ClientTlsMode::On)) => {
             let says = "`ldap` begins in the clear, and `tls` says otherwise";
-            report.find(Code::WrongForm, at.field("tls").field("mode"), says).help("write `ldaps://…`");
+            report.find(Code::DirectoryClash, at.field("tls").field("mode"), says).help("write `ldaps://…`");
             ClientTlsMode::Starttls
         }
         (false, mode) => mode.unwrap_or(ClientTlsMode::Starttls),
@@ -119,7 +119,7 @@ fn credentials(given: &spec::Ldap, tls: &spec::ClientTls, at: &Path, report: &mu
         if first != second {
             let (there, away) = if first { (one, other) } else { (other, one) };
             let says = format!("`{there}` is given, and `{away}` is not");
-            report.find(Code::NotGiven, at.field(there), says).help(format!("write `{away}` too, or neither"));
+            report.find(Code::DirectoryClash, at.field(there), says).help(format!("write `{away}` too, or neither"));
         }
     }
 }
