@@ -303,10 +303,7 @@ domain "example.org" {
             ("waybill 1\ninclude \"../x\"", vec![("W0106", "mail.kdl:2:9")]),
             ("waybill 1\ninclude \"x.kdl\" \"y*.kdl\"", vec![("W0107", "mail.kdl:2:9"), ("W0108", "mail.kdl:2:17")]),
             ("waybill 1\na {\n", vec![("W0104", "mail.kdl:2:3"), ("W0112", "mail.kdl:2:1")]),
-            (
-                "waybill 1\nstore \"x\" { postgresql \"postgres://u:p@h/d\"; }",
-                vec![("W0120", "mail.kdl:2:24")],
-            ),
+            ("waybill 1\nstore \"x\" { postgresql \"postgres://u:p@h/d\"; }", vec![("W0120", "mail.kdl:2:24")]),
         ] {
             let (_, found) = read_text(text);
             let found: Vec<_> = found.iter().map(|(code, at)| (code.as_str(), at.as_str())).collect();
