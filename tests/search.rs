@@ -1,5 +1,5 @@
 //! The full-text index on every kind of store: one table of questions, one answer each.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use harness::client::Client;
 use harness::elastic::{Elastic, Kind};

@@ -180,7 +180,7 @@ mod tests {
         for (query, want) in [
             ("SELECT a FROM b WHERE c = ?", Some(vec![26])),
             ("SELECT '?', ?", Some(vec![12])),
-            ("SELECT 'it''s ?', \"a?\", `b?`, ?", Some(vec![31])),
+            ("SELECT 'it''s ?', \"a?\", `b?`, ?", Some(vec![30])),
             ("SELECT ? -- why?\n, ?", Some(vec![7, 19])),
             ("SELECT /* ? */ ?", Some(vec![15])),
             ("SELECT 'open ?", None),

@@ -242,7 +242,7 @@ async fn fails(suite: impl Future<Output = ()> + Send + 'static) -> bool {
 
 #[tokio::test]
 async fn the_suite_of_databases_fails_on_every_broken_one() {
-    assert!(!fails(conformance::key_value(Broken::with(Fault::None))).await);
+    conformance::key_value(Broken::with(Fault::None)).await;
     let mut passed = Vec::new();
     for fault in FAULTS {
         if !fails(conformance::key_value(Broken::with(fault))).await {
@@ -260,7 +260,7 @@ async fn the_suite_of_blobs_fails_where_the_database_below_is_broken() {
         conformance::blobs(store.clone()).await;
         conformance::blobs_within(&store, &data).await;
     };
-    assert!(!fails(blobs(Fault::None)).await);
+    blobs(Fault::None).await;
     let mut passed = Vec::new();
     // A blob cut short, a list that leaves one out, a blob without its last part.
     for fault in [Fault::ValueCut, Fault::FirstSkipped, Fault::Torn] {
@@ -415,7 +415,7 @@ impl Lookups for Slippery {
 #[tokio::test]
 async fn the_suite_of_lookups_fails_on_every_broken_one() {
     let lookups = |slip| conformance::lookups(move |clock| Slippery::with(slip, clock));
-    assert!(!fails(lookups(Slip::None)).await);
+    lookups(Slip::None).await;
     let mut passed = Vec::new();
     for slip in SLIPS {
         if !fails(lookups(slip)).await {

@@ -359,7 +359,12 @@ mod tests {
         let blobs = Arc::new(crate::blob::kv::KvBlobs::new(Arc::clone(&data), packing));
         conformance::blobs(blobs.clone()).await;
         conformance::blobs_within(&blobs, &data).await;
-        conformance::search(&crate::search::kv::KvSearch::new(Arc::clone(&data))).await;
+        let search = |analyser| {
+            let index: Arc<dyn crate::search::Search> =
+                Arc::new(crate::search::kv::KvSearch::new(Arc::clone(&data), analyser));
+            index
+        };
+        conformance::search(&search).await;
         conformance::lookups(|clock| Arc::new(crate::lookup::kv::KvLookups::new(Arc::clone(&data), clock))).await;
         clean(&*data).await;
     }

@@ -224,7 +224,8 @@ impl Elastic {
         }
         let items = answer.get("items").and_then(Value::as_array).into_iter().flatten();
         let items = items.filter_map(|item| item.as_object()?.values().next());
-        for item in items.filter(|item| item.get("error").is_some()) {
+        let mut wrong = items.filter(|item| item.get("error").is_some());
+        if let Some(item) = wrong.next() {
             let status = item.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
             let status = StatusCode::from_u16(status.unwrap_or(500)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             return Err(self.missing(status, item).await);
