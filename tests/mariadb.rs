@@ -85,7 +85,7 @@ impl MariaDb {
 
     /// What it answers its owner.
     pub fn sql(&self, statement: &str) -> String {
-        let output = self.as_root(&format!("USE mail; {statement}"));
+        let output = self.as_root(&format!("USE mail;\n{statement}"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
