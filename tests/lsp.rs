@@ -151,6 +151,14 @@ impl Editor {
         items.as_array().unwrap().iter().map(|item| item["label"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Waits until the spec was compiled: what a reader finds is shown before names are known.
+    fn compiled(&mut self) {
+        let began = std::time::Instant::now();
+        while self.labels(FILE, &format!("{DOMAIN}domain \"a\" like=§")).is_empty() {
+            assert!(began.elapsed() < harness::PATIENCE, "no name is ever known");
+        }
+    }
+
     fn text(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
@@ -263,6 +271,7 @@ fn what_may_stand_here_is_offered() {
     let mut editor = Editor::start();
     editor.open(FILE);
     editor.wait(FILE, |codes| !codes.is_empty());
+    editor.compiled();
     let after = |text: &str| format!("{DOMAIN}{text}");
     let has = |labels: &[String], wanted: &[&str]| {
         for one in wanted {
@@ -292,6 +301,7 @@ fn a_hover_tells_meaning_default_and_records() {
     let mut editor = Editor::start();
     editor.open(FILE);
     editor.wait(FILE, |codes| !codes.is_empty());
+    editor.compiled();
     let mut hover = |marked: &str| {
         let at = editor.at(FILE, marked);
         editor.ask("textDocument/hover", at)["contents"]["value"].as_str().unwrap_or_default().to_owned()
