@@ -94,6 +94,10 @@ async fn words(index: &Index) -> Result<Found, StoreError> {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_server_that_is_killed_and_errors_say_what_to_do() {
+    // It starts a server on a Java machine twice.
+    if !harness::long() {
+        return;
+    }
     let mut server = Elastic::start(Kind::OpenSearch);
     let index = open(server.url());
     index.index(&[message(1), message(2)]).await.unwrap();
