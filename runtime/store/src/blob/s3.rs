@@ -4,8 +4,10 @@
 //! A small blob is one request; a large one is sent in parts of [`PART`] octets while it is being packed, of which
 //! [`FLYING_MOST`] of one blob and [`PARTS_MOST`] of all blobs are in memory: a blob of 50 MB takes no more than one
 //! that fills them. Before a blob is written, its object is asked for the table: what is whole and has our key is not
-//! sent again, so that putting twice costs a small request or two; anything else is written over. A writer never finds
-//! half of another's object, since S3 shows an object whole or not at all, and needs no conditional requests.
+//! sent again, so that putting twice costs a small request or two; anything else is written over. One process sends a
+//! blob once, however many put it at the same time; of several, each writes the same object, which S3 shows whole or
+//! not at all, so that no conditional requests are needed. (rclone 1.75 may answer 500 to who reads or writes an object
+//! that is just being replaced, which is tried again, and is [`StoreError::Unavailable`] in the end.)
 //!
 //! An upload that is cut short by the end of the process is not visible as an object, but takes room until the bucket
 //! drops it: buckets should have a lifecycle rule that aborts incomplete uploads after a day.
@@ -48,6 +50,8 @@ const FRAMES_AT_ONCE: usize = (1 << 20) / FRAME;
 const HOPE_LEAST: u64 = 64 << 10;
 /// The most.
 const HOPE_MOST: u64 = 1 << 20;
+/// Locks that blobs share while they are put.
+const LOCKS: usize = 256;
 /// Tables of large blobs that are remembered, so that a further part takes one request; 16 KiB each at most.
 const KNOWN_MOST: usize = 64;
 /// What services call a full bucket or account. Objects are read and never asked for by `HEAD`, whose answer has no
@@ -93,6 +97,8 @@ pub struct S3Blobs {
     /// How many parts more may be in memory.
     room: Arc<Semaphore>,
     known: Mutex<VecDeque<(BlobId, Table)>>,
+    /// Held while a blob is put, by the first octet of its name: who puts the same waits, and finds it there.
+    putting: Vec<tokio::sync::Mutex<()>>,
 }
 
 impl S3Blobs {
@@ -141,7 +147,8 @@ impl S3Blobs {
         let bucket = builder.build().map_err(|error| wrong(&error.to_string()))?;
         let prefix = Path::from(config.prefix.as_str());
         let room = Arc::new(Semaphore::new(PARTS_MOST));
-        Ok(S3Blobs { bucket, prefix, name, packing, room, known: Mutex::default() })
+        let putting = (0..LOCKS).map(|_| tokio::sync::Mutex::default()).collect();
+        Ok(S3Blobs { bucket, prefix, name, packing, room, known: Mutex::default(), putting })
     }
 
     /// Whether the bucket is there and lets us do all that we have to: writes an object, reads, lists and deletes it.
@@ -354,6 +361,11 @@ impl Blobs for S3Blobs {
             return Err(StoreError::Full);
         }
         let id = packed::name(octets.clone()).await?;
+        let lock = self.putting.get(usize::from(id.0[0])).map(tokio::sync::Mutex::lock);
+        let _alone = match lock {
+            Some(lock) => Some(lock.await),
+            None => None,
+        };
         match self.tail(id, HOPE_LEAST).await {
             Ok(Some(_)) => return Ok(id),
             // Written anew where it is broken: here are the right octets.
