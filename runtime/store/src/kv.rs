@@ -15,6 +15,7 @@ pub mod rocksdb;
 pub mod sql;
 pub mod strict;
 pub mod surely;
+mod waiting;
 mod watches;
 
 /// The longest key a backend must take, in octets (FoundationDB takes 10,000; MySQL indexes 3,072).

@@ -291,6 +291,39 @@ mod tests {
         conformance::key_value(Arc::new(RocksDb::open(&path).await.unwrap())).await;
     }
 
+    /// Whoever loses sees at once what won, and so never tries in vain.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_conflict_comes_after_what_it_is_with_can_be_read() {
+        const WRITERS: usize = 8;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(RocksDb::open(folder.path()).await.unwrap());
+        let writers = (0..WRITERS).map(|_| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for _ in 0..40 {
+                    let mut before = None;
+                    loop {
+                        let value = store.get(&["n".into()]).await.unwrap().remove(0);
+                        assert_ne!(before, Some(value.clone()), "a conflict with nothing");
+                        let number = value.as_deref().map_or(0, |value| u64::from_be_bytes(value.try_into().unwrap()));
+                        let mut batch = Batch::new();
+                        batch.assert("n", value.clone()).put("n", (number + 1).to_be_bytes().to_vec());
+                        match store.commit(batch).await {
+                            Ok(()) => break,
+                            Err(CommitError::Conflict) => before = Some(value),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        let value = store.get(&["n".into()]).await.unwrap().remove(0).unwrap();
+        assert_eq!(u64::from_be_bytes(value[..].try_into().unwrap()), 40 * WRITERS as u64);
+    }
+
     #[tokio::test]
     async fn a_second_opening_is_refused_in_words() {
         let folder = tempfile::tempdir().unwrap();

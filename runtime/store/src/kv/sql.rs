@@ -80,21 +80,20 @@ impl<D: Dialect> Sql<D> {
         Ok(Sql { pool, place, committer, watches })
     }
 
-    /// Asks, and once more where the connection turns out to be gone, as after a restart of the database.
+    /// Asks, and again where a connection turns out to be gone: after a restart of the database that may be each that the
+    /// pool keeps.
     async fn ask(&self, query: &dialect::Query) -> Result<Vec<(Key, Bytes)>, StoreError> {
-        let mut again = true;
-        loop {
-            let asked = timeout(self.place.patience, D::fetch(&self.pool, &self.place, query)).await;
-            let error = match asked {
-                Ok(Ok(found)) => return Ok(found),
-                Ok(Err(error)) => D::meaning(error),
-                Err(_) => return Err(self.place.late()),
-            };
-            match error {
-                Failure::Lost(_) | Failure::Again(_) if again => again = false,
-                other => return Err(other.into_error(&self.place)),
+        let asked = async {
+            for _ in 0..self.place.most {
+                match D::fetch(&self.pool, &self.place, query).await.map_err(D::meaning) {
+                    Err(Failure::Lost(_) | Failure::Again(_)) => {}
+                    asked => return asked,
+                }
             }
-        }
+            D::fetch(&self.pool, &self.place, query).await.map_err(D::meaning)
+        };
+        let asked = timeout(self.place.patience, asked).await.map_err(|_| self.place.late())?;
+        asked.map_err(|failure| failure.into_error(&self.place))
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Fault, meaning};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::kv::overlay::Overlay;
+use crate::kv::waiting::{Entrance, GROUP_MOST, Waiting};
 use crate::kv::watches::Watches;
 use crate::kv::{Assert, Batch, Key, KeyRange, Write};
 use ::rocksdb::{DB, DBRawIterator, ReadOptions, WriteBatch, WriteOptions};
@@ -12,12 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Octets of batches that wait or are being written, counted in whole KiB; further commits wait to be let in.
-const WAITING_MOST: usize = 64 << 20;
-/// Octets after which a group takes no further batch.
-const GROUP_MOST: usize = 16 << 20;
 /// Lazy commits are synced when nothing was committed for so long,
 const LAZY_IDLE: Duration = Duration::from_secs(1);
 /// or after so many groups of them.
@@ -28,15 +24,8 @@ const CLEAR_SINGLY: usize = 256;
 /// The sending side.
 pub(super) struct Committer {
     queue: Option<Sender<Waiting>>,
-    room: Arc<Semaphore>,
+    entrance: Entrance,
     thread: Option<JoinHandle<()>>,
-}
-
-struct Waiting {
-    batch: Batch,
-    octets: usize,
-    answer: oneshot::Sender<Result<(), CommitError>>,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Committer {
@@ -44,20 +33,12 @@ impl Committer {
         let (queue, waiting) = mpsc::channel();
         let mut worker = Worker { db, watches, fault, waiting, unsynced: 0 };
         let thread = thread::Builder::new().name("store-commit".to_owned()).spawn(move || worker.run())?;
-        let room = Arc::new(Semaphore::new(WAITING_MOST >> 10));
-        Ok(Committer { queue: Some(queue), room, thread: Some(thread) })
+        Ok(Committer { queue: Some(queue), entrance: Entrance::new(), thread: Some(thread) })
     }
 
-    /// Once it waits for its answer, a commit happens whether or not the caller still listens.
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let gone = || StoreError::Unavailable(Cause::new("the store's committer is gone"));
-        let octets = batch.measured()?;
-        let kibs = u32::try_from((octets >> 10) + 1).map_err(|_| StoreError::Full)?;
-        let _room = self.room.clone().acquire_many_owned(kibs).await.map_err(|_| gone())?;
-        let (answer, answered) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(Waiting { batch, octets, answer, _room }).map_err(|_| gone())?;
-        answered.await.unwrap_or(Err(CommitError::Unknown))
+        let queue = |waiting| self.queue.as_ref().is_some_and(|queue| queue.send(waiting).is_ok());
+        self.entrance.commit(batch, queue).await
     }
 }
 
@@ -100,14 +81,15 @@ impl Worker {
     fn commit(&mut self, first: Waiting) {
         let db = self.db.clone();
         let mut group = Group::new(&db);
-        let mut taken = Vec::new();
+        let (mut taken, mut refused) = (Vec::new(), Vec::new());
         let (mut octets, mut next) = (0, Some(first));
         while let Some(waiting) = next {
             octets += waiting.octets;
             match self.fault.check().and_then(|()| group.take(&waiting.batch)) {
                 Ok(true) => taken.push(waiting),
-                Ok(false) => answer(waiting, Err(CommitError::Conflict)),
-                Err(error) => answer(waiting, Err(error.into())),
+                // It may have lost to a batch of this group: only once that is written can its caller see why.
+                Ok(false) => refused.push(waiting),
+                Err(error) => waiting.answer(Err(error.into())),
             }
             next = if octets < GROUP_MOST { self.waiting.try_recv().ok() } else { None };
         }
@@ -117,7 +99,10 @@ impl Worker {
             if outcome.is_ok() {
                 self.watches.ring(&waiting.batch);
             }
-            answer(waiting, outcome.clone());
+            waiting.answer(outcome.clone());
+        }
+        for waiting in refused {
+            waiting.answer(Err(CommitError::Conflict));
         }
     }
 
@@ -154,11 +139,6 @@ impl Worker {
         let _ = self.fault.0.set(Cause::new(error));
         CommitError::Unknown
     }
-}
-
-fn answer(waiting: Waiting, outcome: Result<(), CommitError>) {
-    // Nobody may be listening any more.
-    let _ = waiting.answer.send(outcome);
 }
 
 /// The batches taken so far, as one write, and the database as it will be after them.

@@ -4,6 +4,7 @@ use super::dialect::{Dialect, Failure, Place, Query, STATEMENT_MOST};
 use super::{KEYS_AT_ONCE, POLL, SERIAL, WRITER};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::kv::overlay::Overlay;
+use crate::kv::waiting::{Entrance, GROUP_MOST, Waiting};
 use crate::kv::watches::Watches;
 use crate::kv::{Assert, Batch, Key, KeyRange, Write};
 use crate::lookup::Clock;
@@ -14,14 +15,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
-/// Octets of batches that wait or are being written, counted in whole KiB; further commits wait to be let in.
-const WAITING_MOST: usize = 64 << 20;
-/// Octets after which a group takes no further batch.
-const GROUP_MOST: usize = 16 << 20;
 /// How often a group is begun anew because other transactions were in its way.
 const TRIES: u32 = 10;
 /// How long the committer waits before it connects again.
@@ -33,16 +30,10 @@ const WRITER_KEPT: i64 = 24 * 3600;
 
 /// The sending side.
 pub(super) struct Committer {
+    /// Bounded by the entrance.
     queue: mpsc::UnboundedSender<Waiting>,
-    room: Arc<Semaphore>,
+    entrance: Entrance,
     watched: Arc<AtomicBool>,
-}
-
-struct Waiting {
-    batch: Batch,
-    octets: usize,
-    answer: oneshot::Sender<Result<(), CommitError>>,
-    _room: OwnedSemaphorePermit,
 }
 
 impl Committer {
@@ -56,10 +47,8 @@ impl Committer {
         let mut random = [0; 16];
         aws_lc_rs::rand::fill(&mut random).map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
         own.extend_from_slice(&random);
-        // Bounded by `room`.
         let (queue, waiting) = mpsc::unbounded_channel();
         let watched = Arc::new(AtomicBool::new(false));
-        let room = Arc::new(Semaphore::new(WAITING_MOST >> 10));
         let worker = Worker::<D> {
             pool,
             place,
@@ -72,18 +61,11 @@ impl Committer {
             connection: None,
         };
         tokio::spawn(worker.run(waiting));
-        Ok(Committer { queue, room, watched })
+        Ok(Committer { queue, entrance: Entrance::new(), watched })
     }
 
-    /// Once it waits for its answer, a commit happens whether or not the caller still listens.
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
-        let gone = || StoreError::Unavailable(Cause::new("the store's committer is gone"));
-        let octets = batch.measured()?;
-        let kibs = u32::try_from((octets >> 10) + 1).map_err(|_| StoreError::Full)?;
-        let _room = self.room.clone().acquire_many_owned(kibs).await.map_err(|_| gone())?;
-        let (answer, answered) = oneshot::channel();
-        self.queue.send(Waiting { batch, octets, answer, _room }).map_err(|_| gone())?;
-        answered.await.unwrap_or(Err(CommitError::Unknown))
+        self.entrance.commit(batch, |waiting| self.queue.send(waiting).is_ok()).await
     }
 
     /// Says that somebody waits for changes, so that those of other processes are looked for.
@@ -171,8 +153,7 @@ impl<D: Dialect> Worker<D> {
                 Ok(_) => Err(CommitError::Conflict),
                 Err(error) => Err(error.clone()),
             };
-            // Nobody may be listening any more.
-            let _ = waiting.answer.send(answer);
+            waiting.answer(answer);
         }
     }
 
