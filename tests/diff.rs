@@ -105,6 +105,19 @@ fn each_difference_has_words_and_a_class() {
     has(&moved, "needs migration: mailboxes and the queue lie in RocksDB in `other` instead of RocksDB in `data`");
     has(&moved, "needs restart: the search index lies in");
     has(&told("rocksdb \"data\"", "memory"), "needs migration: messages lie in the memory store `local`");
+    let pool = told("rocksdb \"data\"", "postgresql \"postgres://mail@127.0.0.1/mail\"");
+    has(&pool, "needs migration: mailboxes and the queue lie in PostgreSQL at `postgres://mail@127.0.0.1/mail`");
+    let stores = |old: &str, new: &str| {
+        let with = |store: &str| base().replace("rocksdb \"data\"", store);
+        self::told(&with(old), &with(new))
+    };
+    let readers = stores("sqlite \"mail.db\"", "sqlite \"mail.db\" readers=8");
+    has(&readers, "needs restart: SQLite in `mail.db` is reached in another way");
+    assert!(!readers.iter().any(|one| one.contains("migration")), "{readers:?}");
+    let key = "rocksdb \"data\"; encrypt (env)\"KEY\"; compression \"zstd\"";
+    let encrypted = stores(key, "rocksdb \"data\"; encrypt (env)\"OTHER\"");
+    has(&encrypted, "destroys: messages are encrypted with the key `(env)\"KEY\"`");
+    has(&encrypted, "needs restart: how blob is written: `compression` changes from `zstd` to `none`");
     let ports =
         told("address \"192.0.2.25\"", "address \"192.0.2.25\"; listen { smtp 25; submission 465; imaps 993; }");
     has(&ports, "drains: `https` no longer listens on `192.0.2.25:443`");

@@ -159,21 +159,45 @@ pub fn storage(found: &mut Found<'_>) {
         if was == now {
             continue;
         }
+        let (a, b) = (written(found.old, part, was), written(found.new, part, now));
+        if (was.kind(), was.place()) == (now.kind(), now.place()) {
+            let says = format!("{} is reached in another way: start the server again", store(now));
+            found.note((Part::Stores, Class::Restart), part, says, Places::both(&a, &b));
+            continue;
+        }
         let (class, how) = match (part, was) {
             ("data" | "blob", Store::Memory { .. }) => {
                 (Class::Destroys, "what the memory holds is gone when the server stops, as it must for this")
             }
             ("data" | "blob", _) => (
                 Class::Migration,
-                "stop the server, move what is stored, start it again; until then it goes on as it was",
+                "stop the server, move what is stored with `waybilld migrate`, start it again; until then it goes on as it was",
             ),
             ("lookup", _) => (Class::Restart, "start the server again; counters begin anew"),
             _ => (Class::Restart, "start the server again; until then it goes on as it was"),
         };
         let says = format!("{what} lie in {} instead of {}: {how}", store(now), store(was));
         let says = says.replacen("the search index lie", "the search index lies", 1);
-        let (old, new) = (written(found.old, part, was), written(found.new, part, now));
-        found.note((Part::Stores, class), part, says, Places::both(&old, &new));
+        found.note((Part::Stores, class), part, says, Places::both(&a, &b));
+    }
+    if let Some(key) = &old.blobs.encrypt
+        && new.blobs.encrypt.as_ref() != Some(key)
+    {
+        let says = format!(
+            "messages are encrypted with the key {}, and cannot be read without it: unless the same key stands elsewhere \
+             now, move them to another store with `waybilld migrate`",
+            v(key)
+        );
+        let (old, new) = (written(found.old, "blob", &old.blob), written(found.new, "blob", &new.blob));
+        found.note((Part::Stores, Class::Destroys), "blob", says, Places::both(&old, &new));
+    }
+    let told = if old.blobs.encrypt.is_some() { &["encrypt"][..] } else { &[] };
+    let blobs = rest(&json(&old.blobs), &json(&new.blobs), told);
+    let index = rest(&json(&old.index), &json(&new.index), &[]);
+    let at = Path::root().field("storage");
+    for (part, says) in blobs.iter().map(|says| ("blob", says)).chain(index.iter().map(|says| ("index", says))) {
+        let says = format!("how {part} is written: {says}; start the server again");
+        found.note((Part::Stores, Class::Restart), part, says, Places::both(&at, &at));
     }
 }
 
