@@ -229,6 +229,21 @@ pub fn waybill(arguments: &[&str]) -> Output {
     Command::new(program("waybill")).args(arguments).output().unwrap()
 }
 
+/// SIGSTOP, and waits until every thread of the process stands still; `kill -CONT` lets it go on.
+pub fn freeze(process: u32) {
+    run("kill", &["-STOP", &process.to_string()]);
+    let began = Instant::now();
+    let still = |thread: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap_or_default();
+        // The state comes after the name, which may hold anything.
+        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+    };
+    while !std::fs::read_dir(format!("/proc/{process}/task")).unwrap().all(still) {
+        assert!(began.elapsed() < PATIENCE, "process {process} does not stop");
+        std::thread::yield_now();
+    }
+}
+
 /// Runs a program to its end and returns what it printed; fails the test where it fails.
 pub fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)

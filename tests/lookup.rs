@@ -181,11 +181,11 @@ async fn a_stopped_redis_is_unavailable_in_time_and_serves_again_by_itself() {
     servers[0].again(3);
     assert_eq!(lookups.add("c", 1, MINUTE).await.unwrap(), 1);
     // Alive, but it does not answer.
-    servers[0].signal("-STOP");
+    servers[0].freeze();
     let began = Instant::now();
     assert!(matches!(lookups.add("c", 1, MINUTE).await, Err(StoreError::Unavailable(_))));
     assert!(began.elapsed() < patience + Duration::from_secs(2), "{:?}", began.elapsed());
-    servers[0].signal("-CONT");
+    servers[0].thaw();
     assert!(add_again(&lookups, "c").await > 1);
 }
 

@@ -81,9 +81,14 @@ impl Redis {
         self.wait(time);
     }
 
-    /// Sends it a signal.
-    pub fn signal(&self, name: &str) {
-        run("kill", &[name, &self.child.id().to_string()]);
+    /// SIGSTOP: connections are taken, and nothing is ever answered.
+    pub fn freeze(&self) {
+        crate::freeze(self.child.id());
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        run("kill", &["-CONT", &self.child.id().to_string()]);
     }
 }
 

@@ -88,19 +88,16 @@ fn message(number: u64) -> Document {
 }
 
 async fn words(index: &Index) -> Result<Found, StoreError> {
-    let terms = vec![Term { fields: Vec::new(), text: "word".into() }];
+    let terms = vec![Term { fields: Vec::new(), text: "words".into() }];
     index.find(&Query { account: "ada@example.org".parse().unwrap(), terms, how: How::Words, most: 10 }).await
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_server_that_is_killed_and_errors_say_what_to_do() {
-    // It starts a server on a Java machine twice.
-    if !harness::long() {
-        return;
-    }
     let mut server = Elastic::start(Kind::OpenSearch);
     let index = open(server.url());
     index.index(&[message(1), message(2)]).await.unwrap();
+    assert_eq!(words(&index).await.unwrap(), Found::Messages(vec![1, 2]));
     server.kill();
     let gone = words(&index).await.unwrap_err();
     assert!(matches!(&gone, StoreError::Unavailable(why) if why.to_string().contains("127.0.0.1")), "{gone}");

@@ -97,7 +97,7 @@ impl Slapd {
 
     /// SIGSTOP: connections are taken, and nothing is ever answered.
     pub fn freeze(&self) {
-        run("kill", &["-STOP", &self.child.as_ref().unwrap().id().to_string()]);
+        crate::freeze(self.child.as_ref().unwrap().id());
     }
 
     /// SIGCONT.
