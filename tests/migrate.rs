@@ -5,7 +5,7 @@
 use harness::client::Client;
 use harness::kinds::Kind;
 use harness::load::{Load, Random};
-use harness::{Server, Site, program};
+use harness::{Server, Site, message, program};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -87,7 +87,11 @@ fn mail_is_the_same_in_every_database_it_moves_to_and_back_again() {
         eprintln!("{name}");
         let there = kind.site();
         let plan = migrate((&at.0, &at.1), (&there, &kind)).arg("--plan").output().unwrap();
-        assert!(plan.status.success() && said(&plan).contains("to move"), "{}", said(&plan));
+        assert!(
+            plan.status.success() && said(&plan).contains("data: ") && said(&plan).contains(" entries of "),
+            "{}",
+            said(&plan)
+        );
         let told = moved((&at.0, &at.1), (&there, &kind), 4);
         assert!(told.contains("alike on both sides") && !told.contains(kind.password()) || kind.password().is_empty());
         let server = kind.serve(&there);
@@ -129,4 +133,35 @@ fn a_move_is_refused_where_it_would_lose_mail() {
     let output = reopen.args(["migrate", "--reopen", "--spec"]).arg(from.path()).output().unwrap();
     assert!(output.status.success(), "{}", said(&output));
     assert!(kind.serve(&from).stop());
+}
+
+/// The index is not moved: where it is to lie elsewhere, even under the same name, it is made anew.
+#[test]
+fn searches_find_what_was_moved() {
+    let kind = Kind::RocksDb;
+    let (from, to) = (kind.site(), kind.site());
+    let server = kind.serve(&from);
+    let mut client = Client::connect(from.ports.at(from.ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    let text = message("needle", 2_000).replace("\r\n\r\n", "\r\n\r\nthe word is xylophone\r\n");
+    assert!(client.mail("x@example.net", &["ada@example.org"], &text).unwrap().starts_with("250"));
+    let found = |server: &Server| {
+        let mut reader = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
+        reader.line().unwrap();
+        reader.login("ada@example.org");
+        reader.wait_for("INBOX", 1);
+        reader.imap_ok("UID SEARCH TEXT xylophone").join("")
+    };
+    assert!(found(&server).starts_with("* SEARCH 1"));
+    let began = std::time::Instant::now();
+    while !server.get("/metrics").1.contains("waybill_indexed_total 1") {
+        assert!(began.elapsed() < harness::PATIENCE, "the index does not follow");
+        thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(server.stop());
+    moved((&from, &kind), (&to, &kind), 0);
+    let server = kind.serve(&to);
+    assert!(found(&server).starts_with("* SEARCH 1"));
+    assert!(server.stop());
 }

@@ -5,7 +5,7 @@ use crate::clock;
 use crate::run::StartError;
 use crate::secrets::Secrets;
 use crate::watch::{self, Source};
-use schema::config::{self, RuntimeConfig};
+use schema::config::{self, RuntimeConfig, Storage};
 use sealed::identity::Identities;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,6 +54,19 @@ impl Aside {
         }
         let bytes = self.source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
         config::decode(&bytes).map_err(|error| StartError::Refused(error.to_string()))
+    }
+
+    /// What the configuration says of stores, with paths that mean the same everywhere.
+    ///
+    /// # Errors
+    /// [`StartError`], as when serving.
+    pub async fn storage(&self) -> Result<Storage, StartError> {
+        let root = std::path::absolute(&self.root).unwrap_or_else(|_| self.root.clone());
+        let mut storage = self.configuration().await?.storage;
+        for store in [&mut storage.data, &mut storage.blob, &mut storage.search, &mut storage.lookup] {
+            *store = store.rooted(&root);
+        }
+        Ok(storage)
     }
 
     /// What opening the stores needs.

@@ -1,18 +1,13 @@
 //! The full-text index follows the mailboxes, behind delivery; and is made anew by `waybilld reindex`.
 
-use crate::clock;
+use crate::aside::Aside;
 use crate::run::StartError;
-use crate::secrets::Secrets;
 use crate::server::Server;
-use crate::watch::{self, Source};
-use schema::config;
 use schema::name::Address;
-use sealed::identity::Identities;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::error::StoreError;
-use store::open::{Ground, Registry, Stores};
+use store::open::{Registry, Stores};
 use store::search::indexer::Step;
 use tracing::{debug, warn};
 
@@ -100,23 +95,13 @@ async fn steps_of(server: &Server, stores: &Stores, account: &Address, steps: &m
 }
 
 /// Makes the full-text index of an account, or of all, anew and says how far it is. A server may run meanwhile where the
-/// stores can be shared; RocksDB and SQLite cannot, and are refused while a server has them.
+/// stores can be shared; RocksDB cannot, and is refused while a server has it.
 ///
 /// # Errors
 /// [`StartError`], as when serving.
-pub async fn again(
-    (source, root): (&Source, PathBuf),
-    identities: Identities,
-    account: Option<&Address>,
-    mut say: impl FnMut(&str),
-) -> Result<(), StartError> {
-    if let Source::Spec { compiler, .. } = source {
-        watch::check_compiler(compiler).await.map_err(StartError::Compiler)?;
-    }
-    let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
-    let config = config::decode(&bytes).map_err(|error| StartError::Refused(error.to_string()))?;
-    let reveal = Secrets::new(root.clone(), identities).revealing();
-    let registry = Registry::new(Ground { root, clock: Arc::new(clock::milliseconds), reveal });
+pub async fn again(aside: Aside, account: Option<&Address>, mut say: impl FnMut(&str)) -> Result<(), StartError> {
+    let config = aside.configuration().await?;
+    let registry = Registry::new(aside.ground());
     let stores = registry.open(&config.storage, NODE).await?;
     stores.indexer.begin().await?;
     stores.indexer.again(account).await?;

@@ -9,7 +9,6 @@ use server::export::{self, Format};
 use server::import::client::Peer;
 use server::import::{self, Place};
 use server::run::{self, Options, StartError};
-use server::secrets::Secrets;
 use server::watch::Source;
 use server::{counts, fsck, indexer, migrate};
 use std::io::{self, Write};
@@ -157,7 +156,7 @@ struct Fsck {
 #[derive(Args)]
 struct Migrate {
     #[command(flatten)]
-    configuration: Configuration,
+    mail: Mail,
     /// The spec's folder, or the runtime.json, that mail is to be served with.
     #[arg(long, value_name = "DIR|FILE", required_unless_present = "reopen")]
     to: Option<PathBuf>,
@@ -170,21 +169,15 @@ struct Migrate {
     /// Take back that the store of data was moved elsewhere: servers may use it again as it was left.
     #[arg(long, conflicts_with = "to")]
     reopen: bool,
-    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
-    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
-    identities: Vec<PathBuf>,
 }
 
 #[derive(Args)]
 struct Reindex {
     #[command(flatten)]
-    configuration: Configuration,
+    mail: Mail,
     /// Of this account alone.
     #[arg(long, value_name = "ADDRESS")]
     account: Option<Address>,
-    /// A file of age identities or an SSH private key, to open (age) secrets with; may be given several times.
-    #[arg(long = "identity", value_name = "FILE", env = "WAYBILL_IDENTITY", hide_env_values = true)]
-    identities: Vec<PathBuf>,
 }
 
 #[derive(Args)]
@@ -227,9 +220,12 @@ fn main() -> ExitCode {
         }
         Command::Migrate(given) => {
             start_log(LogFormat::Human);
-            order(given).and_then(|order| block_on(migrate::migrate(order))).map(|()| true)
+            moves(given).map(|()| true)
         }
-        Command::Reindex(given) => reindex(given).map(|()| true),
+        Command::Reindex(Reindex { mail, account }) => mail
+            .aside()
+            .and_then(|aside| block_on(indexer::again(aside, account.as_ref(), |line| eprintln!("waybilld: {line}"))))
+            .map(|()| true),
         Command::Counts(Counts { mail }) => mail
             .aside()
             .and_then(|aside| block_on(counts::counts(aside)))
@@ -298,13 +294,6 @@ fn block_on<T>(work: impl Future<Output = Result<T, StartError>>) -> Result<T, S
     runtime.block_on(work).map_err(|why| why.to_string())
 }
 
-fn reindex(given: Reindex) -> Result<(), String> {
-    let (source, root) = source(given.configuration)?;
-    let (identities, _) = load(&given.identities).map_err(|error| error.to_string())?;
-    let say = |text: &str| eprintln!("waybilld: {text}");
-    block_on(indexer::again((&source, root), identities, given.account.as_ref(), say))
-}
-
 fn print(what: &impl serde::Serialize) -> io::Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, what)?;
@@ -330,19 +319,21 @@ fn source(given: Configuration) -> Result<(Source, PathBuf), String> {
     Ok((source, root))
 }
 
-fn order(given: Migrate) -> Result<migrate::Order, String> {
-    let (identities, _) = load(&given.identities).map_err(|error| error.to_string())?;
-    let compiler = given.configuration.compiler.clone();
-    let from = source(given.configuration)?;
-    let to = match given.to {
-        None => from.clone(),
-        Some(path) => {
-            let (spec, config) = if path.is_dir() { (Some(path), None) } else { (None, Some(path)) };
-            source(Configuration { spec, config, secrets: given.to_secrets, compiler, env: None })?
-        }
+/// Moves, and tells of it as it goes.
+fn moves(given: Migrate) -> Result<(), String> {
+    let mut say = |line: &str| println!("{line}");
+    let Migrate { mail, to, to_secrets, plan, reopen } = given;
+    if reopen {
+        return block_on(migrate::reopen(mail.aside()?, &mut say));
+    }
+    let (compiler, identities) = (mail.configuration.compiler.clone(), mail.identities.clone());
+    let (spec, config) = match to {
+        Some(path) if path.is_dir() => (Some(path), None),
+        path => (None, path),
     };
-    let secrets = Secrets::new(from.1.clone(), identities);
-    Ok(migrate::Order { from, to, secrets, plan: given.plan, reopen: given.reopen })
+    let configuration = Configuration { spec, config, secrets: to_secrets, compiler, env: None };
+    let to = Mail { configuration, identities }.aside()?;
+    block_on(migrate::migrate(mail.aside()?, to, plan, &mut say))
 }
 
 fn options(serve: Serve) -> Result<Options, String> {

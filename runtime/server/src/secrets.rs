@@ -59,11 +59,6 @@ impl Secrets {
         Secrets { root, identities: Arc::new(identities) }
     }
 
-    /// The same, with files relative to another folder.
-    pub fn at(&self, root: PathBuf) -> Secrets {
-        Secrets { root, identities: Arc::clone(&self.identities) }
-    }
-
     /// The file that a secret is kept in, if it is in one.
     pub fn file(&self, reference: &SecretRef) -> Option<PathBuf> {
         reference.file().map(|path| self.root.join(path))

@@ -1,9 +1,11 @@
 //! Moving what is kept from one store to another while no server uses it.
 //!
-//! Keys are copied in their order, blobs by their names. How far it came is written with each batch into the store that
-//! is copied to, so that a move that was cut off goes on where it stopped; a store that is half full says so to a server
-//! that would open it. Then both sides are read again and compared. At last the old data store is marked as moved, so
-//! that no server writes mail there any more that nobody would look for.
+//! Keys are copied in their order, blobs by their names. The full-text index is not: where it is to lie elsewhere, the
+//! server makes it anew, as it does whenever the store of the index is another ([`crate::search::indexer`]). How far it
+//! came is written with each batch into the store that is copied to, so that a move that was cut off goes on where it
+//! stopped; a store that is half full says so to a server that would open it. Then both sides are read again and
+//! compared. At last the old data store is marked as moved, so that no server writes mail there any more that nobody
+//! would look for.
 //!
 //! | key | value |
 //! |---|---|
@@ -36,31 +38,41 @@ const BEAT_SEEN: Duration = Duration::from_secs(crate::spool::lanes::BEAT.unsign
 pub enum Part {
     /// Mailboxes, queue, references.
     Data,
-    /// The full-text index in a database.
-    Search,
+    /// How far the full-text index has the mailboxes; worth nothing where the index does not stay what it is.
+    Places,
     /// Counters and facts in a database.
     Lookup,
 }
 
+/// What the keys of [`Part::Places`] begin with, in order.
+const PLACES: [&[u8; 2]; 3] = [b"Mi", b"Mp", b"Mx"];
+
 impl Part {
-    /// As in `storage`.
+    /// Its name in keys and messages.
     pub fn name(self) -> &'static str {
         match self {
             Part::Data => "data",
-            Part::Search => "search",
+            Part::Places => "places",
             Part::Lookup => "lookup",
         }
     }
 
-    /// Its key spaces. Those of the others, and `X`, are not in it.
+    /// Its key spaces.
     fn ranges(self) -> Vec<KeyRange> {
-        let range = |from: &[u8], to: &[u8]| KeyRange { from: from.to_vec().into(), to: to.to_vec().into() };
         match self {
             Part::Data => {
-                let bounds = [(&b"\x01"[..], &b"B"[..]), (b"C", b"L"), (b"M", b"S"), (b"T", b"X"), (b"Y", b"\xFF\xFF")];
-                bounds.into_iter().map(|(from, to)| range(from, to)).collect()
+                // Everything but blobs, lookups, the index with its places, and what is ours.
+                let mut ranges = Vec::new();
+                let mut from: Key = b"\x01".to_vec().into();
+                for others in [&b"B"[..], b"L", PLACES[0], PLACES[1], PLACES[2], b"S", b"X"] {
+                    let others = KeyRange::prefix(others);
+                    ranges.push(KeyRange { from, to: others.from });
+                    from = others.to;
+                }
+                ranges.push(KeyRange { from, to: b"\xFF\xFF".to_vec().into() });
+                ranges
             }
-            Part::Search => vec![KeyRange::prefix(b"S")],
+            Part::Places => PLACES.iter().map(|kind| KeyRange::prefix(&kind[..])).collect(),
             Part::Lookup => vec![KeyRange::prefix(b"L")],
         }
     }
@@ -284,15 +296,13 @@ pub async fn verify_blobs(from: &dyn Blobs, to: &dyn Blobs, progress: Progress<'
     Ok(Verified { amount, digest: hexed(hash.finish().as_ref()) })
 }
 
-/// Ends a move: the new store may be used.
+/// Ends the move of a part: what it lies in may be used.
 ///
 /// # Errors
 /// The store's.
-pub async fn finish(to: &dyn KeyValue, parts: &[Part]) -> Result<(), StoreError> {
+pub async fn finish(to: &dyn KeyValue, part: Part) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    for part in parts {
-        batch.remove(mark(part.name()));
-    }
+    batch.remove(mark(part.name()));
     commit(to, batch).await
 }
 
@@ -435,8 +445,16 @@ pub struct Side {
     pub data: Arc<dyn KeyValue>,
     /// Messages.
     pub blobs: Arc<dyn Blobs>,
-    /// The full-text index, where it lies in a database.
-    pub search: Option<Arc<dyn KeyValue>>,
     /// Counters and facts, where they lie in a database.
     pub lookup: Option<Arc<dyn KeyValue>>,
+}
+
+impl Side {
+    /// The database that a part lies in.
+    pub fn keys(&self, part: Part) -> Option<&Arc<dyn KeyValue>> {
+        match part {
+            Part::Data | Part::Places => Some(&self.data),
+            Part::Lookup => self.lookup.as_ref(),
+        }
+    }
 }

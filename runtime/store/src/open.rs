@@ -108,6 +108,9 @@ pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreE
 
 async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
     let data = beside(ground, &storage.data, read).await?;
+    if !read {
+        migrate::check(&*data).await?;
+    }
     let packing = packing(ground, &storage.blobs);
     let far: Option<Arc<dyn Blobs>> = match (&storage.blob, packing.clone()) {
         (store, _) if *store == storage.data => None,
@@ -237,15 +240,11 @@ impl Registry {
     pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
         let data = self.database(&storage.data).await?;
         let blobs: Arc<dyn Blobs> = Arc::new(self.shelves(&data, storage).await?);
-        let search = match &storage.search {
-            Store::Elasticsearch(_) => None,
-            database => Some(self.database(database).await?),
-        };
         let lookup = match &storage.lookup {
             Store::Redis(_) => None,
             database => Some(self.database(database).await?),
         };
-        Ok(Side { data, blobs, search, lookup })
+        Ok(Side { data, blobs, lookup })
     }
 
     async fn lookups(&self, store: &Store) -> Result<Arc<dyn Lookups>, StoreError> {

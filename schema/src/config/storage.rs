@@ -126,6 +126,16 @@ impl Store {
         }
     }
 
+    /// The same store with a path that starts nowhere else: `root` is the folder that a relative one starts at.
+    #[must_use]
+    pub fn rooted(&self, root: &std::path::Path) -> Store {
+        let mut store = self.clone();
+        if let Store::Rocksdb { path } | Store::Sqlite { path, .. } | Store::Filesystem { path, .. } = &mut store {
+            *path = root.join(&path).to_string_lossy().into_owned();
+        }
+        store
+    }
+
     /// Whether two machines can have it open.
     pub fn is_shared(&self) -> bool {
         !matches!(self, Store::Rocksdb { .. } | Store::Memory { .. } | Store::Sqlite { .. } | Store::Filesystem { .. })
