@@ -34,6 +34,21 @@ fn every_command_of_the_readme_works() {
 }
 
 #[test]
+fn the_specs_of_the_pages_on_stores_are_right() {
+    for page in ["docs/stores.md", "docs/search.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap();
+        let specs: Vec<&str> = text.split("```kdl\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+        assert!(!specs.is_empty(), "{page}");
+        for spec in specs {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("mail.kdl"), format!("waybill 1\n{spec}")).unwrap();
+            let output = harness::waybill(&["check", folder.path().to_str().unwrap()]);
+            assert!(output.status.success(), "{page}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[test]
 fn the_quickstart_serves_and_its_lines_work() {
     // Its ports are fixed, so that its lines can be copied; a network of its own keeps them apart from others'.
     let folder = tempfile::tempdir().unwrap();
