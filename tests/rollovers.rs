@@ -127,6 +127,22 @@ impl Policies {
     }
 }
 
+/// A name server that loads the zone some seconds after it was told to.
+#[test]
+fn an_apply_waits_until_what_it_wrote_is_shown() {
+    let site = Policies::new();
+    site.spec(&["10 mail"], "    dmarc \"reject\"");
+    let path = site.folder.path().join("spec/mail.kdl");
+    let at_once = format!("reload \"kill\" \"-HUP\" \"{}\"", site.bind.id());
+    let later = format!("reload \"sh\" \"-c\" \"(sleep 3; kill -HUP {}) >/dev/null 2>&1 &\"", site.bind.id());
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&at_once));
+    fs::write(&path, text.replace(&at_once, &later)).unwrap();
+    let output = site.apply(0);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(site.bind.dig("_dmarc.r.example", "TXT").len(), 1);
+}
+
 #[test]
 fn policies_roll_over_without_a_sender_that_defers() {
     let mut site = Policies::new();

@@ -8,7 +8,7 @@ use harness::{PATIENCE, Ports, Server, certificate, program, root, run, waybill}
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -144,6 +144,24 @@ impl Site {
     }
 }
 
+/// What goes wrong later is told by one that looks on, and that it is right again.
+fn one_that_watches_tells_of_changes(site: &Site) {
+    let mut verify = Command::new(program("waybill"));
+    verify.arg("verify").arg(site.spec()).args(["--watch", "1s", "--group", "dmarc"]);
+    verify.env("WAYBILL_RESOLVER", site.bind.address.to_string()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = verify.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    // The sum of the first look.
+    assert!(lines.any(|line| line.contains(" 0 bad, ")), "{:?}", child.wait_with_output());
+    site.update("update delete _dmarc.v.example TXT");
+    assert!(lines.any(|line| line.starts_with("bad dmarc.there: ")), "{:?}", child.wait_with_output());
+    let (code, said) = site.run("apply", &["--yes"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(lines.any(|line| line.starts_with("good dmarc.there: no more: ")), "{:?}", child.wait_with_output());
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// The ids of checks.
 fn ids(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
@@ -197,6 +215,7 @@ fn all_is_well_and_then_one_thing_after_another_is_not() {
     let (_, brief) = site.run("verify", &["--brief", "--group", "spf"]);
     assert!(brief.ends_with("0 good, 0 bad, 0 weak, 0 unknown\n"), "{brief}");
     site.server_sees_drift();
+    one_that_watches_tells_of_changes(&site);
     assert_eq!(site.found("bad"), ids(&[]));
     assert_eq!(site.found("weak"), ids(&["addresses.public", "dane.next", "name-servers.enough", "reverse.ours"]));
     assert_eq!(site.found("unknown"), ids(&[]));

@@ -228,7 +228,7 @@ impl Run<'_> {
                 }
                 return Ok(false);
             }
-            self.runtime.block_on(tokio::time::sleep(POLL));
+            std::thread::sleep(POLL);
         }
     }
 

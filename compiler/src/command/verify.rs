@@ -137,7 +137,7 @@ impl Verify {
     /// Looks again and again, until it is stopped; tells what turned out otherwise than before.
     fn watch(&self, period: Period, identities: &Identities, mut before: Vec<Finding>) -> io::Result<Outcome> {
         loop {
-            runtime()?.block_on(tokio::time::sleep(Duration::from_secs(period.0.max(1))));
+            std::thread::sleep(Duration::from_secs(period.0.max(1)));
             let looked = match self.look(identities) {
                 Ok(Some((findings, _))) => findings,
                 Ok(None) => continue,

@@ -160,12 +160,20 @@ pub fn storage(found: &mut Found<'_>) {
             continue;
         }
         let (a, b) = (written(found.old, part, was), written(found.new, part, now));
-        if (was.kind(), was.place()) == (now.kind(), now.place()) {
-            let says = format!("{} is reached in another way: start the server again", store(now));
-            found.note((Part::Stores, Class::Restart), part, says, Places::both(&a, &b));
+        if was.identity() == now.identity() {
+            let (class, how) = match now {
+                Store::Foundationdb(_) => (Class::Restart, "start the server again"),
+                _ => (Class::Hot, "the server connects anew, and goes on as it was where that fails"),
+            };
+            let says = format!("{} is reached in another way: {how}", store(now));
+            found.note((Part::Stores, class), part, says, Places::both(&a, &b));
             continue;
         }
+        let beside = part == "blob" && old.blob.identity() == old.data.identity();
         let (class, how) = match (part, was) {
+            ("blob", _) if beside && old.data.identity() == new.data.identity() => {
+                (Class::Hot, "what is there stays where it is, and is found")
+            }
             ("data" | "blob", Store::Memory { .. }) => {
                 (Class::Destroys, "what the memory holds is gone when the server stops, as it must for this")
             }
@@ -173,8 +181,8 @@ pub fn storage(found: &mut Found<'_>) {
                 Class::Migration,
                 "stop the server, move what is stored with `waybilld migrate`, start it again; until then it goes on as it was",
             ),
-            ("lookup", _) => (Class::Restart, "start the server again; counters begin anew"),
-            _ => (Class::Restart, "start the server again; until then it goes on as it was"),
+            ("lookup", _) => (Class::Hot, "counters begin anew"),
+            _ => (Class::Hot, "it is made anew behind delivery, and searches look at messages until then"),
         };
         let says = format!("{what} lie in {} instead of {}: {how}", store(now), store(was));
         let says = says.replacen("the search index lie", "the search index lies", 1);
@@ -195,9 +203,13 @@ pub fn storage(found: &mut Found<'_>) {
     let blobs = rest(&json(&old.blobs), &json(&new.blobs), told);
     let index = rest(&json(&old.index), &json(&new.index), &[]);
     let at = Path::root().field("storage");
-    for (part, says) in blobs.iter().map(|says| ("blob", says)).chain(index.iter().map(|says| ("index", says))) {
-        let says = format!("how {part} is written: {says}; start the server again");
-        found.note((Part::Stores, Class::Restart), part, says, Places::both(&at, &at));
+    for says in blobs {
+        let says = format!("how messages are written: {says}");
+        found.note((Part::Stores, Class::Hot), "blob", says, Places::both(&at, &at));
+    }
+    for says in index {
+        let says = format!("what the search index holds: {says}; it is made anew behind delivery");
+        found.note((Part::Stores, Class::Hot), "index", says, Places::both(&at, &at));
     }
 }
 
