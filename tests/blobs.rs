@@ -48,7 +48,7 @@ async fn blobs_in_seaweedfs_keep_the_contract() {
     for (packing, prefix) in packings().into_iter().zip(["", "blobs/", "a/b"]) {
         let store = bucket(&server.config(prefix), packing);
         store.probe().await.unwrap();
-        conformance::blobs(Arc::new(store)).await;
+        conformance::suite(conformance::BLOBS, Arc::new(store)).await;
     }
 }
 
@@ -58,7 +58,7 @@ async fn blobs_behind_rclone_keep_the_contract() {
     for (packing, prefix) in packings().into_iter().zip(["", "blobs/", "a/b"]) {
         let store = Arc::new(bucket(&server.config(prefix), packing));
         store.probe().await.unwrap();
-        conformance::blobs(store.clone()).await;
+        conformance::suite(conformance::BLOBS, store.clone()).await;
         let folder = server.files().join(prefix);
         let damage = async |id: BlobId, how| {
             let path = folder.join(id.to_string());

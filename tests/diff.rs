@@ -103,7 +103,7 @@ fn each_difference_has_words_and_a_class() {
     );
     let moved = told("rocksdb \"data\"", "rocksdb \"other\"");
     has(&moved, "needs migration: mailboxes and the queue lie in RocksDB in `other` instead of RocksDB in `data`");
-    has(&moved, "needs restart: the search index lies in");
+    has(&moved, "hot: the search index lies in");
     has(&told("rocksdb \"data\"", "memory"), "needs migration: messages lie in the memory store `local`");
     let pool = told("rocksdb \"data\"", "postgresql \"postgres://mail@127.0.0.1/mail\"");
     has(&pool, "needs migration: mailboxes and the queue lie in PostgreSQL at `postgres://mail@127.0.0.1/mail`");
@@ -112,12 +112,20 @@ fn each_difference_has_words_and_a_class() {
         self::told(&with(old), &with(new))
     };
     let readers = stores("sqlite \"mail.db\"", "sqlite \"mail.db\" readers=8");
-    has(&readers, "needs restart: SQLite in `mail.db` is reached in another way");
+    has(&readers, "hot: SQLite in `mail.db` is reached in another way");
     assert!(!readers.iter().any(|one| one.contains("migration")), "{readers:?}");
+    let two = |storage: &str| {
+        base().replace("rocksdb \"data\"; }", "rocksdb \"data\"; }\nstore \"files\" { filesystem \"blobs\"; }\n")
+            + storage
+    };
+    let apart = "storage { data \"local\"; blob \"files\"; search \"local\"; lookup \"local\"; }\n";
+    let beside = apart.replace("\"files\"", "\"local\"");
+    has(&self::told(&two(&beside), &two(apart)), "hot: messages lie in the filesystem in `blobs` instead of RocksDB");
+    has(&self::told(&two(apart), &two(&beside)), "needs migration: messages lie in RocksDB in `data` instead of");
     let key = "rocksdb \"data\"; encrypt (env)\"KEY\"; compression \"zstd\"";
     let encrypted = stores(key, "rocksdb \"data\"; encrypt (env)\"OTHER\"");
     has(&encrypted, "destroys: messages are encrypted with the key `(env)\"KEY\"`");
-    has(&encrypted, "needs restart: how blob is written: `compression` changes from `zstd` to `none`");
+    has(&encrypted, "hot: how messages are written: `compression` changes from `zstd` to `none`");
     let ports =
         told("address \"192.0.2.25\"", "address \"192.0.2.25\"; listen { smtp 25; submission 465; imaps 993; }");
     has(&ports, "drains: `https` no longer listens on `192.0.2.25:443`");

@@ -1,7 +1,10 @@
 //! Databases that mail may lie in, each with its `store` node.
 
+use crate::elastic::{self, Elastic};
 use crate::mariadb::{self, MariaDb};
 use crate::postgresql::{self, PostgreSql};
+use crate::redis::Redis;
+use crate::s3::{self, S3};
 use crate::{Server, Site, account, program};
 use schema::config::{Database, Pool, Store};
 use schema::name::{Secret, SecretRef};
@@ -11,6 +14,18 @@ use std::process::Command;
 use std::sync::Arc;
 use store::kv::{KeyValue, sql};
 use store::open::Ground;
+
+/// Four servers, each of which keeps one part.
+pub struct Four {
+    /// Mailboxes and queue.
+    pub data: PostgreSql,
+    /// Messages.
+    pub blobs: S3,
+    /// The full-text index.
+    pub search: Elastic,
+    /// Counters, facts and leases.
+    pub lookup: Redis,
+}
 
 /// A database of each kind.
 pub enum Kind {
@@ -22,12 +37,24 @@ pub enum Kind {
     PostgreSql(PostgreSql),
     /// Another.
     MariaDb(MariaDb),
+    /// PostgreSQL, S3, OpenSearch and Redis.
+    Four(Box<Four>),
 }
 
 impl Kind {
     /// One of each but RocksDB, which other tests are about.
     pub fn all() -> [Kind; 3] {
         [Kind::Sqlite, Kind::PostgreSql(PostgreSql::start()), Kind::MariaDb(MariaDb::start())]
+    }
+
+    /// PostgreSQL, S3 (SeaweedFS), OpenSearch and Redis.
+    pub fn four() -> Kind {
+        Kind::Four(Box::new(Four {
+            data: PostgreSql::start(),
+            blobs: S3::start(s3::Kind::SeaweedFs),
+            search: Elastic::start(elastic::Kind::OpenSearch),
+            lookup: Redis::start(""),
+        }))
     }
 
     /// For messages.
@@ -37,6 +64,7 @@ impl Kind {
             Kind::Sqlite => "SQLite",
             Kind::PostgreSql(_) => "PostgreSQL",
             Kind::MariaDb(_) => "MariaDB",
+            Kind::Four(_) => "PostgreSQL, S3, OpenSearch and Redis",
         }
     }
 
@@ -47,6 +75,7 @@ impl Kind {
             Kind::Sqlite => "sqlite \"data/mail.db\"".to_owned(),
             Kind::PostgreSql(server) => format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
             Kind::MariaDb(server) => format!("mysql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
+            Kind::Four(four) => return four.nodes(),
         };
         format!("store \"db\" {{ {inside}; }}\n")
     }
@@ -55,7 +84,7 @@ impl Kind {
     pub fn password(&self) -> &'static str {
         match self {
             Kind::RocksDb | Kind::Sqlite => "",
-            Kind::PostgreSql(_) => postgresql::PASSWORD,
+            Kind::PostgreSql(_) | Kind::Four(_) => postgresql::PASSWORD,
             Kind::MariaDb(_) => mariadb::PASSWORD,
         }
     }
@@ -77,6 +106,7 @@ impl Kind {
     pub fn command(&self, site: &Site) -> Command {
         let mut command = Command::new(program("waybilld"));
         command.arg("serve").arg("--spec").arg(site.path()).env("DB_PASSWORD", self.password());
+        command.env("S3_ID", s3::ID).env("S3_KEY", s3::KEY);
         command
     }
 
@@ -99,11 +129,36 @@ impl Kind {
             Kind::RocksDb => Store::Rocksdb { path: prefix.to_owned() },
             Kind::Sqlite => Store::Sqlite { path: format!("{prefix}.db"), readers: 4 },
             Kind::PostgreSql(server) => Store::Postgresql(database(server.url())),
+            Kind::Four(four) => Store::Postgresql(database(four.data.url())),
             Kind::MariaDb(server) => Store::Mysql(database(server.url())),
         };
         let password = self.password().to_owned();
         let reveal = Arc::new(move |_: &_| Ok(Secret::new(password.clone())));
         let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
         sql::open(&store, &ground).await.unwrap()
+    }
+}
+
+impl Four {
+    /// Their `store` nodes, and which keeps what. Messages over 4 KiB lie in S3.
+    fn nodes(&self) -> String {
+        let stores = [
+            ("db", format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", self.data.url())),
+            (
+                "objects",
+                format!(
+                    "s3 \"{}\" endpoint=\"{}\" path-style=#true access-key=(env)\"S3_ID\" secret-key=(env)\"S3_KEY\" \
+                     timeout=\"5s\" retries=1",
+                    s3::BUCKET,
+                    self.blobs.url()
+                ),
+            ),
+            ("index", format!("elasticsearch \"{}\" shards=1 replicas=0 timeout=\"5s\"", self.search.url())),
+            ("cache", format!("redis \"{}\" timeout=\"2s\"", self.lookup.url())),
+        ];
+        let stores: String =
+            stores.iter().map(|(name, inside)| format!("store \"{name}\" {{ {inside}; }}\n")).collect();
+        stores
+            + "storage { data \"db\"; blob \"objects\"; search \"index\"; lookup \"cache\"; blob-inline \"4KiB\"; }\n"
     }
 }

@@ -64,12 +64,14 @@ async fn refused(config: &Config) -> String {
 }
 
 async fn keeps_the_contract(config: &Config) {
-    conformance::lookups(|clock| {
-        let open = async move { RedisLookups::open(config, &ground(clock)).await };
+    let config = config.clone();
+    let make: conformance::MakeLookups = Arc::new(move |clock| {
+        let ground = ground(clock);
+        let open = RedisLookups::open(&config, &ground);
         let lookups = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(open));
         Arc::new(lookups.unwrap())
-    })
-    .await;
+    });
+    conformance::suite(conformance::LOOKUPS, make).await;
 }
 
 /// Adds 1 until that works again; says what the counter holds then.

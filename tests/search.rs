@@ -26,9 +26,9 @@ fn ground(root: &Path) -> Ground {
 }
 
 async fn in_database(data: Arc<dyn KeyValue>) {
-    let make = move |analyser| -> Arc<dyn Search> { Arc::new(KvSearch::new(Arc::clone(&data), analyser)) };
-    conformance::search(&make).await;
-    conformance::search_many(&make).await;
+    let make: conformance::MakeSearch = Arc::new(move |analyser| Arc::new(KvSearch::new(Arc::clone(&data), analyser)));
+    conformance::suite(conformance::SEARCH, make.clone()).await;
+    conformance::suite(conformance::MANY, make).await;
 }
 
 #[tokio::test]
@@ -65,11 +65,10 @@ fn open(url: String) -> Index {
 async fn on_a_server(kind: Kind) {
     let server = Elastic::start(kind);
     let settings = settings(server.url());
-    let make = move |analyser| -> Arc<dyn Search> {
-        Arc::new(Index::open(&settings, &ground(Path::new("/nowhere")), analyser).unwrap())
-    };
-    conformance::search(&make).await;
-    conformance::search_many(&make).await;
+    let make: conformance::MakeSearch =
+        Arc::new(move |analyser| Arc::new(Index::open(&settings, &ground(Path::new("/nowhere")), analyser).unwrap()));
+    conformance::suite(conformance::SEARCH, make.clone()).await;
+    conformance::suite(conformance::MANY, make).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::error::StoreError;
 use store::open::{Registry, Stores};
-use store::search::indexer::Step;
+use store::search::indexer::{Indexer, Step};
 use tracing::{debug, warn};
 
 /// How often it is looked what there is to index.
@@ -29,7 +29,7 @@ const ACCOUNTS: usize = 100;
 /// Indexes until the server stops.
 pub async fn run(server: Arc<Server>) {
     let mut stopping = server.stopping.subscribe();
-    let mut begun = false;
+    let mut begun = None;
     let mut wait = EVERY;
     loop {
         tokio::select! {
@@ -53,10 +53,11 @@ pub async fn run(server: Arc<Server>) {
 }
 
 /// Indexes for a while; whether there may be more to do.
-async fn turn(server: &Server, stores: &Stores, begun: &mut bool) -> Result<bool, StoreError> {
-    if !*begun {
+async fn turn(server: &Server, stores: &Stores, begun: &mut Option<Arc<Indexer>>) -> Result<bool, StoreError> {
+    // A reload may bring another index.
+    if begun.as_ref().is_none_or(|begun| !Arc::ptr_eq(begun, &stores.indexer)) {
         stores.indexer.begin().await?;
-        *begun = true;
+        *begun = Some(Arc::clone(&stores.indexer));
     }
     let waiting = stores.indexer.waiting(ACCOUNTS).await?;
     if waiting.is_empty() {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use store::directory::router::Router;
 use store::error::StoreError;
-use store::open::{Registry, Stores};
+use store::open::{Registry, Stores, Swaps, Unready};
 
 /// Which configuration runs: the first 16 octets of a digest of its `runtime.json`, in hex.
 pub type Generation = String;
@@ -71,6 +71,15 @@ pub enum Rejected {
     Resolver(String),
 }
 
+impl From<Unready> for Rejected {
+    fn from(unready: Unready) -> Rejected {
+        match unready {
+            Unready::Restart(what) => Rejected::NeedsRestart { what },
+            Unready::Store(error) => Rejected::Store(error),
+        }
+    }
+}
+
 /// What stays the same while the server runs.
 pub struct Ground {
     /// Opens stores, and knows the open ones.
@@ -102,6 +111,8 @@ pub struct Snapshot {
     pub host: config::Host,
     /// The open stores.
     pub stores: Stores,
+    /// What it puts in the place of stores that the one before it has open.
+    swaps: Swaps,
     /// The people.
     pub directory: Arc<Router>,
     /// The domains by name.
@@ -124,13 +135,8 @@ impl Snapshot {
     pub async fn build(bytes: &[u8], ground: &Ground, now: Option<&Snapshot>) -> Result<Snapshot, Rejected> {
         let config = config::decode(bytes)?;
         let host = choose(&config, ground.host.as_ref())?;
-        if let Some(now) = now {
-            if now.config.storage != config.storage {
-                return Err(Rejected::NeedsRestart { what: "storage" });
-            }
-            if now.host.name != host.name {
-                return Err(Rejected::NeedsRestart { what: "the host's name" });
-            }
+        if now.is_some_and(|now| now.host.name != host.name) {
+            return Err(Rejected::NeedsRestart { what: "the host's name" });
         }
         let tls = TlsTable::build(&host, &ground.secrets)?;
         let signers = signers(&config, ground, now)?;
@@ -148,13 +154,26 @@ impl Snapshot {
         };
         let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
         let directory = Arc::new(directory);
-        let stores = match now {
-            Some(now) => now.stores.clone(),
-            None => ground.registry.open(&config.storage, &ground.named(&host.name)).await?,
+        let (stores, swaps) = match now {
+            Some(now) if now.config.storage == config.storage => (now.stores.clone(), Swaps::default()),
+            Some(now) => ground.registry.again(&now.stores, &now.config.storage, &config.storage).await?,
+            None => (ground.registry.open(&config.storage, &ground.named(&host.name)).await?, Swaps::default()),
         };
         let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
         let generation = generation(bytes);
-        Ok(Snapshot { generation, config, host, stores, directory, domains, signers, tls, resolver, authenticator })
+        Ok(Snapshot {
+            generation,
+            config,
+            host,
+            stores,
+            swaps,
+            directory,
+            domains,
+            signers,
+            tls,
+            resolver,
+            authenticator,
+        })
     }
 
     /// A message of our own with the signatures of a domain, or the nearest one above it that has keys. One that
@@ -245,7 +264,8 @@ impl Live {
         self.0.load_full()
     }
     /// Makes `next` the running one. Cannot fail.
-    pub fn replace(&self, next: Snapshot) {
+    pub fn replace(&self, mut next: Snapshot) {
+        std::mem::take(&mut next.swaps).make();
         self.0.store(Arc::new(next));
     }
 }

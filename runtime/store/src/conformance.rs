@@ -7,6 +7,7 @@ use crate::error::CommitError;
 use crate::kv::{Batch, Key, KeyRange, KeyValue, Page, VALUE_MOST};
 use crate::lookup::{Clock, Lookups};
 use bytes::Bytes;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -16,24 +17,55 @@ mod blob;
 mod broken;
 mod search;
 
-pub use blob::{Damage, blobs, blobs_damaged, blobs_within};
-pub use search::{Make as MakeSearch, many as search_many, search};
+pub use blob::{BLOBS, Damage, blobs_damaged, blobs_within};
+pub use search::{MANY, Make as MakeSearch, SEARCH};
+
+/// One case of a suite.
+pub struct Case<S> {
+    /// What it is about.
+    pub about: &'static str,
+    /// Asks a store. It panics where the store does not keep what it promises.
+    pub ask: fn(S) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Goes through the cases of a suite, in their order.
+pub async fn suite<S: Clone>(cases: &[Case<S>], store: S) {
+    for case in cases {
+        (case.ask)(store.clone()).await;
+    }
+}
+
+macro_rules! cases {
+    ($($about:literal: $case:path),* $(,)?) => { &[$(Case { about: $about, ask: |store| Box::pin($case(store)) }),*] };
+}
+use cases;
+
+/// Makes a lookup store that goes by a clock.
+pub type MakeLookups = Arc<dyn Fn(Clock) -> Arc<dyn Lookups> + Send + Sync>;
+
+/// What a data store keeps.
+pub const KEY_VALUE: &[Case<Arc<dyn KeyValue>>] = cases! {
+    "order and ranges": order_and_ranges,
+    "edges of ranges": edges,
+    "asserts": asserts,
+    "limits and pages": limits,
+    "counters that many raise": concurrent_counters,
+    "watching": watching,
+};
+
+/// What a lookup store keeps.
+pub const LOOKUPS: &[Case<MakeLookups>] = cases! {
+    "counters": counters,
+    "facts": facts,
+    "leases": leases,
+    "names and ends": names_and_ends,
+};
 
 fn text(values: &[(Key, Bytes)]) -> Vec<String> {
     values.iter().map(|(key, value)| format!("{key:?}={}", value.escape_ascii())).collect()
 }
 
-/// What a data store keeps.
-pub async fn key_value(store: Arc<dyn KeyValue>) {
-    order_and_ranges(&*store).await;
-    edges(&*store).await;
-    asserts(&*store).await;
-    limits(&*store).await;
-    concurrent_counters(Arc::clone(&store)).await;
-    watching(store).await;
-}
-
-async fn order_and_ranges(store: &dyn KeyValue) {
+async fn order_and_ranges(store: Arc<dyn KeyValue>) {
     let mut batch = Batch::new();
     for key in ["b", "a", "c", "aa", "a\0", "\u{ff}"] {
         batch.put(key, key.as_bytes().to_vec());
@@ -57,7 +89,7 @@ async fn order_and_ranges(store: &dyn KeyValue) {
     assert_eq!(text(&store.scan(all, Page::first(10)).await.unwrap()), ["ab=stays", "c=again", "d="]);
 }
 
-async fn edges(store: &dyn KeyValue) {
+async fn edges(store: Arc<dyn KeyValue>) {
     let range = |from: &str, to: &str| KeyRange { from: from.into(), to: to.into() };
     let scan = async |from: &str, to: &str| text(&store.scan(range(from, to), Page::first(10)).await.unwrap());
     let mut batch = Batch::new();
@@ -103,7 +135,7 @@ async fn edges(store: &dyn KeyValue) {
     assert!(matches!(store.commit(batch).await, Err(CommitError::Conflict)));
 }
 
-async fn asserts(store: &dyn KeyValue) {
+async fn asserts(store: Arc<dyn KeyValue>) {
     let conflict = |outcome: Result<(), CommitError>| assert!(matches!(outcome, Err(CommitError::Conflict)));
     let mut batch = Batch::new();
     batch.assert("x", None).put("x", "1");
@@ -122,7 +154,7 @@ async fn asserts(store: &dyn KeyValue) {
     assert_eq!(store.get(&["x".into(), "never".into()]).await.unwrap(), [None, None]);
 }
 
-async fn limits(store: &dyn KeyValue) {
+async fn limits(store: Arc<dyn KeyValue>) {
     let mut batch = Batch::new();
     let value: Bytes = (0..=255).cycle().take(VALUE_MOST).collect();
     batch.put(vec![1; crate::kv::KEY_MOST], value.clone());
@@ -140,7 +172,7 @@ async fn limits(store: &dyn KeyValue) {
     let range = KeyRange::prefix(b"n");
     let page = store.scan(range.clone(), Page::first(crate::kv::PAGE_MOST)).await.unwrap();
     assert!(page.len() >= 2_000 && page.windows(2).all(|pair| pair[0].0 < pair[1].0));
-    pages(store, &range, &page).await;
+    pages(&*store, &range, &page).await;
     let mut batch = Batch::new();
     batch.clear(range.clone());
     store.commit(batch).await.unwrap();
@@ -213,40 +245,63 @@ async fn watching(store: Arc<dyn KeyValue>) {
     tokio::time::timeout(Duration::from_secs(30), watcher).await.unwrap().unwrap();
 }
 
-/// What a lookup store keeps; `make` makes one that goes by the given clock.
-pub async fn lookups(make: impl Fn(Clock) -> Arc<dyn Lookups>) {
-    let time = Arc::new(AtomicI64::new(1_000_000));
-    let pass = |wait: Duration| time.fetch_add(i64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
-    let clock = Arc::clone(&time);
-    let store = make(Arc::new(move || clock.load(Ordering::SeqCst)));
-    let minute = Duration::from_secs(60);
-    assert_eq!(store.add("c", 0, minute).await.unwrap(), 0);
-    assert_eq!(store.add("c", 2, minute).await.unwrap(), 2);
-    pass(minute / 2);
-    assert_eq!(store.add("c", -5, minute).await.unwrap(), -3);
-    pass(minute / 2 + Duration::from_secs(1));
-    assert_eq!(store.add("c", 1, minute).await.unwrap(), 1);
-    let fact = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
-    assert_eq!(store.note("f", fact("one"), minute).await.unwrap(), None);
-    assert_eq!(store.note("f", None, minute).await.unwrap(), fact("one"));
-    assert_eq!(store.note("f", fact("two"), minute).await.unwrap(), fact("one"));
-    pass(minute + Duration::from_secs(1));
-    assert_eq!(store.note("f", None, minute).await.unwrap(), None);
-    let first = store.lease("l", minute).await.unwrap().unwrap();
-    assert!(store.lease("l", minute).await.unwrap().is_none());
-    store.release(first.clone()).await.unwrap();
-    let second = store.lease("l", minute).await.unwrap().unwrap();
-    assert!(second.number > first.number);
-    store.release(first).await.unwrap();
-    assert!(store.lease("l", minute).await.unwrap().is_none());
-    pass(minute + Duration::from_secs(1));
-    assert!(store.lease("l", minute).await.unwrap().unwrap().number > second.number);
-    assert!(store.note(&"n".repeat(crate::lookup::NAME_MOST + 1), None, minute).await.is_err());
-    names_and_ends(&*store, pass).await;
+/// A lookup store, and a clock that goes on by hand.
+struct Timed {
+    store: Arc<dyn Lookups>,
+    time: Arc<AtomicI64>,
 }
 
-async fn names_and_ends(store: &dyn Lookups, pass: impl Fn(Duration) -> i64) {
-    let minute = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Timed {
+    fn new(make: &MakeLookups) -> Timed {
+        let time = Arc::new(AtomicI64::new(1_000_000));
+        let clock = Arc::clone(&time);
+        Timed { store: make(Arc::new(move || clock.load(Ordering::SeqCst))), time }
+    }
+
+    fn pass(&self, wait: Duration) {
+        self.time.fetch_add(i64::try_from(wait.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+async fn counters(make: MakeLookups) {
+    let at = Timed::new(&make);
+    assert_eq!(at.store.add("c", 0, MINUTE).await.unwrap(), 0);
+    assert_eq!(at.store.add("c", 2, MINUTE).await.unwrap(), 2);
+    at.pass(MINUTE / 2);
+    assert_eq!(at.store.add("c", -5, MINUTE).await.unwrap(), -3);
+    at.pass(MINUTE / 2 + Duration::from_secs(1));
+    assert_eq!(at.store.add("c", 1, MINUTE).await.unwrap(), 1);
+}
+
+async fn facts(make: MakeLookups) {
+    let at = Timed::new(&make);
+    let fact = |text: &'static str| Some(Bytes::from_static(text.as_bytes()));
+    assert_eq!(at.store.note("f", fact("one"), MINUTE).await.unwrap(), None);
+    assert_eq!(at.store.note("f", None, MINUTE).await.unwrap(), fact("one"));
+    assert_eq!(at.store.note("f", fact("two"), MINUTE).await.unwrap(), fact("one"));
+    at.pass(MINUTE + Duration::from_secs(1));
+    assert_eq!(at.store.note("f", None, MINUTE).await.unwrap(), None);
+    assert!(at.store.note(&"n".repeat(crate::lookup::NAME_MOST + 1), None, MINUTE).await.is_err());
+}
+
+async fn leases(make: MakeLookups) {
+    let at = Timed::new(&make);
+    let first = at.store.lease("l", MINUTE).await.unwrap().unwrap();
+    assert!(at.store.lease("l", MINUTE).await.unwrap().is_none());
+    at.store.release(first.clone()).await.unwrap();
+    let second = at.store.lease("l", MINUTE).await.unwrap().unwrap();
+    assert!(second.number > first.number);
+    at.store.release(first).await.unwrap();
+    assert!(at.store.lease("l", MINUTE).await.unwrap().is_none());
+    at.pass(MINUTE + Duration::from_secs(1));
+    assert!(at.store.lease("l", MINUTE).await.unwrap().unwrap().number > second.number);
+}
+
+async fn names_and_ends(make: MakeLookups) {
+    let at = Timed::new(&make);
+    let (store, minute) = (&at.store, MINUTE);
     // Counters, facts and leases of one name have nothing to do with each other, nor those of another name.
     assert_eq!(store.add("same", 7, minute).await.unwrap(), 7);
     assert_eq!(store.note("same", Some("fact".into()), 2 * minute).await.unwrap(), None);
@@ -259,16 +314,16 @@ async fn names_and_ends(store: &dyn Lookups, pass: impl Fn(Duration) -> i64) {
     assert_eq!(store.lease("same", minute).await.unwrap(), None);
     // Adding 0 begins nothing; reading prolongs nothing; noting again does.
     assert_eq!(store.add("zero", 0, minute).await.unwrap(), 0);
-    pass(minute / 2);
+    at.pass(minute / 2);
     assert_eq!(store.add("zero", 3, minute).await.unwrap(), 3);
     assert_eq!(store.note("same", None, 9 * minute).await.unwrap(), Some("fact".into()));
-    pass(minute / 2 + Duration::from_millis(1));
+    at.pass(minute / 2 + Duration::from_millis(1));
     assert_eq!(store.add("zero", 0, minute).await.unwrap(), 3);
     assert_eq!(store.add("same", 0, minute).await.unwrap(), 0);
     assert_eq!(store.note("same", Some("again".into()), 2 * minute).await.unwrap(), Some("fact".into()));
-    pass(minute + minute / 2);
+    at.pass(minute + minute / 2);
     assert_eq!(store.note("same", None, minute).await.unwrap(), Some("again".into()));
-    pass(minute);
+    at.pass(minute);
     assert_eq!(store.note("same", None, minute).await.unwrap(), None);
     let large = Bytes::from(vec![b'x'; crate::lookup::FACT_MOST]);
     assert_eq!(store.note("large", Some(large.clone()), minute).await.unwrap(), None);

@@ -1,6 +1,6 @@
 //! The data store: ordered keys, atomic batches.
 //!
-//! A backend is one file in `kv/` that passes [`crate::conformance::key_value`].
+//! A backend is one file in `kv/` that passes [`crate::conformance::KEY_VALUE`].
 
 use crate::error::{Cause, CommitError, StoreError};
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ pub mod rocksdb;
 pub mod sql;
 pub mod strict;
 pub mod surely;
+pub mod swap;
 mod waiting;
 mod watches;
 

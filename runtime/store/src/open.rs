@@ -4,7 +4,7 @@ use crate::blob::filesystem::Filesystem;
 use crate::blob::kv::KvBlobs;
 use crate::blob::packed::Packing;
 use crate::blob::s3::S3Blobs;
-use crate::blob::shelves::Shelves;
+use crate::blob::shelves::{Shelf, Shelves};
 use crate::blob::{BlobId, Blobs};
 use crate::directory::router::{self, Router};
 use crate::error::{Cause, StoreError};
@@ -13,6 +13,7 @@ use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
 use crate::kv::rocksdb::reader::Reader;
 use crate::kv::sql;
+use crate::kv::swap::Swap;
 use crate::lookup::redis::RedisLookups;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
@@ -37,7 +38,7 @@ pub struct Stores {
     /// Ordered keys.
     pub data: Arc<dyn KeyValue>,
     /// Messages.
-    pub blobs: Arc<dyn Blobs>,
+    pub blobs: Arc<Shelves>,
     /// The full-text index.
     pub search: Arc<dyn Search>,
     /// What has it follow the mailboxes.
@@ -124,7 +125,7 @@ async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, St
     };
     // Without the key, what is not encrypted can still be read.
     let packing = if read { packing.unwrap_or_default() } else { packing? };
-    let blobs = Arc::new(shelves(KvBlobs::new(Arc::clone(&data), packing), far, storage));
+    let blobs = Arc::new(Shelves::new(shelf(KvBlobs::new(Arc::clone(&data), packing), far, storage)));
     let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
     Ok(Base { data, blobs, mailboxes })
 }
@@ -162,9 +163,9 @@ fn packing(ground: &Ground, options: &BlobOptions) -> Result<Packing, StoreError
     Packing::new(options.compression, ground.secret(options.encrypt.as_ref())?.as_ref())
 }
 
-fn shelves(near: KvBlobs, far: Option<Arc<dyn Blobs>>, storage: &Storage) -> Shelves {
+fn shelf(near: KvBlobs, far: Option<Arc<dyn Blobs>>, storage: &Storage) -> Shelf {
     let grace = i64::try_from(storage.blobs.grace.0).unwrap_or(i64::MAX / 2);
-    Shelves::new(near, far, (storage.blobs.inline.0, grace))
+    Shelf::new(near, far, (storage.blobs.inline.0, grace))
 }
 
 /// Blobs that cannot be reached, and why.
@@ -189,10 +190,52 @@ impl Blobs for Shut {
     }
 }
 
+/// What a configuration puts in the place of open stores from the moment on at which it holds.
+#[derive(Default)]
+pub struct Swaps {
+    databases: Vec<(Arc<Swap>, Store, Arc<dyn KeyValue>)>,
+    shelves: Option<(Arc<Shelves>, Shelf)>,
+}
+
+impl Swaps {
+    /// Does it. Cannot fail.
+    pub fn make(self) {
+        for (swap, settings, next) in self.databases {
+            swap.swap(settings, next);
+        }
+        if let Some((shelves, next)) = self.shelves {
+            shelves.swap(next);
+        }
+    }
+}
+
+/// Why stores that are in use cannot become those of another configuration.
+#[derive(Debug)]
+pub enum Unready {
+    /// It takes a restart: what changed, in words.
+    Restart(&'static str),
+    /// One of the new stores cannot be opened.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unready {
+    fn from(error: StoreError) -> Unready {
+        Unready::Store(error)
+    }
+}
+
+/// An open database.
+enum Opened {
+    /// One that is reached in one way only.
+    Fixed(Weak<dyn KeyValue>),
+    /// One whose settings may change.
+    Swap(Weak<Swap>),
+}
+
 /// Opens stores, and knows those that are open: one database is never opened twice.
 pub struct Registry {
     ground: Ground,
-    open: Mutex<HashMap<Store, Weak<dyn KeyValue>>>,
+    open: Mutex<HashMap<String, Opened>>,
     caches: Mutex<HashMap<Store, Weak<RedisLookups>>>,
     directories: router::Open,
     blobs: Mutex<HashMap<(Store, BlobOptions), Weak<dyn Blobs>>>,
@@ -217,20 +260,82 @@ impl Registry {
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
         migrate::check(&*data).await?;
-        let blobs = Arc::new(self.shelves(&data, storage).await?);
+        let blobs = Arc::new(Shelves::new(self.shelf(&data, storage).await?));
+        let lookups = self.lookups(&storage.lookup).await?;
+        let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
+        let (search, indexer) = self.search((&data, &mailboxes), storage).await?;
+        let now = (self.ground.clock)() / 1000;
+        let spool = Spool::open(Arc::clone(&data), blobs.clone(), Arc::clone(&mailboxes), (node, now)).await?;
+        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
+    }
+
+    /// The stores of another configuration, in place of open ones. What is kept stays where it is: those that hold it are
+    /// only reached in another way, once the [`Swaps`] are made. Nothing has changed where it fails.
+    ///
+    /// # Errors
+    /// [`Unready`].
+    pub async fn again(&self, now: &Stores, old: &Storage, new: &Storage) -> Result<(Stores, Swaps), Unready> {
+        if old.data.identity() != new.data.identity() {
+            return Err(Unready::Restart("the store of data"));
+        }
+        let apart = old.blob.identity() != old.data.identity();
+        if apart && old.blob.identity() != new.blob.identity() {
+            return Err(Unready::Restart("the store of blobs"));
+        }
+        if old.blobs.encrypt.is_some() && old.blobs.encrypt != new.blobs.encrypt {
+            return Err(Unready::Restart("the key that blobs are encrypted with"));
+        }
+        let mut swaps = Swaps::default();
+        for store in [&new.data, &new.blob, &new.search, &new.lookup] {
+            let swap = match self.open.lock().await.get(&store.identity()) {
+                Some(Opened::Swap(swap)) => swap.upgrade(),
+                Some(Opened::Fixed(known)) if known.strong_count() > 0 => {
+                    let before = [&old.data, &old.blob, &old.search, &old.lookup];
+                    if before.contains(&store) {
+                        None
+                    } else {
+                        return Err(Unready::Restart("how a store is reached that can be opened in one way only"));
+                    }
+                }
+                _ => None,
+            };
+            if let Some(swap) = swap.filter(|swap| !swap.is_by(store))
+                && !swaps.databases.iter().any(|(known, ..)| Arc::ptr_eq(known, &swap))
+            {
+                swaps.databases.push((swap, store.clone(), sql::open(store, &self.ground).await?));
+            }
+        }
+        let mut stores = now.clone();
+        if (&old.blob, &old.blobs) != (&new.blob, &new.blobs) {
+            swaps.shelves = Some((Arc::clone(&now.blobs), self.shelf(&now.data, new).await?));
+        }
+        if (&old.search, &old.index) != (&new.search, &new.index) {
+            if let Store::Elasticsearch(config) = &new.search {
+                Elastic::open(config, &self.ground, Analyser::default())?.probe().await?;
+            }
+            (stores.search, stores.indexer) = self.search((&now.data, &now.mailboxes), new).await?;
+        }
+        if old.lookup != new.lookup {
+            stores.lookups = self.lookups(&new.lookup).await?;
+        }
+        Ok((stores, swaps))
+    }
+
+    /// The full-text index, and what has it follow the mailboxes.
+    async fn search(
+        &self,
+        (data, mailboxes): (&Arc<dyn KeyValue>, &Arc<Mailboxes>),
+        storage: &Storage,
+    ) -> Result<(Arc<dyn Search>, Arc<Indexer>), StoreError> {
         let analyser = Analyser::new(&storage.index.languages);
         let search: Arc<dyn Search> = match &storage.search {
             Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &self.ground, analyser)?),
             other => Arc::new(KvSearch::new(self.database(other).await?, analyser)),
         };
-        let lookups = self.lookups(&storage.lookup).await?;
-        let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
         let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
-        let follows = (Arc::clone(&data), Arc::clone(&mailboxes), Arc::clone(&search));
+        let follows = (Arc::clone(data), Arc::clone(mailboxes), Arc::clone(&search));
         let indexer = Arc::new(Indexer::new(follows, storage.index.clone(), &made_by));
-        let now = (self.ground.clock)() / 1000;
-        let spool = Spool::open(Arc::clone(&data), blobs.clone(), Arc::clone(&mailboxes), (node, now)).await?;
-        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
+        Ok((search, indexer))
     }
 
     /// Opens a configuration's databases to move what is in them.
@@ -239,7 +344,7 @@ impl Registry {
     /// [`StoreError`], naming the store.
     pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
         let data = self.database(&storage.data).await?;
-        let blobs: Arc<dyn Blobs> = Arc::new(self.shelves(&data, storage).await?);
+        let blobs: Arc<dyn Blobs> = Arc::new(Shelves::new(self.shelf(&data, storage).await?));
         let lookup = match &storage.lookup {
             Store::Redis(_) => None,
             database => Some(self.database(database).await?),
@@ -270,14 +375,14 @@ impl Registry {
     }
 
     /// Blobs beside the data and, where another store is to keep them, in that.
-    async fn shelves(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<Shelves, StoreError> {
+    async fn shelf(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<Shelf, StoreError> {
         let packing = packing(&self.ground, &storage.blobs)?;
         let near = KvBlobs::new(Arc::clone(data), packing.clone());
         let far = match &storage.blob {
             store if *store == storage.data => None,
             store => Some(self.blobs_apart(store, &storage.blobs, packing).await?),
         };
-        Ok(shelves(near, far, storage))
+        Ok(shelf(near, far, storage))
     }
 
     async fn blobs_apart(
@@ -309,17 +414,27 @@ impl Registry {
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
         // Held while opening: who comes second waits for the first, and gets the same.
         let mut open = self.open.lock().await;
-        if let Some(found) = open.get(store).and_then(Weak::upgrade) {
+        let found = open.get(&store.identity()).and_then(|known| match known {
+            Opened::Fixed(found) => found.upgrade(),
+            // Where its settings are others, they are about to be those of `store`.
+            Opened::Swap(found) => found.upgrade().map(|found| found as Arc<dyn KeyValue>),
+        });
+        if let Some(found) = found {
             return Ok(found);
         }
         let opened: Arc<dyn KeyValue> = match store {
             Store::Rocksdb { path } => Arc::new(RocksDb::open(self.ground.root.join(path)).await?),
             Store::Memory { .. } => Arc::new(Memory::new()),
-            Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, &self.ground).await?,
+            Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => {
+                let opened = sql::open(store, &self.ground).await?;
+                let swap = Arc::new(Swap::new(store.clone(), opened));
+                open.insert(store.identity(), Opened::Swap(Arc::downgrade(&swap)));
+                return Ok(swap);
+            }
             Store::Foundationdb(database) => foundationdb(database, &self.ground).await?,
             other => return Err(unserved(other)),
         };
-        open.insert(store.clone(), Arc::downgrade(&opened));
+        open.insert(store.identity(), Opened::Fixed(Arc::downgrade(&opened)));
         Ok(opened)
     }
 }

@@ -1,7 +1,7 @@
 //! The full-text index: which messages hold these words.
 //!
 //! [`analyse`] alone knows what a word is and what a question means, so that every backend gives the same answers; the
-//! table of [`crate::conformance::search`] says which. [`message`] reads a message's fields.
+//! table of [`crate::conformance::SEARCH`] says which. [`message`] reads a message's fields.
 //!
 //! # Two kinds of question
 //! [`How::Words`] is what JMAP's `text`, `body` and their like ask (RFC 8621 §4.4.1), and IMAP's FUZZY (RFC 6203):

@@ -126,6 +126,21 @@ impl Store {
         }
     }
 
+    /// What it is the store of, whatever way it is reached: two for which this is equal hold the same.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        let more = match self {
+            Store::Postgresql(database) | Store::Mysql(database) => database.prefix.clone(),
+            Store::Foundationdb(database) => database.prefix.clone(),
+            Store::S3(s3) => format!("{} {}", s3.endpoint.as_deref().unwrap_or(&s3.region), s3.prefix),
+            Store::Elasticsearch(database) => database.prefix.clone(),
+            Store::Redis(redis) => format!("{} {}", redis.master.as_deref().unwrap_or_default(), redis.prefix),
+            Store::Filesystem { depth, .. } => depth.to_string(),
+            Store::Rocksdb { .. } | Store::Memory { .. } | Store::Sqlite { .. } => String::new(),
+        };
+        format!("{} {} {more}", self.kind(), self.place())
+    }
+
     /// The same store with a path that starts nowhere else: `root` is the folder that a relative one starts at.
     #[must_use]
     pub fn rooted(&self, root: &std::path::Path) -> Store {

@@ -58,7 +58,7 @@ async fn damage(data: &Arc<dyn KeyValue>, id: BlobId, how: Damage) {
 
 async fn keeps_the_contract(data: Arc<dyn KeyValue>, packing: Packing) {
     let store = Arc::new(KvBlobs::new(Arc::clone(&data), packing));
-    conformance::blobs(store.clone()).await;
+    conformance::suite(conformance::BLOBS, store.clone()).await;
     conformance::blobs_within(&store, &data).await;
     conformance::blobs_damaged(&*store, async |id, how| damage(&data, id, how).await).await;
     while let Some(id) = store.list(None, 1).await.unwrap().pop() {
@@ -167,7 +167,7 @@ async fn opened(packing: Packing, depth: u32) -> (TempDir, Arc<Filesystem>) {
 async fn blobs_in_files_keep_the_contract() {
     for (packing, depth) in packings().into_iter().zip([2, 0, 1]) {
         let (folder, store) = opened(packing, depth).await;
-        conformance::blobs(store.clone()).await;
+        conformance::suite(conformance::BLOBS, store.clone()).await;
         let root = folder.path().join("blobs");
         let damage = async |id, how| damage_file(&file(&root, id, depth as usize), how);
         conformance::blobs_damaged(&*store, damage).await;

@@ -1,5 +1,6 @@
 //! What blob stores promise.
 
+use super::{Case, cases};
 use crate::blob::kv::KvBlobs;
 use crate::blob::packed::FRAME;
 use crate::blob::{BLOB_MOST, BlobId, Blobs};
@@ -47,16 +48,20 @@ async fn holds(store: &dyn Blobs, whole: &Bytes, part: Range<u64>) {
 }
 
 /// What a blob store keeps.
-pub async fn blobs(store: Arc<dyn Blobs>) {
-    whole_and_parts(&*store).await;
-    large(&*store).await;
-    at_once(Arc::clone(&store)).await;
-    listed(&*store).await;
+pub const BLOBS: &[Case<Arc<dyn Blobs>>] = cases! {
+    "whole and in parts": whole_and_parts,
+    "a large one": large,
+    "at once": at_once,
+    "listed": listed,
+    "one that is too large": too_large,
+};
+
+async fn too_large(store: Arc<dyn Blobs>) {
     let most = Bytes::from(vec![0; usize::try_from(BLOB_MOST).unwrap() + 1]);
     assert!(matches!(store.put(most).await, Err(StoreError::Full)));
 }
 
-async fn whole_and_parts(store: &dyn Blobs) {
+async fn whole_and_parts(store: Arc<dyn Blobs>) {
     let sizes = [0, 5, FRAME - 1, FRAME, FRAME + 1, 3 * FRAME, 1_000_000];
     for size in sizes {
         let whole = octets(size, size as u64);
@@ -65,7 +70,7 @@ async fn whole_and_parts(store: &dyn Blobs) {
         assert_eq!(store.put(whole.clone()).await.unwrap(), id);
         assert_eq!(store.size(id).await.unwrap(), Some(size as u64));
         for part in [0..u64::MAX, 0..1, 65_535..65_537, 131_072..131_072, 999_999..2_000_000, 70_000..700_000] {
-            holds(store, &whole, part).await;
+            holds(&*store, &whole, part).await;
         }
     }
     let gone = octets(1_000_000, 1_000_000);
@@ -76,19 +81,19 @@ async fn whole_and_parts(store: &dyn Blobs) {
     assert_eq!(store.get(id, 0..u64::MAX).await.unwrap(), None);
     assert_eq!(store.size(id).await.unwrap(), None);
     assert_eq!(store.put(gone.clone()).await.unwrap(), id);
-    holds(store, &gone, 0..u64::MAX).await;
+    holds(&*store, &gone, 0..u64::MAX).await;
 }
 
-async fn large(store: &dyn Blobs) {
+async fn large(store: Arc<dyn Blobs>) {
     let whole = octets(LARGE, 7);
     let id = store.put(whole.clone()).await.unwrap();
     assert_eq!(store.put(whole.clone()).await.unwrap(), id);
     assert_eq!(store.size(id).await.unwrap(), Some(LARGE as u64));
     for from in (0..LARGE as u64).step_by(usize::try_from(PART).unwrap()) {
-        holds(store, &whole, from..from + PART).await;
+        holds(&*store, &whole, from..from + PART).await;
     }
     for part in [0..1, 24_999_999..25_000_001, LARGE as u64 - 1..u64::MAX] {
-        holds(store, &whole, part).await;
+        holds(&*store, &whole, part).await;
     }
     store.remove(id).await.unwrap();
     assert_eq!(store.size(id).await.unwrap(), None);
@@ -113,7 +118,7 @@ async fn at_once(store: Arc<dyn Blobs>) {
     }
 }
 
-async fn listed(store: &dyn Blobs) {
+async fn listed(store: Arc<dyn Blobs>) {
     let mut put = Vec::new();
     for n in 0..20 {
         put.push(store.put(octets(100 + n, 4)).await.unwrap());
@@ -141,10 +146,10 @@ pub async fn blobs_within(store: &KvBlobs, data: &Arc<dyn KeyValue>) {
         let id = store.put_within(&whole, &mut batch).await.unwrap().unwrap();
         assert_eq!(store.get(id, 0..1).await.unwrap(), None);
         data.commit(batch).await.unwrap();
-        holds(store, &whole, 0..u64::MAX).await;
+        holds(&*store, &whole, 0..u64::MAX).await;
         let mut batch = Batch::new();
         store.remove_within(id, &mut batch).await.unwrap();
-        holds(store, &whole, 0..u64::MAX).await;
+        holds(&*store, &whole, 0..u64::MAX).await;
         data.commit(batch.clone()).await.unwrap();
         assert_eq!(store.get(id, 0..99).await.unwrap(), None);
         // What changed since the batch was made is not removed.
@@ -166,21 +171,21 @@ pub async fn blobs_damaged(store: &dyn Blobs, damage: impl AsyncFn(BlobId, Damag
         let whole = octets(size, 8);
         for how in [Damage::Frame, Damage::Table, Damage::Cut] {
             let id = store.put(whole.clone()).await.unwrap();
-            holds(store, &whole, 0..10).await;
+            holds(&*store, &whole, 0..10).await;
             damage(id, how).await;
             for part in [0..10, 0..u64::MAX] {
                 match store.get(id, part.clone()).await {
                     Err(StoreError::Corrupt { what }) => assert!(what.contains(&id.to_string()), "{what}"),
                     // A store may remember the table, and serve what is not damaged.
                     Ok(Some(_)) if how == Damage::Table || how == Damage::Cut && part.end == 10 => {
-                        holds(store, &whole, part).await;
+                        holds(&*store, &whole, part).await;
                     }
                     other => panic!("{how:?}, {part:?} of {size}: {other:?}"),
                 }
             }
             if how == Damage::Table {
                 assert_eq!(store.put(whole.clone()).await.unwrap(), id);
-                holds(store, &whole, 0..u64::MAX).await;
+                holds(&*store, &whole, 0..u64::MAX).await;
             }
             store.remove(id).await.unwrap();
             assert_eq!(store.size(id).await.unwrap(), None);

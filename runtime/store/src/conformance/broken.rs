@@ -242,10 +242,10 @@ async fn fails(suite: impl Future<Output = ()> + Send + 'static) -> bool {
 
 #[tokio::test]
 async fn the_suite_of_databases_fails_on_every_broken_one() {
-    conformance::key_value(Broken::with(Fault::None)).await;
+    conformance::suite(conformance::KEY_VALUE, Broken::with(Fault::None)).await;
     let mut passed = Vec::new();
     for fault in FAULTS {
-        if !fails(conformance::key_value(Broken::with(fault))).await {
+        if !fails(conformance::suite(conformance::KEY_VALUE, Broken::with(fault))).await {
             passed.push(fault);
         }
     }
@@ -257,7 +257,7 @@ async fn the_suite_of_blobs_fails_where_the_database_below_is_broken() {
     let blobs = |fault| async move {
         let data = Broken::with(fault);
         let store = Arc::new(KvBlobs::new(data.clone(), Packing::default()));
-        conformance::blobs(store.clone()).await;
+        conformance::suite(conformance::BLOBS, store.clone()).await;
         conformance::blobs_within(&store, &data).await;
     };
     blobs(Fault::None).await;
@@ -414,7 +414,10 @@ impl Lookups for Slippery {
 
 #[tokio::test]
 async fn the_suite_of_lookups_fails_on_every_broken_one() {
-    let lookups = |slip| conformance::lookups(move |clock| Slippery::with(slip, clock));
+    let lookups = |slip| {
+        let make: conformance::MakeLookups = Arc::new(move |clock| Slippery::with(slip, clock));
+        conformance::suite(conformance::LOOKUPS, make)
+    };
     lookups(Slip::None).await;
     let mut passed = Vec::new();
     for slip in SLIPS {

@@ -1,5 +1,6 @@
 //! What a full-text index keeps: the table beside this file, then limits and what happens at once.
 
+use super::{Case, cases};
 use crate::search::analyse::{Analysed, Analyser, clauses, holds};
 use crate::search::{Document, DocumentId, Field, Found, How, Query, Search, TOKENS_MOST, Term, WORDS_MOST};
 use schema::name::Address;
@@ -7,24 +8,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Makes a view of the same store that analyses in this way.
-pub type Make<'a> = &'a (dyn Fn(Analyser) -> Arc<dyn Search> + Send + Sync);
+pub type Make = Arc<dyn Fn(Analyser) -> Arc<dyn Search> + Send + Sync>;
 
 const TABLE: &str = include_str!("search.txt");
 /// More than one page of what backends read at once.
-const MANY: u64 = 10_500;
+const MESSAGES: u64 = 10_500;
 
 /// What a full-text index keeps; it begins empty.
-pub async fn search(make: Make<'_>) {
-    table(make).await;
-    limits(&*make(Analyser::default())).await;
-    together(make(Analyser::default())).await;
-}
+pub const SEARCH: &[Case<Make>] = cases! {
+    "the table": table,
+    "limits": limits,
+    "at once": together,
+};
 
-/// Many messages: more than any backend gives in one answer. Takes longer.
-pub async fn many(make: Make<'_>) {
+/// More messages than any backend gives in one answer. Takes longer.
+pub const MANY: &[Case<Make>] = cases! { "many messages": many };
+
+async fn many(make: Make) {
     let store = make(Analyser::default());
     let account: Address = "many@example.org".parse().unwrap();
-    let numbers: Vec<u64> = (0..MANY).map(|n| (n % 3) << 32 | n).collect();
+    let numbers: Vec<u64> = (0..MESSAGES).map(|n| (n % 3) << 32 | n).collect();
     for some in numbers.chunks(500) {
         let made = |n: &u64| document(&account, *n, vec![(Field::Body, format!("all of them {n}"))], true);
         store.index(&some.iter().map(made).collect::<Vec<_>>()).await.unwrap();
@@ -58,7 +61,7 @@ struct Section {
     indexed: BTreeMap<u64, Analysed>,
 }
 
-async fn table(make: Make<'_>) {
+async fn table(make: Make) {
     let mut wrong = Vec::new();
     let mut section: Option<Section> = None;
     let mut count = 0;
@@ -67,7 +70,7 @@ async fn table(make: Make<'_>) {
         let (kind, rest) = line.split_once(' ').unwrap();
         if kind == "==" {
             count += 1;
-            section = Some(begin(rest, count, make));
+            section = Some(begin(rest, count, &make));
             continue;
         }
         let section = section.as_mut().unwrap();
@@ -91,7 +94,7 @@ async fn table(make: Make<'_>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-fn begin(rest: &str, count: usize, make: Make<'_>) -> Section {
+fn begin(rest: &str, count: usize, make: &Make) -> Section {
     let (title, languages) = rest.split_once(" [").unwrap_or((rest, "]"));
     let languages: Vec<String> = languages.trim_end_matches(']').split_whitespace().map(str::to_owned).collect();
     let analyser = Analyser::new(&languages);
@@ -150,7 +153,8 @@ impl Section {
     }
 }
 
-async fn limits(store: &dyn Search) {
+async fn limits(make: Make) {
+    let store = &*make(Analyser::default());
     let account: Address = format!("{}@{}.{}.example", "l".repeat(64), "d".repeat(60), "e".repeat(60)).parse().unwrap();
     // As many words as there may be, each as long as it may be; then others in their place.
     for kind in ["first", "second"] {
@@ -180,7 +184,8 @@ async fn limits(store: &dyn Search) {
 }
 
 /// Several at once, about the same message too: one of them is what stays.
-async fn together(store: Arc<dyn Search>) {
+async fn together(make: Make) {
+    let store = make(Analyser::default());
     let account: Address = "together@example.org".parse().unwrap();
     let writers: Vec<_> = (0..8_u64)
         .map(|writer| {

@@ -348,7 +348,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn foundationdb_keeps_the_contract() {
         let Some(store) = opened().await else { return };
-        conformance::key_value(store.clone()).await;
+        conformance::suite(conformance::KEY_VALUE, store.clone()).await;
         clean(&*store).await;
     }
 
@@ -357,15 +357,16 @@ mod tests {
         let Some(data) = opened().await else { return };
         let packing = crate::blob::packed::Packing::default();
         let blobs = Arc::new(crate::blob::kv::KvBlobs::new(Arc::clone(&data), packing));
-        conformance::blobs(blobs.clone()).await;
+        conformance::suite(conformance::BLOBS, blobs.clone()).await;
         conformance::blobs_within(&blobs, &data).await;
-        let search = |analyser| {
-            let index: Arc<dyn crate::search::Search> =
-                Arc::new(crate::search::kv::KvSearch::new(Arc::clone(&data), analyser));
-            index
-        };
-        conformance::search(&search).await;
-        conformance::lookups(|clock| Arc::new(crate::lookup::kv::KvLookups::new(Arc::clone(&data), clock))).await;
+        let below = Arc::clone(&data);
+        let search: conformance::MakeSearch =
+            Arc::new(move |analyser| Arc::new(crate::search::kv::KvSearch::new(Arc::clone(&below), analyser)));
+        conformance::suite(conformance::SEARCH, search).await;
+        let below = Arc::clone(&data);
+        let lookups: conformance::MakeLookups =
+            Arc::new(move |clock| Arc::new(crate::lookup::kv::KvLookups::new(Arc::clone(&below), clock)));
+        conformance::suite(conformance::LOOKUPS, lookups).await;
         clean(&*data).await;
     }
 }

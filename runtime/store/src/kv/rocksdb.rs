@@ -288,7 +288,7 @@ mod tests {
     async fn rocksdb_keeps_the_key_value_contract() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er");
-        conformance::key_value(Arc::new(RocksDb::open(&path).await.unwrap())).await;
+        conformance::suite(conformance::KEY_VALUE, Arc::new(RocksDb::open(&path).await.unwrap())).await;
     }
 
     /// Whoever loses sees at once what won, and so never tries in vain.

@@ -225,9 +225,9 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn within_limits_and_without_faults_the_contract_is_kept() {
         let strict = Arc::new(Strict::new(Arc::new(|| 0), None));
-        conformance::key_value(strict.clone()).await;
+        conformance::suite(conformance::KEY_VALUE, strict.clone()).await;
         let surely = Surely::open(Arc::new(Strict::new(Arc::new(|| 0), None)), Arc::new(|| 0)).await.unwrap();
-        conformance::key_value(Arc::new(surely)).await;
+        conformance::suite(conformance::KEY_VALUE, Arc::new(surely)).await;
     }
 
     #[tokio::test]

@@ -130,7 +130,8 @@ mod tests {
 
     #[tokio::test]
     async fn lookups_in_memory_keep_the_contract() {
-        conformance::lookups(|clock| Arc::new(MemoryLookups::new(clock))).await;
+        let make: conformance::MakeLookups = Arc::new(|clock| Arc::new(MemoryLookups::new(clock)));
+        conformance::suite(conformance::LOOKUPS, make).await;
     }
 
     #[tokio::test]

@@ -65,9 +65,10 @@ impl Mailboxes {
         let until = Bytes::from((now + PIN).to_be_bytes().to_vec());
         for _ in 0..TRIES {
             let doomed = self.data.get(&[keys::doomed(id)]).await?.pop().flatten();
+            let shelf = self.blobs.now();
             let mut pinned = Batch::new();
             pinned.put(pin.clone(), until.clone()).put(keys::loose(now, id), Bytes::new());
-            let beside = match self.blobs.apart(octets.len()) {
+            let beside = match shelf.apart(octets.len()) {
                 Some(_) if doomed.is_none() => {
                     pinned.assert(keys::doomed(id), None);
                     false
@@ -79,7 +80,7 @@ impl Mailboxes {
                 Err(CommitError::Conflict) => continue,
                 Err(error) => return Err(plain(error)),
             }
-            let put = if beside { self.blobs.near.put(octets.clone()) } else { self.blobs.put(octets.clone()) };
+            let put = if beside { shelf.near.put(octets.clone()) } else { self.blobs.put(octets.clone()) };
             let slow = |_| StoreError::Unavailable(Cause::new(format!("the blob {id} took too long to be written")));
             timeout(UPLOAD, put).await.map_err(slow)??;
             batch.assert(pin.clone(), Some(until)).remove(pin);
@@ -94,7 +95,7 @@ impl Mailboxes {
     /// The store's; what was done is done.
     pub async fn collect(&self, now: i64) -> Result<u64, StoreError> {
         let mut doomed = self.take_over(now).await?;
-        let loose = self.data.scan(keys::all_loose(now - self.blobs.grace), Page::first(COLLECT_MOST)).await?;
+        let loose = self.data.scan(keys::all_loose(now - self.blobs.now().grace), Page::first(COLLECT_MOST)).await?;
         let mut collected = 0;
         for (key, _) in loose {
             collected += u64::from(self.collect_one(key, now, &mut doomed).await?);
@@ -122,10 +123,11 @@ impl Mailboxes {
                 return self.commit_collected(batch).await.map(|_| false);
             }
             batch.assert_empty(keys::holders(blob)).assert_empty(keys::pins(blob));
-            self.blobs.near.remove_within(blob, &mut batch).await?;
+            let shelf = self.blobs.now();
+            shelf.near.remove_within(blob, &mut batch).await?;
             let other = self.data.get(&[keys::doomed(blob)]).await?.pop().flatten();
             // Where it is doomed already, nobody has put it apart since.
-            if self.blobs.far.is_some() && other.is_none() {
+            if shelf.far.is_some() && other.is_none() {
                 let value = Bytes::from([now.to_be_bytes(), chance()?.to_be_bytes()].concat());
                 batch.assert(keys::doomed(blob), None).put(keys::doomed(blob), value.clone());
                 note = Some((blob, value));
@@ -166,7 +168,7 @@ impl Mailboxes {
     /// Notes of doomed blobs that whoever wrote them has left; they are ours from now on.
     async fn take_over(&self, now: i64) -> Result<Vec<Doomed>, StoreError> {
         let mut ours = Vec::new();
-        if self.blobs.far.is_none() {
+        if self.blobs.now().far.is_none() {
             return Ok(ours);
         }
         for (key, value) in self.data.scan(keys::all_doomed(), Page::first(COLLECT_MOST)).await? {
@@ -185,7 +187,8 @@ impl Mailboxes {
 
     /// Removes blobs from the store apart, and the notes that they are doomed.
     async fn remove_apart(&self, doomed: Vec<Doomed>) -> Result<(), StoreError> {
-        let (Some(far), Some((last, value))) = (&self.blobs.far, doomed.last()) else { return Ok(()) };
+        let shelf = self.blobs.now();
+        let (Some(far), Some((last, value))) = (&shelf.far, doomed.last()) else { return Ok(()) };
         // The notes were lazy; with this, all of them are durable.
         let mut batch = Batch::new();
         batch.assert(keys::doomed(*last), Some(value.clone())).put(keys::doomed(*last), value.clone());

@@ -118,6 +118,14 @@ impl Elastic {
         })
     }
 
+    /// Asks the server for the first time.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.ready().await
+    }
+
     /// Makes the index where it is not there.
     async fn ready(&self) -> Result<(), StoreError> {
         let mut ready = self.ready.lock().await;

@@ -105,6 +105,6 @@ mod tests {
         let reveal = Arc::new(|_: &_| Err("no secrets here".to_owned()));
         let ground = Ground { root: folder.path().to_owned(), clock: Arc::new(|| 0), reveal };
         let store = Store::Sqlite { path: "deep/er/mail.db".to_owned(), readers: 4 };
-        conformance::key_value(sql::open(&store, &ground).await.unwrap()).await;
+        conformance::suite(conformance::KEY_VALUE, sql::open(&store, &ground).await.unwrap()).await;
     }
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::blob::filesystem::Filesystem;
 use crate::blob::kv::KvBlobs;
 use crate::blob::packed::Packing;
-use crate::blob::shelves::Shelves;
+use crate::blob::shelves::{Shelf, Shelves};
 use crate::kv::memory::Memory;
 use crate::kv::{KeyRange, KeyValue};
 use crate::mailbox::{Flags, How, NewMessage};
@@ -74,7 +74,7 @@ async fn site(puts: usize, removals: usize) -> Site {
 
 fn with_inline(data: &Arc<dyn KeyValue>, far: Arc<Gated>, inline: u64) -> Arc<Mailboxes> {
     let near = KvBlobs::new(Arc::clone(data), Packing::default());
-    Arc::new(Mailboxes::new(Arc::clone(data), Arc::new(Shelves::new(near, Some(far), (inline, GRACE)))))
+    Arc::new(Mailboxes::new(Arc::clone(data), Arc::new(Shelves::new(Shelf::new(near, Some(far), (inline, GRACE))))))
 }
 
 impl Site {
