@@ -51,10 +51,11 @@ fn built_in(role: &str, at: &Path, report: &mut Report) -> Vec<Permission> {
 
 /// The moment after a day, in seconds since 1970.
 fn end(day: &str, at: &Path, report: &mut Report) -> Option<i64> {
-    let after = day.parse::<Date>().and_then(|day| day.tomorrow()).and_then(|next| next.to_zoned(TimeZone::UTC));
+    let midnight = |next: Date| TimeZone::UTC.to_timestamp(next.at(0, 0, 0, 0));
+    let after = day.parse::<Date>().and_then(Date::tomorrow).and_then(midnight);
     if after.is_err() {
         let says = format!("`{day}` is no day");
         report.find(Code::WrongForm, at.field("until"), says).help("write the last day, as in `2027-03-01`");
     }
-    after.ok().map(|after| after.timestamp().as_second())
+    after.ok().map(jiff::Timestamp::as_second)
 }

@@ -10,7 +10,7 @@ use crate::diagnostic::{Path, Report, meant, nearest};
 use crate::zone::{Kind, Rdata};
 use schema::config::Service;
 use schema::name::{Address, DomainName, LocalPart};
-use schema::spec::{self, DmarcPolicy, MtaStsMode, Spec};
+use schema::spec::{self, DmarcPolicy, MtaStsMode, PeopleFrom, Spec};
 use schema::unit::{Period, Size};
 use std::collections::{HashMap, HashSet};
 
