@@ -237,7 +237,7 @@ async fn many_at_once_share_few_connections() {
     // What is open stays open when the configuration changes elsewhere.
     let again = super::config(&site, &format!("{spec}domain \"example.net\" {{ alias \"a\" \"ada@example.org\"; }}\n"));
     slapd.freeze();
-    let router = asked.registry.directories(&again).await.unwrap();
+    let router = asked.registry.directories(&std::sync::Arc::new(again)).await.unwrap();
     assert!(router.is_ours(&"example.net".parse().unwrap()));
     slapd.thaw();
 }

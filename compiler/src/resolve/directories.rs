@@ -23,7 +23,8 @@ pub fn directories(spec: &Spec, report: &mut Report) -> BTreeMap<String, Directo
     for (n, domain) in spec.domain.iter().enumerate() {
         if domain.directory.is_some() && domain.people == Some(PeopleFrom::Api) {
             let at = Path::root().field("domain").item(n).field("people");
-            let says = format!("the people of `{}` come from a directory, and the API cannot keep them too", domain.name);
+            let says =
+                format!("the people of `{}` come from a directory, and the API cannot keep them too", domain.name);
             report.find(Code::DirectoryClash, at, says).help("take out `people` or `directory`");
         }
     }

@@ -1,5 +1,6 @@
 //! The configuration as the server runs it: built whole, swapped once.
 
+use crate::http::key::Keys;
 use crate::resolver::Resolver;
 use crate::secrets::Secrets;
 use crate::tls::{TlsError, TlsTable};
@@ -39,6 +40,14 @@ pub enum Rejected {
         selector: String,
         /// Whose.
         domain: DomainName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A key of the API is unusable.
+    #[error("the API key `{name}`: {why}")]
+    Key {
+        /// Which.
+        name: String,
         /// What is wrong with it.
         why: String,
     },
@@ -97,13 +106,15 @@ pub struct Snapshot {
     /// Its name.
     pub generation: Generation,
     /// What it was built from.
-    pub config: RuntimeConfig,
+    pub config: Arc<RuntimeConfig>,
     /// Which host of it we are.
     pub host: config::Host,
     /// The open stores.
     pub stores: Stores,
     /// The people.
     pub directory: Arc<Router>,
+    /// The keys of the API.
+    pub keys: Keys,
     /// The domains by name.
     pub domains: HashMap<DomainName, usize>,
     /// Keys to sign with.
@@ -122,7 +133,7 @@ impl Snapshot {
     /// # Errors
     /// [`Rejected`], in words for an operator.
     pub async fn build(bytes: &[u8], ground: &Ground, now: Option<&Snapshot>) -> Result<Snapshot, Rejected> {
-        let config = config::decode(bytes)?;
+        let config = Arc::new(config::decode(bytes)?);
         let host = choose(&config, ground.host.as_ref())?;
         if let Some(now) = now {
             if now.config.storage != config.storage {
@@ -146,15 +157,28 @@ impl Snapshot {
                 (Arc::new(resolver), Arc::new(authenticator))
             }
         };
-        let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
-        let directory = Arc::new(directory);
+        let keys = Keys::open(&config, &ground.secrets)?;
         let stores = match now {
             Some(now) => now.stores.clone(),
             None => ground.registry.open(&config.storage, &ground.named(&host.name)).await?,
         };
+        let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
+        let directory = Arc::new(directory);
         let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
         let generation = generation(bytes);
-        Ok(Snapshot { generation, config, host, stores, directory, domains, signers, tls, resolver, authenticator })
+        Ok(Snapshot {
+            generation,
+            config,
+            host,
+            stores,
+            directory,
+            keys,
+            domains,
+            signers,
+            tls,
+            resolver,
+            authenticator,
+        })
     }
 
     /// A message of our own with the signatures of a domain, or the nearest one above it that has keys. One that

@@ -153,7 +153,8 @@ impl Internal {
         })
     }
 
-    fn account_row(&self, account: &Address) -> Option<&Account> {
+    /// The account of exactly this address, as configured.
+    pub fn account_row(&self, account: &Address) -> Option<&Account> {
         match self.owner_of(account)? {
             Owner::Account(n) => self.config.accounts.get(n as usize).filter(|row| row.address == *account),
             _ => None,

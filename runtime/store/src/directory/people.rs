@@ -28,7 +28,7 @@ pub const ALIASES_MOST: usize = 100;
 pub const APP_PASSWORDS_MOST: usize = 32;
 /// The longest name of a person or program, in octets: it stands in header fields and lists.
 pub const NAME_MOST: usize = 255;
-/// People that one [`People::page`] returns.
+/// People of one page.
 pub const PAGE_MOST: usize = 200;
 /// How often a change that others come in the way of is tried.
 const TRIES: usize = 16;
@@ -140,7 +140,7 @@ impl People {
         Ok(!self.data.scan(keys::all_without_scram(), Page::first(1)).await?.is_empty())
     }
 
-    /// People of a domain by address, from behind `after` on: at most `most`, and never more than [`PAGE_MOST`].
+    /// People of a domain by address, from behind `after` on: at most `most`, and never more than [`PAGE_MOST`] and one.
     ///
     /// # Errors
     /// The store's.
@@ -150,7 +150,8 @@ impl People {
         after: Option<&LocalPart>,
         most: usize,
     ) -> Result<Vec<(Address, Entry)>, StoreError> {
-        let most = most.min(PAGE_MOST);
+        // One more, so that it can be told whether there is a next page.
+        let most = most.min(PAGE_MOST + 1);
         let mut found = Vec::new();
         let mut rest = keys::people(domain, after);
         while found.len() < most {

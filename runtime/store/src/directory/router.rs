@@ -124,6 +124,11 @@ impl Router {
         self.internal.owner(address)
     }
 
+    /// The account of the spec with exactly this address.
+    pub fn account_of_spec(&self, address: &Address) -> Option<&config::Account> {
+        self.internal.account_row(address)
+    }
+
     /// Who gets what nobody in a domain has.
     ///
     /// # Errors
