@@ -118,7 +118,8 @@ pub fn is_hash(text: &str) -> bool {
     if let Some(rest) = text.strip_prefix("$2") {
         let mut parts = rest.split('$');
         let kind = parts.next().is_some_and(|kind| matches!(kind, "a" | "b" | "x" | "y"));
-        let cost = parts.next().and_then(|cost| cost.parse::<u32>().ok()).is_some_and(|n| (4..=BCRYPT_MOST).contains(&n));
+        let cost =
+            parts.next().and_then(|cost| cost.parse::<u32>().ok()).is_some_and(|n| (4..=BCRYPT_MOST).contains(&n));
         return kind && cost && parts.next().is_some_and(|sum| sum.len() == 53) && parts.next().is_none();
     }
     if scram(text).is_some() {
@@ -268,7 +269,8 @@ mod tests {
         for known in [bcrypt.as_str(), "{SSHA}7uvz7Ldvxj5yRcj/Z7Nw25xqb6Hah0/H", &format!("{{CRYPT}}{bcrypt}")] {
             assert!(is_hash(known), "{known}");
         }
-        for odd in ["", "secret", "{PLAIN}secret", "{SSHA}", "$2b$31$abc", "$1$abc$def", "$6$abc", "$argon2id$v=19$m=8"] {
+        for odd in ["", "secret", "{PLAIN}secret", "{SSHA}", "$2b$31$abc", "$1$abc$def", "$6$abc", "$argon2id$v=19$m=8"]
+        {
             assert!(!is_hash(odd), "{odd}");
         }
     }

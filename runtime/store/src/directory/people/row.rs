@@ -146,8 +146,7 @@ impl Entry {
     /// The app password that was given, if it opens this service now.
     pub fn opened_by(&self, account: &Address, given: &Given, (access, now): (Access, i64)) -> Option<&AppPassword> {
         let digest = given.digest(account);
-        let is_it =
-            |one: &&AppPassword| constant_time::verify_slices_are_equal(&one.digest, &digest).is_ok();
+        let is_it = |one: &&AppPassword| constant_time::verify_slices_are_equal(&one.digest, &digest).is_ok();
         let found = self.app_passwords.iter().find(is_it)?;
         Some(found).filter(|one| one.scope.has(access) && one.until.is_none_or(|until| now < until))
     }
@@ -180,7 +179,8 @@ impl Entry {
     /// Whether a client that takes SCRAM because it is offered could not log in: the password has no verifier, or is one
     /// for a single program, which never has.
     pub(super) fn needs_plain(&self) -> bool {
-        let unverified = self.kept.as_ref().is_some_and(|kept| kept.secrets.are_there() && kept.secrets.scram.is_none());
+        let unverified =
+            self.kept.as_ref().is_some_and(|kept| kept.secrets.are_there() && kept.secrets.scram.is_none());
         unverified || !self.app_passwords.is_empty()
     }
 
@@ -215,8 +215,7 @@ impl Entry {
             let name = row.text()?.to_owned();
             let secrets = Secrets { hash: row.option()?.map(str::to_owned), scram: row.option()?.map(str::to_owned) };
             let (limited, octets) = (row.u8()?, row.u64()?);
-            let mut kept =
-                Kept { name, secrets, quota: (limited == 1).then_some(octets), aliases: Vec::new() };
+            let mut kept = Kept { name, secrets, quota: (limited == 1).then_some(octets), aliases: Vec::new() };
             for _ in 0..row.u32()? {
                 let alias = row.text()?.parse().map_err(|_| StoreError::Corrupt { what: WHAT.to_owned() })?;
                 kept.aliases.push(alias);
@@ -246,7 +245,7 @@ pub struct Given(String);
 impl Given {
     /// Reads one; `None` where it can be none.
     pub fn read(text: &str) -> Option<Given> {
-        let bare: String = text.chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| c.to_ascii_lowercase()).collect();
+        let bare: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
         let fits = bare.len() == CHARACTERS && bare.bytes().all(|c| ALPHABET.contains(&c));
         fits.then_some(Given(bare))
     }
