@@ -102,16 +102,14 @@ impl Asked {
 
     /// What is to be changed, if it is still what `If-Match` says (RFC 9110 §13.1.1).
     fn whom<'a>(&self, somebody: &'a Somebody) -> Result<Whom<'a>, Answer> {
-        let mut stamp = None;
         let etag = self.etag(somebody);
-        for given in self.headers.get_all(header::IF_MATCH) {
-            let mut tags = given.to_str().unwrap_or_default().split(',').map(str::trim);
-            if tags.any(|tag| tag == "*" || tag == etag) {
-                stamp = Some(somebody.entry.stamp);
-            } else if stamp.is_none() {
-                return Err(problem(StatusCode::PRECONDITION_FAILED, "it is not what `If-Match` names any more"));
-            }
+        let given = self.headers.get_all(header::IF_MATCH).iter();
+        let mut tags = given.flat_map(|tags| tags.to_str().unwrap_or_default().split(',')).map(str::trim).peekable();
+        let conditional = tags.peek().is_some();
+        if conditional && !tags.any(|tag| tag == "*" || tag == etag) {
+            return Err(problem(StatusCode::PRECONDITION_FAILED, "it is not what `If-Match` names any more"));
         }
+        let stamp = conditional.then_some(somebody.entry.stamp);
         Ok(Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp })
     }
 
