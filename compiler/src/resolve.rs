@@ -118,6 +118,7 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
     }
     let delegated = delegation::delegated(&domains);
     let directories = directories::directories(spec, report);
+    let login = access::login(spec.login.as_ref(), report);
     let api_keys = access::keys(spec, report);
     Resolved {
         delegated,
@@ -126,7 +127,7 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
         storage: storage.unwrap_or_else(stores::unbound),
         domains,
         people,
-        login: access::login(spec.login.as_ref()),
+        login,
         api_keys,
         resolver: spec.resolver.clone().unwrap_or_default(),
         trust: spec.trust.clone().unwrap_or_default(),

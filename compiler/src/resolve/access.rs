@@ -5,12 +5,17 @@ use crate::diagnostic::{Path, Report};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schema::config::{self, ApiKey};
-use schema::spec::{self, Permission, Role, Spec};
+use schema::spec::{self, HashKind, Permission, Role, Spec};
 
 /// The rules of logins with every default filled in.
-pub fn login(given: Option<&spec::Login>) -> config::Login {
+pub fn login(given: Option<&spec::Login>, report: &mut Report) -> config::Login {
     let default = config::Login::default();
     let rules = given.and_then(|login| login.password.as_ref());
+    if rules.and_then(|rules| rules.hash).is_some_and(|hash| hash != HashKind::Argon2idScram) {
+        let at = Path::root().field("login").field("password").field("hash");
+        let says = "`hash` is known, but this version keeps every new password as `argon2id-scram`";
+        report.find(Code::NotServed, at, says);
+    }
     config::Login {
         password_least: rules.and_then(|rules| rules.least).unwrap_or(default.password_least),
         app_passwords: given.and_then(|login| login.app_passwords).unwrap_or(default.app_passwords),

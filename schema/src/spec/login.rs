@@ -62,8 +62,8 @@ pub struct PasswordRules {
     /// Characters at least. Left out: 15 (NIST SP 800-63B §3.1.1.2).
     #[schemars(range(min = 8, max = 1024), extend("x-kdl" = "property", "examples" = [15]))]
     pub least: Option<u32>,
-    /// How it is kept. Left out: `argon2id` with a SCRAM verifier (RFC 9106).
-    #[schemars(extend("x-kdl" = "property", "x-unserved" = "a choice of hashes"))]
+    /// How it is kept. Left out: `argon2id-scram` (RFC 9106).
+    #[schemars(extend("x-kdl" = "property"))]
     pub hash: Option<HashKind>,
 }
 
