@@ -87,7 +87,10 @@ pub fn config(site: &Site, rest: &str) -> schema::config::RuntimeConfig {
     let text = format!("waybill 1\n{}{local}{rest}", site.ports.host("mail.example.org"));
     site.write("mail.kdl", &text);
     let compiled = compile(&Wish::new(site.path(), 0));
-    compiled.artefacts.unwrap_or_else(|| panic!("{:#?}", compiled.report)).runtime
+    let mut runtime = compiled.artefacts.unwrap_or_else(|| panic!("{:#?}", compiled.report)).runtime;
+    // A site may be opened twice, and a folder of RocksDB may not.
+    runtime.storage.data = schema::config::Store::Memory { name: "people".to_owned() };
+    runtime
 }
 
 /// The first KDL under a heading of the page on directories.
