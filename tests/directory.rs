@@ -13,8 +13,8 @@ use harness::{Site, root};
 use schema::name::{Address, Secret};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use store::directory::Target;
 use store::directory::router::Router;
+use store::directory::{Access, Target};
 use store::error::StoreError;
 use store::open::{Ground, Registry};
 
@@ -38,7 +38,7 @@ impl Asked {
                 Ok(Secret::new(text.trim().to_owned()))
             }),
         });
-        let router = registry.directories(&config(site, rest)).await?;
+        let router = registry.directories(&Arc::new(config(site, rest))).await?;
         Ok(Asked { router, registry, time })
     }
 
@@ -63,7 +63,7 @@ impl Asked {
 
     /// Whose account a name and password log in to; `-` for nobody's, `?` where it cannot be said.
     pub async fn login(&self, user: &str, password: &str) -> String {
-        match self.router.login(user, password.to_owned()).await {
+        match self.router.login(user, password.to_owned(), Access::Imap).await {
             Ok(Some(account)) => account.to_string(),
             Ok(None) => "-".to_owned(),
             Err(_) => "?".to_owned(),
@@ -87,7 +87,10 @@ pub fn config(site: &Site, rest: &str) -> schema::config::RuntimeConfig {
     let text = format!("waybill 1\n{}{local}{rest}", site.ports.host("mail.example.org"));
     site.write("mail.kdl", &text);
     let compiled = compile(&Wish::new(site.path(), 0));
-    compiled.artefacts.unwrap_or_else(|| panic!("{:#?}", compiled.report)).runtime
+    let mut runtime = compiled.artefacts.unwrap_or_else(|| panic!("{:#?}", compiled.report)).runtime;
+    // A site may be opened twice, and a folder of RocksDB may not.
+    runtime.storage.data = schema::config::Store::Memory { name: "people".to_owned() };
+    runtime
 }
 
 /// The first KDL under a heading of the page on directories.

@@ -1,6 +1,7 @@
 //! Meaning: [`Spec`] → [`Resolved`]. Names are bound, defaults filled in, everything held against everything else.
 //! Reports all errors at once and never stops at the first.
 
+mod access;
 mod circles;
 pub(crate) mod credential;
 mod delegation;
@@ -63,6 +64,10 @@ pub struct Resolved {
     pub people: People,
     /// Where other people come from, by name: those that are served and some domain names.
     pub directories: BTreeMap<String, config::Directory>,
+    /// How people log in.
+    pub login: config::Login,
+    /// The programs that use the API, sorted by name.
+    pub api_keys: Vec<config::ApiKey>,
     /// DNS servers to ask.
     pub resolver: spec::Resolver,
     /// Trust beside the system's.
@@ -113,6 +118,8 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
     }
     let delegated = delegation::delegated(&domains);
     let directories = directories::directories(spec, report);
+    let login = access::login(spec.login.as_ref(), report);
+    let api_keys = access::keys(spec, report);
     Resolved {
         delegated,
         directories,
@@ -120,6 +127,8 @@ pub fn resolve(spec: &Spec, outside: &Outside<'_>, report: &mut Report) -> Resol
         storage: storage.unwrap_or_else(stores::unbound),
         domains,
         people,
+        login,
+        api_keys,
         resolver: spec.resolver.clone().unwrap_or_default(),
         trust: spec.trust.clone().unwrap_or_default(),
         limits: limits(spec.limits.as_ref()),

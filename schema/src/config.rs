@@ -4,16 +4,18 @@
 //! It holds password hashes and references to secrets, never a secret.
 
 use crate::name::{Address, DomainName, HostName, SecretRef};
-use crate::spec::{Credential, DkimAlgorithm, Posting};
+use crate::spec::{Credential, DkimAlgorithm, PeopleFrom, Posting};
 use crate::unit::{Period, Size};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
 mod directory;
+mod login;
 mod storage;
 
 pub use directory::*;
+pub use login::*;
 pub use storage::*;
 
 /// The artefact's format. A server refuses any other.
@@ -40,6 +42,12 @@ pub struct RuntimeConfig {
     pub groups: Vec<Group>,
     /// Mailing lists, sorted by address.
     pub lists: Vec<List>,
+    /// How people log in.
+    #[serde(default)]
+    pub login: Login,
+    /// The programs that use the API, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_keys: Vec<ApiKey>,
     /// DNS servers to ask; empty: the system's.
     pub resolvers: Vec<SocketAddr>,
     /// Trust beside the system's.
@@ -155,9 +163,17 @@ pub struct Domain {
     /// Which of `directories` its people come from; none: they are among `accounts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<String>,
-    /// What each person of the directory may keep, where it does not say; none: anything.
+    /// Who keeps those of its people that are not among `accounts`, where no directory does.
+    #[serde(default, skip_serializing_if = "is_spec")]
+    pub people: PeopleFrom,
+    /// What each person of the directory or the API may keep, where it does not say; none: anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<Size>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks this way")]
+fn is_spec(people: &PeopleFrom) -> bool {
+    *people == PeopleFrom::Spec
 }
 
 /// A DKIM key that mail is signed with.
@@ -186,6 +202,9 @@ pub struct Account {
     /// Hashes and SCRAM verifiers; none: nobody can log in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub credentials: Vec<Credential>,
+    /// Passwords for single programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub app_passwords: Vec<AppPassword>,
     /// Other addresses of the same mailbox, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Address>,

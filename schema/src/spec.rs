@@ -116,19 +116,16 @@ pub struct Spec {
     #[schemars(extend("x-unserved" = "reports"))]
     pub reports: Option<Reports>,
     /// How people prove who they are.
-    #[schemars(extend("x-unserved" = "settings of logins"))]
     pub login: Option<Login>,
     /// The server as an OAuth authorization server.
     #[schemars(extend("x-unserved" = "OAuth"))]
     pub oauth: Option<OAuth>,
     /// Sets of things that somebody may do.
-    #[schemars(extend("x-unserved" = "roles"))]
     pub role: Vec<Role>,
     /// Those who look after the server.
     #[schemars(extend("x-unserved" = "administration"))]
     pub admin: Vec<Admin>,
     /// Programs that use the API.
-    #[schemars(extend("x-unserved" = "the API"))]
     pub api_key: Vec<ApiKey>,
     /// What is written to the log.
     #[schemars(extend("x-unserved" = "settings of the log"))]

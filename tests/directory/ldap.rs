@@ -70,7 +70,7 @@ async fn a_password_is_proved_by_a_login_there_or_compared_here() {
     let dn = bind.replace("filter {", "login-dn \"uid={},ou=people,dc=example,dc=org\"\n        filter {");
     for (kind, spec) in [("bind", &bind), ("compare", &compare), ("login-dn", &dn)] {
         let asked = Asked::open(&site, &format!("{spec}{DOMAIN}")).await.unwrap();
-        assert!(!asked.router.all_have_scram());
+        assert!(!asked.router.all_have_scram().await);
         // Twice: the second time it is known.
         for _ in 0..2 {
             for (user, password, whose) in [
@@ -106,7 +106,7 @@ async fn a_scram_verifier_lies_beside_the_hash() {
     slapd.modify(&format!("{who}{verifier}\n"));
     let spec = example(&site, &slapd, "OpenLDAP").trim_end().trim_end_matches('}').to_owned() + "scram\n}\n";
     let asked = Asked::open(&site, &format!("{spec}{DOMAIN}")).await.unwrap();
-    assert!(asked.router.all_have_scram());
+    assert!(asked.router.all_have_scram().await);
     let secret = [7; 32];
     let ada = asked.router.scram("ada@example.org", &secret).await.unwrap();
     assert!(ada == store::password::scram(verifier).unwrap());
@@ -237,7 +237,7 @@ async fn many_at_once_share_few_connections() {
     // What is open stays open when the configuration changes elsewhere.
     let again = super::config(&site, &format!("{spec}domain \"example.net\" {{ alias \"a\" \"ada@example.org\"; }}\n"));
     slapd.freeze();
-    let router = asked.registry.directories(&again).await.unwrap();
+    let router = asked.registry.directories(&std::sync::Arc::new(again)).await.unwrap();
     assert!(router.is_ours(&"example.net".parse().unwrap()));
     slapd.thaw();
 }

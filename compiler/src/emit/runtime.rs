@@ -3,7 +3,7 @@
 use crate::resolve::{Domain, Host, KeyState, Resolved};
 use schema::config::{self, DkimKey, FORMAT, RuntimeConfig};
 use schema::name::DomainName;
-use schema::spec::MtaStsMode;
+use schema::spec::{MtaStsMode, PeopleFrom};
 use std::fmt::Write as _;
 
 /// The runtime configuration of a resolved spec.
@@ -19,6 +19,8 @@ pub fn runtime(resolved: &Resolved) -> RuntimeConfig {
         accounts: resolved.people.accounts.clone(),
         groups: resolved.people.groups.clone(),
         lists: resolved.people.lists.clone(),
+        login: resolved.login.clone(),
+        api_keys: resolved.api_keys.clone(),
         resolvers: resolved.resolver.server.clone(),
         trust: config::Trust { ca: resolved.trust.ca.clone(), arc_sealers: resolved.trust.arc_sealer.clone() },
         limits: resolved.limits.clone(),
@@ -54,7 +56,8 @@ fn domain(domain: &Domain, resolved: &Resolved) -> config::Domain {
         postmaster: domain.postmaster.clone(),
         catch_all: domain.catch_all.clone(),
         directory: directory.cloned(),
-        quota: directory.and(domain.quota),
+        people: domain.people,
+        quota: domain.quota.filter(|_| directory.is_some() || domain.people == PeopleFrom::Api),
     }
 }
 

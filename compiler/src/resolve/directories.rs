@@ -6,7 +6,7 @@ use crate::diagnostic::{Path, Report};
 use schema::config::{
     self, Directory, DirectorySource, Ldap, LdapAttribute, LdapFilter, LdapTls, MARKS_MOST, Sql, SqlQuery, Store,
 };
-use schema::spec::{self, ClientTlsMode, LdapLogin, Spec};
+use schema::spec::{self, ClientTlsMode, LdapLogin, PeopleFrom, Spec};
 use schema::unit::Period;
 use std::collections::BTreeMap;
 
@@ -20,6 +20,14 @@ const ADDRESS_FILTER: &str = "(&(objectClass=inetOrgPerson)(|(mail={})(mailAlter
 /// was read, and is not among them.
 pub fn directories(spec: &Spec, report: &mut Report) -> BTreeMap<String, Directory> {
     let mut bound = BTreeMap::new();
+    for (n, domain) in spec.domain.iter().enumerate() {
+        if domain.directory.is_some() && domain.people == Some(PeopleFrom::Api) {
+            let at = Path::root().field("domain").item(n).field("people");
+            let says =
+                format!("the people of `{}` come from a directory, and the API cannot keep them too", domain.name);
+            report.find(Code::DirectoryClash, at, says).help("take out `people` or `directory`");
+        }
+    }
     for (n, given) in spec.directory.iter().enumerate() {
         let at = Path::root().field("directory").item(n);
         let source = match (&given.ldap, &given.sql) {

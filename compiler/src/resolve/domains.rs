@@ -10,7 +10,7 @@ use crate::diagnostic::{Path, Report, meant, nearest};
 use crate::zone::{Kind, Rdata};
 use schema::config::Service;
 use schema::name::{Address, DomainName, LocalPart};
-use schema::spec::{self, DmarcPolicy, MtaStsMode, Spec};
+use schema::spec::{self, DmarcPolicy, MtaStsMode, PeopleFrom, Spec};
 use schema::unit::{Period, Size};
 use std::collections::{HashMap, HashSet};
 
@@ -30,6 +30,8 @@ pub struct Domain {
     pub at: Path,
     /// Which directory its people come from, if not from the spec.
     pub directory: Option<String>,
+    /// Who keeps those of its people that are not the spec's.
+    pub people: PeopleFrom,
     /// What each of its people may keep, where they do not say.
     pub quota: Option<Size>,
     /// The hosts that take its mail, most preferred first: MX preference, and which in the spec's order.
@@ -381,6 +383,7 @@ impl<'a> Binding<'a, '_> {
             postmaster: people.postmasters.get(&domain.name).cloned().flatten(),
             catch_all: people.catch_alls.get(&domain.name).cloned(),
             directory: domain.directory.clone(),
+            people: domain.people.unwrap_or_default(),
             quota: layers.quota(of),
             omit,
             records,

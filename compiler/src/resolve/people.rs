@@ -6,9 +6,9 @@ use crate::code::Code;
 use crate::diagnostic::{Path, Report, nearest};
 use crate::read::parallel;
 use foldhash::{HashMap, HashMapExt, HashSet};
-use schema::config::{Account, Group, List};
+use schema::config::{Account, AppPassword, Group, List};
 use schema::name::{Address, DomainName, LocalOrAddress, LocalPart};
-use schema::spec::{self, Posting, Spec};
+use schema::spec::{self, PeopleFrom, Posting, Spec};
 use schema::unit::Size;
 use std::collections::hash_map::Entry;
 
@@ -170,7 +170,7 @@ pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
         domain.account.len() + aliases + domain.alias.len() + domain.group.len() + domain.list.len()
     };
     people.owners.reserve(spec.domain.iter().map(addresses).sum());
-    people.elsewhere = spec.domain.iter().filter(|d| d.directory.is_some()).map(|d| d.name.clone()).collect();
+    people.elsewhere = spec.domain.iter().filter(|d| is_elsewhere(d)).map(|d| d.name.clone()).collect();
     no_room(spec, report);
     let mut binding = Binding { spec, layers, people, report };
     let claimed = binding.claims();
@@ -187,6 +187,11 @@ pub fn people(spec: &Spec, layers: &Layers<'_>, report: &mut Report) -> People {
     people.groups.sort_by(|a, b| a.address.cmp(&b.address));
     people.lists.sort_by(|a, b| a.address.cmp(&b.address));
     people
+}
+
+/// Whether more people may have addresses of a domain than the spec names.
+fn is_elsewhere(domain: &spec::Domain) -> bool {
+    domain.directory.is_some() || domain.people == Some(PeopleFrom::Api)
 }
 
 /// A quota of nothing for all accounts of a domain.
@@ -212,8 +217,21 @@ fn account(
 ) -> Account {
     let address = Address::new(one.local.clone(), domain.name.clone());
     let suspended = one.suspended == Some(true);
-    if !suspended || !one.password.is_empty() {
-        passwords(&one.password, &address, at, report);
+    if one.password.is_empty() && one.app_password.is_empty() && !suspended {
+        report
+            .find(Code::NoPassword, at.clone(), format!("nobody can log in as `{address}`: it has no password"))
+            .help("write `password (hash)\"…\"`; `mkpasswd -m sha-512` prints one");
+    }
+    for (n, password) in one.password.iter().enumerate() {
+        credential(password, &address, at.field("password").item(n), report);
+    }
+    for (n, app) in one.app_password.iter().enumerate() {
+        let at = at.field("app-password").item(n);
+        credential(&app.password, &address, at.field("password"), report);
+        if one.app_password.iter().take(n).any(|other| other.name == app.name) {
+            let says = format!("`{address}` has two app passwords `{}`", app.name);
+            report.find(Code::NamedTwice, at.field("name"), says).help("name one otherwise");
+        }
     }
     printable(one.name.as_deref(), at, report);
     if one.quota == Some(Size(0)) {
@@ -223,6 +241,7 @@ fn account(
         address,
         name: one.name.clone().unwrap_or_default(),
         credentials: if suspended { Vec::new() } else { one.password.clone() },
+        app_passwords: one.app_password.iter().filter(|_| !suspended).map(app_password).collect(),
         aliases: Vec::new(),
         quota: one.quota.or(quota),
     }
@@ -236,24 +255,20 @@ fn printable(name: Option<&str>, at: &Path, report: &mut Report) {
     }
 }
 
-fn passwords(credentials: &[spec::Credential], address: &Address, at: &Path, report: &mut Report) {
-    if credentials.is_empty() {
-        report
-            .find(Code::NoPassword, at.clone(), format!("nobody can log in as `{address}`: it has no password"))
-            .help("write `password (hash)\"…\"`; `mkpasswd -m sha-512` prints one");
-    }
-    for (n, credential) in credentials.iter().enumerate() {
-        let at = || at.field("password").item(n);
-        match credential::judge(credential) {
-            Worth::Good => {}
-            Worth::Weak(why) => {
-                report.find(Code::WeakHash, at(), format!("this is {why}"));
-            }
-            Worth::Unknown(why) => {
-                report
-                    .find(Code::PasswordForm, at(), format!("this is {why}, so `{address}` could not log in by it"))
-                    .help("argon2id, scrypt, PBKDF2 (PHC strings), bcrypt and sha512-crypt are known");
-            }
+fn app_password(given: &spec::AppPassword) -> AppPassword {
+    AppPassword { name: given.name.clone(), password: given.password.clone() }
+}
+
+fn credential(given: &spec::Credential, address: &Address, at: Path, report: &mut Report) {
+    match credential::judge(given) {
+        Worth::Good => {}
+        Worth::Weak(why) => {
+            report.find(Code::WeakHash, at, format!("this is {why}"));
+        }
+        Worth::Unknown(why) => {
+            report
+                .find(Code::PasswordForm, at, format!("this is {why}, so `{address}` could not log in by it"))
+                .help("argon2id, scrypt, PBKDF2 (PHC strings), bcrypt and sha512-crypt are known");
         }
     }
 }
@@ -477,8 +492,8 @@ impl<'a> Binding<'a> {
     }
 
     fn no_postmaster(&mut self, d: usize, chosen: Option<&Address>) {
-        // A directory may know the domain's own; where it does not, `chosen` stands in.
-        let Some(domain) = self.spec.domain.get(d).filter(|domain| domain.directory.is_none()) else { return };
+        // A directory or the API may know the domain's own; where it does not, `chosen` stands in.
+        let Some(domain) = self.spec.domain.get(d).filter(|domain| !is_elsewhere(domain)) else { return };
         let at = domain_path(d).field("name");
         let empty =
             domain.account.is_empty() && domain.alias.is_empty() && domain.group.is_empty() && domain.list.is_empty();

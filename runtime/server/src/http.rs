@@ -1,4 +1,4 @@
-//! HTTP: readiness and metrics, and what mail software looks for under a domain's names.
+//! HTTP: readiness and metrics, what mail software looks for under a domain's names, and the API.
 
 use crate::drive::Stream;
 use crate::listen::Connection;
@@ -20,6 +20,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 pub mod autoconfig;
+pub mod key;
+mod people;
+mod problem;
 
 /// The largest request body.
 const BODY_MOST: usize = 64 << 10;
@@ -69,8 +72,9 @@ fn routes(open: bool) -> Router<Facts> {
             .route("/.well-known/autoconfig/mail/config-v1.1.xml", get(autoconfig))
             .route("/autodiscover/autodiscover.xml", any(autodiscover))
             .route("/Autodiscover/Autodiscover.xml", any(autodiscover))
+            .merge(people::routes())
     } else {
-        router.fallback(to_https)
+        router.route("/api/v1/{*rest}", any(people::in_clear)).fallback(to_https)
     };
     router.layer(axum::extract::DefaultBodyLimit::max(BODY_MOST))
 }

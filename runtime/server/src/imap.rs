@@ -14,8 +14,8 @@ use schema::config::Service;
 use schema::name::Address;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 use store::blob::BlobId;
+use store::directory::Access;
 use store::mailbox::{How, MailboxError, Mailboxes, NewMessage};
 use tokio::sync::watch;
 use tracing::{Instrument, Span, info, warn};
@@ -52,20 +52,16 @@ type Answered = Result<Answer, MailboxError>;
 
 impl ImapHost {
     /// A host and its session for a connection just made.
-    pub fn begin(
-        connection: Connection,
-        tls: Option<TlsFacts>,
-        server: Arc<Server>,
-        now: Instant,
-    ) -> (ImapHost, ImapSession) {
+    pub async fn begin(connection: Connection, tls: Option<TlsFacts>, server: Arc<Server>) -> (ImapHost, ImapSession) {
         let snapshot = server.live.now();
         let config = Config {
             host_name: snapshot.host.name.to_string(),
             starttls: connection.service == Service::Imap,
-            mechanisms: mechanisms(snapshot.directory.all_have_scram()),
+            mechanisms: mechanisms(snapshot.directory.all_have_scram().await),
             append_limit: snapshot.config.limits.message_size.0,
         };
-        let session = ImapSession::new(config, tls, drive::seed(&server.secret, connection.id), now);
+        let session =
+            ImapSession::new(config, tls, drive::seed(&server.secret, connection.id), crate::clock::instant());
         let stopping = server.stopping.subscribe();
         let host = ImapHost { server, connection, account: None, append: None, watched: None, stopping, told: false };
         (host, session)
@@ -88,7 +84,7 @@ impl ImapHost {
     async fn login(&mut self, ask: Ask) -> Answer {
         let peer = self.connection.peer.ip();
         let proved = match ask {
-            Ask::Login(credentials) => self.server.password(credentials, peer).await,
+            Ask::Login(credentials) => self.server.password(credentials, Access::Imap, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
             Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
                 Ok(verifier) => return Answer::Verifier(verifier),

@@ -1,11 +1,11 @@
 //! Sockets: bound before a snapshot is swapped in, closed after; limits on who may connect.
 
 use crate::drive::{self, Drive, Stream};
+use crate::http;
 use crate::imap::ImapHost;
 use crate::server::Server;
 use crate::smtp::SmtpHost;
 use crate::snapshot::Rejected;
-use crate::{clock, http};
 use schema::config::{Listener, Service};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::HashMap;
@@ -182,11 +182,11 @@ async fn serve(stream: TcpStream, connection: Connection, server: Arc<Server>) -
     let (stream, acceptor) = (Some(stream), Some(tls.mail));
     match connection.service {
         Service::Imaps | Service::Imap => {
-            let (host, session) = ImapHost::begin(connection, facts, server, clock::instant());
+            let (host, session) = ImapHost::begin(connection, facts, server).await;
             Drive { stream, session, host, acceptor }.run().await
         }
         _ => {
-            let (host, session) = SmtpHost::begin(connection, facts, server, clock::instant());
+            let (host, session) = SmtpHost::begin(connection, facts, server).await;
             Drive { stream, session, host, acceptor }.run().await
         }
     }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use store::directory::Access;
 use store::error::StoreError;
 use tracing::{info, warn};
 
@@ -70,13 +71,18 @@ fn unavailable(error: &StoreError) -> LoginError {
 }
 
 impl Server {
-    /// Checks a password. Failures wait before they are answered.
+    /// Checks a password for a service. Failures wait before they are answered.
     ///
     /// # Errors
     /// [`LoginError`], which tells a client nothing about which accounts exist.
-    pub async fn password(&self, given: Credentials, peer: IpAddr) -> Result<Address, LoginError> {
+    pub async fn password(&self, given: Credentials, access: Access, peer: IpAddr) -> Result<Address, LoginError> {
         let snapshot = self.live.now();
-        match snapshot.directory.login(&given.user, given.password).await.map_err(|error| unavailable(&error))? {
+        match snapshot
+            .directory
+            .login(&given.user, given.password, access)
+            .await
+            .map_err(|error| unavailable(&error))?
+        {
             Some(account) => self.proved(&given.user, account, &given.authorize),
             None => Err(self.refused(&given.user, peer).await),
         }

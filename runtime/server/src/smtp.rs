@@ -20,7 +20,7 @@ use schema::config::{List, Service};
 use schema::name::Address;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use store::directory::Access;
 use store::error::StoreError;
 use store::spool::{Message, NewEntry, NotifyOn, Recipient, Return};
 use tokio::sync::watch;
@@ -72,24 +72,20 @@ struct Judged {
 
 impl SmtpHost {
     /// A host and its session for a connection just made.
-    pub fn begin(
-        connection: Connection,
-        tls: Option<TlsFacts>,
-        server: Arc<Server>,
-        now: Instant,
-    ) -> (SmtpHost, SmtpSession) {
+    pub async fn begin(connection: Connection, tls: Option<TlsFacts>, server: Arc<Server>) -> (SmtpHost, SmtpSession) {
         let snapshot = server.live.now();
         let limits = &snapshot.config.limits;
         let config = Config {
             host_name: snapshot.host.name.to_string(),
             role: if connection.service == Service::Smtp { Role::Relay } else { Role::Submission },
             starttls: connection.service != Service::Submissions,
-            mechanisms: mechanisms(snapshot.directory.all_have_scram()),
+            mechanisms: mechanisms(snapshot.directory.all_have_scram().await),
             max_size: limits.message_size.0,
             max_recipients: limits.recipients,
             session_time: limits.session.duration(),
         };
-        let session = SmtpSession::new(config, tls, drive::seed(&server.secret, connection.id), now);
+        let session =
+            SmtpSession::new(config, tls, drive::seed(&server.secret, connection.id), crate::clock::instant());
         let stopping = server.stopping.subscribe();
         (SmtpHost { server, connection, user: None, transaction: None, stopping, told: false }, session)
     }
@@ -270,7 +266,7 @@ impl SmtpHost {
     async fn login(&mut self, ask: Ask) -> Answer {
         let peer = self.connection.peer.ip();
         let proved = match ask {
-            Ask::Login(credentials) => self.server.password(credentials, peer).await,
+            Ask::Login(credentials) => self.server.password(credentials, Access::Submission, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
             Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
                 Ok(verifier) => return Answer::Verifier(verifier),

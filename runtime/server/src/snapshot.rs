@@ -1,5 +1,6 @@
 //! The configuration as the server runs it: built whole, swapped once.
 
+use crate::http::key::Keys;
 use crate::resolver::Resolver;
 use crate::secrets::Secrets;
 use crate::tls::{TlsError, TlsTable};
@@ -39,6 +40,14 @@ pub enum Rejected {
         selector: String,
         /// Whose.
         domain: DomainName,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A key of the API is unusable.
+    #[error("the API key `{name}`: {why}")]
+    Key {
+        /// Which.
+        name: String,
         /// What is wrong with it.
         why: String,
     },
@@ -106,7 +115,7 @@ pub struct Snapshot {
     /// Its name.
     pub generation: Generation,
     /// What it was built from.
-    pub config: RuntimeConfig,
+    pub config: Arc<RuntimeConfig>,
     /// Which host of it we are.
     pub host: config::Host,
     /// The open stores.
@@ -115,6 +124,8 @@ pub struct Snapshot {
     swaps: Swaps,
     /// The people.
     pub directory: Arc<Router>,
+    /// The keys of the API.
+    pub keys: Keys,
     /// The domains by name.
     pub domains: HashMap<DomainName, usize>,
     /// Keys to sign with.
@@ -133,7 +144,7 @@ impl Snapshot {
     /// # Errors
     /// [`Rejected`], in words for an operator.
     pub async fn build(bytes: &[u8], ground: &Ground, now: Option<&Snapshot>) -> Result<Snapshot, Rejected> {
-        let config = config::decode(bytes)?;
+        let config = Arc::new(config::decode(bytes)?);
         let host = choose(&config, ground.host.as_ref())?;
         if now.is_some_and(|now| now.host.name != host.name) {
             return Err(Rejected::NeedsRestart { what: "the host's name" });
@@ -152,13 +163,14 @@ impl Snapshot {
                 (Arc::new(resolver), Arc::new(authenticator))
             }
         };
-        let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
-        let directory = Arc::new(directory);
+        let keys = Keys::open(&config, &ground.secrets)?;
         let (stores, swaps) = match now {
             Some(now) if now.config.storage == config.storage => (now.stores.clone(), Swaps::default()),
             Some(now) => ground.registry.again(&now.stores, &now.config.storage, &config.storage).await?,
             None => (ground.registry.open(&config.storage, &ground.named(&host.name)).await?, Swaps::default()),
         };
+        let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
+        let directory = Arc::new(directory);
         let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
         let generation = generation(bytes);
         Ok(Snapshot {
@@ -168,6 +180,7 @@ impl Snapshot {
             stores,
             swaps,
             directory,
+            keys,
             domains,
             signers,
             tls,

@@ -1,8 +1,9 @@
 //! Who people are: whom an address belongs to, and whether somebody is who it says.
 //!
-//! The people of the spec are [`internal`], known from the configuration and asked without waiting. Everybody else is in
-//! a [`Directory`]: [`ldap`] or [`sql`], asked through a [`cache`]. [`router`] holds them all and asks the one of the
-//! address's domain; nothing outside looks at a directory itself.
+//! The people of the spec are [`internal`], known from the configuration and asked without waiting. Those that the API
+//! keeps are [`people`], read from the data store. Everybody else is in a [`Directory`]: [`ldap`] or [`sql`], asked
+//! through a [`cache`]. [`router`] holds them all and asks the one of the address's domain; nothing outside looks at a
+//! directory itself.
 //!
 //! A directory that does not answer is [`StoreError::Unavailable`], never "nobody": mail waits, logins are to be tried
 //! again, and nothing bounces.
@@ -17,8 +18,10 @@ use std::sync::Arc;
 pub mod cache;
 pub mod internal;
 pub mod ldap;
+pub mod people;
 pub mod router;
 pub mod sql;
+pub mod totp;
 
 /// Members of one group or address of a directory; one with more is refused as misconfigured.
 pub const MEMBERS_MOST: usize = 1000;
@@ -28,6 +31,71 @@ pub const NESTED_MOST: usize = 10;
 pub const SECRETS_MOST: usize = 16;
 /// The longest text that is looked for in a directory, in octets: an address of RFC 5321 §4.5.3.1 fits.
 pub const ASKED_MOST: usize = 320;
+
+/// A service that somebody logs in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// IMAP.
+    Imap,
+    /// POP3.
+    Pop3,
+    /// Sending mail.
+    Submission,
+    /// ManageSieve.
+    Sieve,
+    /// JMAP.
+    Jmap,
+    /// CalDAV and CardDAV.
+    Dav,
+}
+
+impl Access {
+    /// All of them.
+    pub const ALL: [Access; 6] =
+        [Access::Imap, Access::Pop3, Access::Submission, Access::Sieve, Access::Jmap, Access::Dav];
+
+    /// The name, as people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Access::Imap => "imap",
+            Access::Pop3 => "pop3",
+            Access::Submission => "submission",
+            Access::Sieve => "sieve",
+            Access::Jmap => "jmap",
+            Access::Dav => "dav",
+        }
+    }
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// A set of services.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope(u8);
+
+impl Scope {
+    /// Of these services.
+    pub fn of(services: impl IntoIterator<Item = Access>) -> Scope {
+        Scope(services.into_iter().fold(0, |bits, one| bits | one.bit()))
+    }
+
+    /// Whether a service is in it.
+    pub fn has(self, service: Access) -> bool {
+        self.0 & service.bit() != 0
+    }
+
+    /// As it is kept.
+    fn octet(self) -> u8 {
+        self.0
+    }
+
+    /// What was kept; services that this version does not know are none.
+    fn of_octet(octet: u8) -> Scope {
+        Scope(octet)
+    }
+}
 
 /// What an address stands for.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! The key layout of mailboxes, queue and blob references; `blob/kv`, `search/kv` and `lookup/kv` have their own
+//! The key layout of mailboxes, queue, people and blob references; `blob/kv`, `search/kv` and `lookup/kv` have their own
 //! first octets (`B`, `S`, `L`), and [`crate::migrate`] has `X`.
 //!
 //! | key | value |
@@ -12,6 +12,9 @@
 //! | `Mx` account 0 mailbox | how far the full-text index has a mailbox |
 //! | `Mp` | what the full-text index was made by |
 //! | `Mo` account 0 source | how far the mail of a mailbox elsewhere was imported |
+//! | `Pa` domain 0 local 0 | whose this address is: the address of a person that the API keeps |
+//! | `Pp` domain 0 local 0 | such a person; or what somebody that is kept elsewhere has beside: app passwords, second factor |
+//! | `Pw` domain 0 local 0 | nothing: SCRAM would lock this person out |
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
 //! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
@@ -28,7 +31,7 @@
 
 use crate::blob::BlobId;
 use crate::kv::{Key, KeyRange};
-use schema::name::Address;
+use schema::name::{Address, DomainName, LocalPart};
 
 fn of(kind: &[u8; 2], account: &Address) -> Vec<u8> {
     let mut key = Vec::with_capacity(96);
@@ -153,6 +156,49 @@ pub fn last_u32(key: &Key) -> Option<u32> {
 /// What an account's key range holds after its prefix.
 pub fn tail<'k>(key: &'k Key, range: &KeyRange) -> &'k [u8] {
     key.0.get(range.from.0.len()..).unwrap_or_default()
+}
+
+fn of_person(kind: &[u8; 2], address: &Address) -> Vec<u8> {
+    with(of_domain(kind, &address.domain), &[address.local.as_str().as_bytes(), &[0]])
+}
+
+fn of_domain(kind: &[u8; 2], domain: &DomainName) -> Vec<u8> {
+    with(kind.to_vec(), &[domain.as_str().as_bytes(), &[0]])
+}
+
+/// Whose an address is.
+pub fn whose(address: &Address) -> Key {
+    of_person(b"Pa", address).into()
+}
+
+/// A person, or what somebody has beside.
+pub fn person(address: &Address) -> Key {
+    of_person(b"Pp", address).into()
+}
+
+/// Every such entry of a domain behind an address of it.
+pub fn people(domain: &DomainName, after: Option<&LocalPart>) -> KeyRange {
+    let all = KeyRange::prefix(&of_domain(b"Pp", domain));
+    let after = after.map(|local| person(&Address::new(local.clone(), domain.clone())));
+    // Nothing lies between an entry's key and the same with a zero behind it.
+    let from = after.map_or(all.from, |key| with(key.0.to_vec(), &[&[0]]).into());
+    KeyRange { from, to: all.to }
+}
+
+/// The address of a person's key.
+pub fn read_person(key: &Key) -> Option<Address> {
+    let (domain, local) = std::str::from_utf8(key.0.get(2..)?).ok()?.split_once('\0')?;
+    Some(Address::new(local.strip_suffix('\0')?.parse().ok()?, domain.parse().ok()?))
+}
+
+/// SCRAM would lock this person out.
+pub fn without_scram(address: &Address) -> Key {
+    of_person(b"Pw", address).into()
+}
+
+/// Everybody whom SCRAM would lock out.
+pub fn all_without_scram() -> KeyRange {
+    KeyRange::prefix(b"Pw")
 }
 
 /// The queue's secret.

@@ -6,7 +6,8 @@
 //! - [`blob`] – large objects named by their content; [`search`] – the full-text index; [`lookup`] – counters,
 //!   facts and leases.
 //!
-//! Above stand [`mailbox`] and [`spool`], and nobody else writes keys, whose layout [`keys`] alone knows.
+//! Above stand [`mailbox`], [`spool`] and [`directory::people`], and nobody else writes keys, whose layout [`keys`] alone
+//! knows.
 //! [`directory`] says who people are; [`password`] checks what they prove it by. [`open`] turns a configuration
 //! into open stores, [`migrate`] moves what is in one into another, and [`check`] says whether it fits together.
 //!

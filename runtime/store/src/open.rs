@@ -370,8 +370,9 @@ impl Registry {
     ///
     /// # Errors
     /// [`StoreError`], naming the directory.
-    pub async fn directories(&self, config: &RuntimeConfig) -> Result<Router, StoreError> {
-        Router::open(config, &self.ground, &self.directories).await
+    pub async fn directories(&self, config: &Arc<RuntimeConfig>) -> Result<Router, StoreError> {
+        let data = self.database(&config.storage.data).await?;
+        Router::open(config, data, (&self.ground, &self.directories)).await
     }
 
     /// Blobs beside the data and, where another store is to keep them, in that.

@@ -24,6 +24,11 @@ const ITERATIONS_MOST: u32 = 10_000_000;
 /// The longest password that is looked at, in octets.
 pub const PASSWORD_MOST: usize = 1024;
 
+/// The longest hash that is taken in, in octets.
+const HASH_MOST: usize = 1000;
+/// Iterations of the verifiers that are made here (RFC 7677 §4 asks for 4096 at least).
+const SCRAM_ITERATIONS: u32 = 4096;
+
 /// What SCRAM-SHA-256 knows of a password (RFC 5802 §3).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scram {
@@ -102,6 +107,52 @@ fn scram_matches(password: &str, known: &Scram) -> bool {
     made.is_some_and(same)
 }
 
+/// Whether a text has the form of a hash or verifier that some password could match here.
+pub fn is_hash(text: &str) -> bool {
+    if text.len() > HASH_MOST || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return false;
+    }
+    if let Some(known) = scheme::is_known(text) {
+        return known;
+    }
+    if let Some(rest) = text.strip_prefix("$2") {
+        let mut parts = rest.split('$');
+        let kind = parts.next().is_some_and(|kind| matches!(kind, "a" | "b" | "x" | "y"));
+        let cost =
+            parts.next().and_then(|cost| cost.parse::<u32>().ok()).is_some_and(|n| (4..=BCRYPT_MOST).contains(&n));
+        return kind && cost && parts.next().is_some_and(|sum| sum.len() == 53) && parts.next().is_none();
+    }
+    if scram(text).is_some() {
+        return true;
+    }
+    if text.starts_with("$5$") || text.starts_with("$6$") {
+        let sum = if text.starts_with("$5$") { 43 } else { 86 };
+        return text.rsplit('$').next().is_some_and(|last| last.len() == sum) && text.split('$').count() >= 4;
+    }
+    let whole = |phc: &PasswordHash| phc.hash.is_some() && phc.salt.is_some();
+    let known = ["argon2id", "argon2i", "argon2d", "scrypt", "pbkdf2-sha256", "pbkdf2-sha512", "pbkdf2"];
+    PasswordHash::new(text).is_ok_and(|phc| whole(&phc) && known.contains(&phc.algorithm.as_str()))
+}
+
+/// An argon2id hash and a SCRAM verifier of a password, with fresh salts. Takes as long as [`matches`].
+pub fn fresh(password: &str) -> Option<(String, String)> {
+    let mut salts = [[0; 16]; 2];
+    for salt in &mut salts {
+        aws_lc_rs::rand::fill(salt).ok()?;
+    }
+    let [first, second] = &salts;
+    let made = scram_of(password, second, NonZeroU32::new(SCRAM_ITERATIONS)?);
+    let base64 = |octets: &[u8]| BASE64_STANDARD.encode(octets);
+    let verifier = format!(
+        "SCRAM-SHA-256${}:{}${}:{}",
+        made.iterations,
+        base64(&made.salt),
+        base64(&made.stored_key),
+        base64(&made.server_key)
+    );
+    Some((hash(password, first)?, verifier))
+}
+
 /// Hashes a password by argon2id with 19 MiB and two passes.
 pub fn hash(password: &str, salt: &[u8; 16]) -> Option<String> {
     let params = Params::new(19_456, 2, 1, None).ok()?;
@@ -143,7 +194,7 @@ pub fn scram_of(password: &str, salt: &[u8], iterations: NonZeroU32) -> Scram {
 pub fn false_scram(user: &str, secret: &[u8; 32], alike: Option<&Scram>) -> Scram {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let part = |what: &str| whole(hmac::sign(&key, format!("{what}\0{user}").as_bytes()).as_ref());
-    let (iterations, salt) = alike.map_or((4096, 16), |alike| (alike.iterations, alike.salt.len()));
+    let (iterations, salt) = alike.map_or((SCRAM_ITERATIONS, 16), |alike| (alike.iterations, alike.salt.len()));
     let salt = (0..salt.div_ceil(32)).flat_map(|n| part(&format!("salt{n}"))).take(salt).collect();
     Scram { iterations, salt, stored_key: part("stored"), server_key: part("server") }
 }
@@ -207,6 +258,21 @@ mod tests {
             BASE64_STANDARD.encode(made.server_key)
         );
         assert!(scram(&dovecots).unwrap() == made && matches("pencil", &dovecots));
+    }
+
+    #[test]
+    fn what_is_made_here_is_known_and_matches() {
+        let (hash, verifier) = fresh("secret").unwrap();
+        assert!(hash.starts_with("$argon2id$") && is_hash(&hash) && is_hash(&verifier));
+        assert!(matches("secret", &hash) && matches("secret", &verifier) && !matches("Secret", &verifier));
+        let bcrypt = bcrypt::hash("secret", 4).unwrap();
+        for known in [bcrypt.as_str(), "{SSHA}7uvz7Ldvxj5yRcj/Z7Nw25xqb6Hah0/H", &format!("{{CRYPT}}{bcrypt}")] {
+            assert!(is_hash(known), "{known}");
+        }
+        for odd in ["", "secret", "{PLAIN}secret", "{SSHA}", "$2b$31$abc", "$1$abc$def", "$6$abc", "$argon2id$v=19$m=8"]
+        {
+            assert!(!is_hash(odd), "{odd}");
+        }
     }
 
     #[test]

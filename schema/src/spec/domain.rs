@@ -67,7 +67,6 @@ pub struct Domain {
     #[schemars(extend("x-formerly" = {"catchall": "2028-01-01"}))]
     pub catch_all: Option<LocalOrAddress>,
     /// Who keeps its people. Left out: `spec`; the spec alone says who is there (Waybill).
-    #[schemars(extend("x-unserved" = "people by the API"))]
     pub people: Option<PeopleFrom>,
     /// What all of its accounts together may keep. Left out: anything (Waybill).
     #[schemars(extend("x-unserved" = "quotas of domains"))]
@@ -112,11 +111,12 @@ pub struct Domain {
 }
 
 /// Who keeps a domain's people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum PeopleFrom {
     /// The spec.
+    #[default]
     Spec,
     /// The server, where its API changes them; those of the spec stay the spec's.
     Api,

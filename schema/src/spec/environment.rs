@@ -87,14 +87,12 @@ pub struct Environment {
     #[schemars(extend("x-unserved" = "reports"))]
     pub reports: Option<Reports>,
     /// As at the top level.
-    #[schemars(extend("x-unserved" = "settings of logins"))]
     pub login: Option<Login>,
     /// As at the top level.
     #[schemars(extend("x-unserved" = "OAuth"))]
     pub oauth: Option<OAuth>,
     /// As at the top level.
     #[serde(default)]
-    #[schemars(extend("x-unserved" = "roles"))]
     pub role: Vec<Role>,
     /// As at the top level.
     #[serde(default)]
@@ -102,7 +100,6 @@ pub struct Environment {
     pub admin: Vec<Admin>,
     /// As at the top level.
     #[serde(default)]
-    #[schemars(extend("x-unserved" = "the API"))]
     pub api_key: Vec<ApiKey>,
     /// As at the top level.
     #[schemars(extend("x-unserved" = "settings of the log"))]

@@ -11,19 +11,24 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Login {
     /// What is offered (RFC 4422). Left out: all that the accounts can do; `plain` only under TLS.
+    #[schemars(extend("x-unserved" = "a choice of mechanisms"))]
     pub mechanism: Vec<Mechanism>,
     /// What a new password must be like, where people change their own.
     pub password: Option<PasswordRules>,
     /// People may make passwords for single programs. Left out: `#true` (Waybill).
     pub app_passwords: Option<bool>,
     /// A second factor is asked for, where a program can show a form. Left out: `optional` (Waybill).
+    #[schemars(extend("x-unserved" = "the second factor"))]
     pub second_factor: Option<SecondFactor>,
     /// Failed logins from one address (IPv6: one /64) before it is refused for `ban`. Left out: none is refused, each
     /// failure only waits longer (Waybill).
+    #[schemars(extend("x-unserved" = "refusing addresses"))]
     pub failures: Option<Rate>,
     /// How long an address is refused. Left out: `1h` (Waybill).
+    #[schemars(extend("x-unserved" = "refusing addresses"))]
     pub ban: Option<Period>,
     /// Networks that are never refused. Left out: loopback.
+    #[schemars(extend("x-unserved" = "refusing addresses"))]
     pub never_ban: Vec<Network>,
 }
 
@@ -57,7 +62,7 @@ pub struct PasswordRules {
     /// Characters at least. Left out: 15 (NIST SP 800-63B §3.1.1.2).
     #[schemars(range(min = 8, max = 1024), extend("x-kdl" = "property", "examples" = [15]))]
     pub least: Option<u32>,
-    /// How it is kept. Left out: `argon2id` with a SCRAM verifier (RFC 9106).
+    /// How it is kept. Left out: `argon2id-scram` (RFC 9106).
     #[schemars(extend("x-kdl" = "property"))]
     pub hash: Option<HashKind>,
 }
@@ -203,6 +208,44 @@ pub enum Permission {
     TrainSpam,
     /// Read others' mail.
     ReadMail,
+}
+
+impl Permission {
+    /// All that there is.
+    pub const ALL: [Permission; 13] = [
+        Permission::ReadPeople,
+        Permission::WritePeople,
+        Permission::SetPasswords,
+        Permission::ReadQueue,
+        Permission::WriteQueue,
+        Permission::ReadQuarantine,
+        Permission::WriteQuarantine,
+        Permission::ReadReports,
+        Permission::ReadLog,
+        Permission::ReadConfig,
+        Permission::Reload,
+        Permission::TrainSpam,
+        Permission::ReadMail,
+    ];
+
+    /// The name, as in the spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Permission::ReadPeople => "read-people",
+            Permission::WritePeople => "write-people",
+            Permission::SetPasswords => "set-passwords",
+            Permission::ReadQueue => "read-queue",
+            Permission::WriteQueue => "write-queue",
+            Permission::ReadQuarantine => "read-quarantine",
+            Permission::WriteQuarantine => "write-quarantine",
+            Permission::ReadReports => "read-reports",
+            Permission::ReadLog => "read-log",
+            Permission::ReadConfig => "read-config",
+            Permission::Reload => "reload",
+            Permission::TrainSpam => "train-spam",
+            Permission::ReadMail => "read-mail",
+        }
+    }
 }
 
 /// Somebody who looks after the server: an account of the spec with a role.

@@ -29,7 +29,6 @@ pub struct Account {
     pub suspended: Option<bool>,
     /// A password for one program, where the person's own is not given away.
     #[serde(default)]
-    #[schemars(extend("x-unserved" = "app passwords"))]
     pub app_password: Vec<AppPassword>,
     /// What the person may do beside using the own mail. Left out: `user`, nothing.
     #[schemars(extend("x-unserved" = "roles", "examples" = ["support"]))]

@@ -4,7 +4,7 @@ use super::Target;
 use crate::error::{Cause, StoreError};
 use crate::password::{self, Scram};
 use aws_lc_rs::{hmac, rand};
-use schema::config::{Account, Group, List, RuntimeConfig};
+use schema::config::{Account, List, RuntimeConfig};
 use schema::name::{Address, DomainName};
 use schema::spec::Credential;
 use std::collections::{HashMap, HashSet};
@@ -19,6 +19,8 @@ const REMEMBERED_MOST: usize = 20_000;
 const NOBODY: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
+/// Whose an address is: where it stands in the configuration.
+#[derive(Clone, Copy)]
 enum Owner {
     Account(u32),
     Group(u32),
@@ -26,11 +28,18 @@ enum Owner {
 }
 
 /// The people of one configuration, and what is known of them.
+///
+/// The configuration itself is shared, and nothing of it is copied: what an account costs beside is four octets, and
+/// eight for each alias.
 pub struct Internal {
-    accounts: Vec<Account>,
-    groups: Vec<Group>,
+    config: Arc<RuntimeConfig>,
     lists: Vec<Arc<List>>,
-    owners: HashMap<Address, Owner>,
+    /// Accounts, by address.
+    accounts: Vec<u32>,
+    /// Which alias of which account, by address.
+    aliases: Vec<(u32, u32)>,
+    /// Groups and lists.
+    others: HashMap<Address, Owner>,
     /// Domains and hosts: whom `postmaster` there is, and who gets what has no owner.
     domains: HashMap<DomainName, (Option<Address>, Option<Address>)>,
     all_have_scram: bool,
@@ -47,23 +56,29 @@ fn at(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
+/// Whether an account's password has a verifier, and none for a single program beside, which never has one.
+fn has_scram(account: &Account) -> bool {
+    let is_verifier = |one: &Credential| matches!(one, Credential::Scram(text) if password::scram(text).is_some());
+    account.app_passwords.is_empty() && account.credentials.iter().any(is_verifier)
+}
+
 impl Internal {
     /// The people of a configuration.
-    pub fn new(config: &RuntimeConfig) -> Internal {
-        let mut owners = HashMap::with_capacity(config.accounts.len() * 2);
+    pub fn new(config: Arc<RuntimeConfig>) -> Internal {
+        let mut accounts: Vec<u32> = (0..at(config.accounts.len())).collect();
+        // The compiler sorts them, and sorting what is sorted costs little.
+        accounts.sort_by(|a, b| address_of(&config, *a).cmp(&address_of(&config, *b)));
+        let mut aliases = Vec::with_capacity(config.accounts.iter().map(|account| account.aliases.len()).sum());
         for (n, account) in config.accounts.iter().enumerate() {
-            for alias in &account.aliases {
-                owners.insert(alias.clone(), Owner::Account(at(n)));
-            }
+            aliases.extend((0..account.aliases.len()).map(|alias| (at(n), at(alias))));
         }
+        aliases.sort_by(|a, b| alias_of(&config, *a).cmp(&alias_of(&config, *b)));
+        let mut others = HashMap::with_capacity(config.groups.len() + config.lists.len());
         for (n, group) in config.groups.iter().enumerate() {
-            owners.insert(group.address.clone(), Owner::Group(at(n)));
+            others.insert(group.address.clone(), Owner::Group(at(n)));
         }
         for (n, list) in config.lists.iter().enumerate() {
-            owners.insert(list.address.clone(), Owner::List(at(n)));
-        }
-        for (n, account) in config.accounts.iter().enumerate() {
-            owners.insert(account.address.clone(), Owner::Account(at(n)));
+            others.insert(list.address.clone(), Owner::List(at(n)));
         }
         let mut domains = HashMap::with_capacity(config.domains.len() + config.hosts.len());
         for host in &config.hosts {
@@ -72,32 +87,40 @@ impl Internal {
         for domain in &config.domains {
             domains.insert(domain.name.clone(), (domain.postmaster.clone(), domain.catch_all.clone()));
         }
-        let has_scram = |account: &Account| {
-            account
-                .credentials
-                .iter()
-                .any(|one| matches!(one, Credential::Scram(text) if password::scram(text).is_some()))
-        };
         let credentials = config.accounts.iter().flat_map(|account| &account.credentials);
-        let mut scrams = credentials.filter_map(|one| match one {
+        let some_scram = credentials.clone().find_map(|one| match one {
             Credential::Scram(text) => password::scram(text),
             Credential::Hash(_) => None,
         });
-        let some_scram = scrams.next();
         let mut key = [0; 32];
         let key = rand::fill(&mut key).ok().map(|()| hmac::Key::new(hmac::HMAC_SHA256, &key));
         Internal {
-            accounts: config.accounts.clone(),
-            groups: config.groups.clone(),
             lists: config.lists.iter().cloned().map(Arc::new).collect(),
-            owners,
+            accounts,
+            aliases,
+            others,
             domains,
             all_have_scram: config.accounts.iter().all(has_scram),
             some_scram,
             checks: Semaphore::new(CHECKS_MOST as usize),
             right: Mutex::default(),
             key,
+            config,
         }
+    }
+
+    /// Whose an address is: an account's own before all others.
+    fn owner_of(&self, address: &Address) -> Option<Owner> {
+        let own = |n: &u32| address_of(&self.config, *n).cmp(&Some(address));
+        if let Ok(found) = self.accounts.binary_search_by(own) {
+            return self.accounts.get(found).copied().map(Owner::Account);
+        }
+        if let Some(owner) = self.others.get(address) {
+            return Some(*owner);
+        }
+        let alias = |place: &(u32, u32)| alias_of(&self.config, *place).cmp(&Some(address));
+        let found = self.aliases.binary_search_by(alias).ok()?;
+        self.aliases.get(found).map(|(account, _)| Owner::Account(*account))
     }
 
     /// Whether mail for this domain ends here: a domain of the configuration, or a host.
@@ -117,22 +140,23 @@ impl Internal {
 
     /// Whose exactly this address is.
     pub fn owner(&self, address: &Address) -> Option<Target> {
-        Some(match self.owners.get(address)? {
+        Some(match self.owner_of(address)? {
             Owner::Account(n) => {
-                let account = self.accounts.get(*n as usize)?.address.clone();
+                let account = self.config.accounts.get(n as usize)?.address.clone();
                 Target::Account { account, detail: None }
             }
             Owner::Group(n) => {
-                let group = self.groups.get(*n as usize)?;
+                let group = self.config.groups.get(n as usize)?;
                 Target::Group { address: group.address.clone(), members: group.members.clone() }
             }
-            Owner::List(n) => Target::List(Arc::clone(self.lists.get(*n as usize)?)),
+            Owner::List(n) => Target::List(Arc::clone(self.lists.get(n as usize)?)),
         })
     }
 
-    fn account_row(&self, account: &Address) -> Option<&Account> {
-        match self.owners.get(account)? {
-            Owner::Account(n) => self.accounts.get(*n as usize).filter(|row| row.address == *account),
+    /// The account of exactly this address, as configured.
+    pub fn account_row(&self, account: &Address) -> Option<&Account> {
+        match self.owner_of(account)? {
+            Owner::Account(n) => self.config.accounts.get(n as usize).filter(|row| row.address == *account),
             _ => None,
         }
     }
@@ -154,8 +178,8 @@ impl Internal {
     }
 
     fn lets(&self, group: &Address, is_own: &dyn Fn(&Address) -> bool, depth: u8) -> bool {
-        let Some(Owner::Group(n)) = self.owners.get(group) else { return false };
-        let Some(group) = self.groups.get(*n as usize).filter(|_| depth < 16) else { return false };
+        let Some(Owner::Group(n)) = self.owner_of(group) else { return false };
+        let Some(group) = self.config.groups.get(n as usize).filter(|_| depth < 16) else { return false };
         if !group.send_as {
             // An alias of one mailbox is that mailbox's.
             return matches!(group.members.as_slice(), [one] if is_own(one));
@@ -178,8 +202,9 @@ impl Internal {
     }
 
     /// A verifier that nothing proves, and that looks like those that there are.
-    pub fn false_scram(&self, user: &str, secret: &[u8; 32]) -> Scram {
-        password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref())
+    /// Where the API keeps people they look like theirs.
+    pub fn false_scram(&self, user: &str, secret: &[u8; 32], by_api: bool) -> Scram {
+        password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref().filter(|_| !by_api))
     }
 
     /// Whether a password is an account's. For nobody it takes as long, and is wrong.
@@ -188,12 +213,26 @@ impl Internal {
     /// [`StoreError::Unavailable`] where it cannot be checked now.
     pub async fn verify(&self, account: Option<&Address>, given: String) -> Result<bool, StoreError> {
         let row = account.and_then(|account| self.account_row(account));
-        let secrets = row.iter().flat_map(|row| &row.credentials);
+        let apps = row.iter().flat_map(|row| &row.app_passwords).map(|app| &app.password);
+        let secrets = row.iter().flat_map(|row| &row.credentials).chain(apps);
         let secrets = secrets.map(|one| match one {
             Credential::Hash(text) | Credential::Scram(text) => text.clone(),
         });
-        let secrets = secrets.collect();
-        let known = account.and_then(|account| self.print(account, &given));
+        let right = self.proves(row.map(|row| &row.address), secrets.collect(), given).await?;
+        Ok(right && row.is_some())
+    }
+
+    /// As [`Internal::compare`], but a password that was right stays so as long as the secrets are the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] where it cannot be checked now.
+    pub async fn proves(
+        &self,
+        account: Option<&Address>,
+        secrets: Vec<String>,
+        given: String,
+    ) -> Result<bool, StoreError> {
+        let known = account.and_then(|account| self.print(account, &secrets, &given));
         if known.is_some_and(|print| self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(&print)) {
             return Ok(true);
         }
@@ -205,7 +244,7 @@ impl Internal {
             }
             prints.insert(print);
         }
-        Ok(right && row.is_some())
+        Ok(right)
     }
 
     /// Whether a password has one of these hashes or, where there is none, verifiers, which tell a password sent in the
@@ -230,8 +269,21 @@ impl Internal {
         tokio::task::spawn_blocking(check).await.map_err(|_| unavailable("the check failed"))
     }
 
-    fn print(&self, account: &Address, given: &str) -> Option<[u8; 32]> {
-        let tag = hmac::sign(self.key.as_ref()?, format!("{account}\0{given}").as_bytes());
-        tag.as_ref().try_into().ok()
+    fn print(&self, account: &Address, secrets: &[String], given: &str) -> Option<[u8; 32]> {
+        let mut tag = hmac::Context::with_key(self.key.as_ref()?);
+        let account = account.to_string();
+        for part in [account.as_str(), given].into_iter().chain(secrets.iter().map(String::as_str)) {
+            tag.update(&(part.len() as u64).to_be_bytes());
+            tag.update(part.as_bytes());
+        }
+        tag.sign().as_ref().try_into().ok()
     }
+}
+
+fn address_of(config: &RuntimeConfig, account: u32) -> Option<&Address> {
+    config.accounts.get(account as usize).map(|account| &account.address)
+}
+
+fn alias_of(config: &RuntimeConfig, (account, alias): (u32, u32)) -> Option<&Address> {
+    config.accounts.get(account as usize)?.aliases.get(alias as usize)
 }

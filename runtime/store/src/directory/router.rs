@@ -1,13 +1,16 @@
-//! Everybody: the people of the spec first, then those of the directory of the address's domain.
+//! Everybody: the people of the spec first, then those that the API keeps, or of the directory of the address's domain.
 
 use super::cache::Cached;
 use super::internal::Internal;
-use super::{Directory, Found, Person, Target, ldap, sql};
+use super::people::{Given, People};
+use super::{Access, Directory, Found, Person, Target, ldap, sql};
 use crate::error::StoreError;
+use crate::kv::KeyValue;
 use crate::open::Ground;
 use crate::password::{self, PASSWORD_MOST, Scram};
 use schema::config::{self, DirectorySource, RuntimeConfig};
 use schema::name::{Address, DomainName, LocalPart, SecretRef};
+use schema::spec::PeopleFrom;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
@@ -21,6 +24,10 @@ pub struct Router {
     internal: Internal,
     /// By the domains whose people they hold, with what each person there may keep if the directory does not say.
     directories: HashMap<DomainName, (Arc<Cached>, Option<u64>)>,
+    /// The domains whose people the API keeps, with what each may keep if nothing else is said.
+    by_api: HashMap<DomainName, Option<u64>>,
+    people: Arc<People>,
+    app_passwords: bool,
     all_have_scram: bool,
 }
 
@@ -30,7 +37,11 @@ impl Router {
     ///
     /// # Errors
     /// [`StoreError::Misconfigured`], naming the directory.
-    pub async fn open(config: &RuntimeConfig, ground: &Ground, open: &Open) -> Result<Router, StoreError> {
+    pub async fn open(
+        config: &Arc<RuntimeConfig>,
+        data: Arc<dyn KeyValue>,
+        (ground, open): (&Ground, &Open),
+    ) -> Result<Router, StoreError> {
         let mut named: HashMap<&str, Arc<Cached>> = HashMap::new();
         let mut open = open.lock().await;
         open.retain(|_, directory| directory.strong_count() > 0);
@@ -51,10 +62,15 @@ impl Router {
             Some((domain.name.clone(), (Arc::clone(directory), domain.quota.map(|size| size.0))))
         };
         let directories: HashMap<_, _> = config.domains.iter().filter_map(of).collect();
-        let internal = Internal::new(config);
-        let somebody = !(config.accounts.is_empty() && directories.is_empty());
+        let by_api = config.domains.iter().filter(|domain| domain.people == PeopleFrom::Api);
+        let by_api: HashMap<_, _> =
+            by_api.map(|domain| (domain.name.clone(), domain.quota.map(|size| size.0))).collect();
+        let internal = Internal::new(Arc::clone(config));
+        let somebody = !(config.accounts.is_empty() && directories.is_empty() && by_api.is_empty());
         let all = internal.all_have_scram() && config.directories.iter().all(|directory| directory.scram);
-        Ok(Router { internal, directories, all_have_scram: somebody && all })
+        let people = Arc::new(People::new(data, Arc::clone(&ground.clock)));
+        let app_passwords = config.login.app_passwords;
+        Ok(Router { internal, directories, by_api, people, app_passwords, all_have_scram: somebody && all })
     }
 
     /// Whether mail for this domain ends here: a domain of the configuration, or a host.
@@ -62,10 +78,20 @@ impl Router {
         self.internal.is_ours(domain)
     }
 
+    /// The people that the API keeps, and what others own beside.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// Whether the API keeps people of a domain.
+    pub fn is_by_api(&self, domain: &DomainName) -> bool {
+        self.by_api.contains_key(domain)
+    }
+
     /// Whether SCRAM may be offered: a client takes the strongest that it sees, and would lock out whoever has no
-    /// verifier.
-    pub fn all_have_scram(&self) -> bool {
-        self.all_have_scram
+    /// verifier, or a password for that program alone. Where it cannot be said now it is not.
+    pub async fn all_have_scram(&self) -> bool {
+        self.all_have_scram && matches!(self.people.some_need_plain().await, Ok(false))
     }
 
     /// What an address stands for; `None` where nobody has it but perhaps a catch-all.
@@ -98,6 +124,11 @@ impl Router {
         self.internal.owner(address)
     }
 
+    /// The account of the spec with exactly this address.
+    pub fn account_of_spec(&self, address: &Address) -> Option<&config::Account> {
+        self.internal.account_row(address)
+    }
+
     /// Who gets what nobody in a domain has.
     ///
     /// # Errors
@@ -113,6 +144,10 @@ impl Router {
     async fn exact(&self, address: &Address) -> Result<Option<Target>, StoreError> {
         if let Some(target) = self.internal.owner(address) {
             return Ok(Some(target));
+        }
+        if self.is_by_api(&address.domain) {
+            let owner = self.people.whose(address).await?.filter(|owner| self.is_by_api(&owner.domain));
+            return Ok(owner.map(|account| Target::Account { account, detail: None }));
         }
         let Some((directory, _)) = self.directories.get(&address.domain) else { return Ok(None) };
         Ok(match directory.find(address).await? {
@@ -143,8 +178,11 @@ impl Router {
         Ok(person.filter(|person| self.is_there(person, directory)).map(|person| (person, directory)))
     }
 
-    /// The person of a directory that has this mailbox.
+    /// The person of a directory or the API that has this mailbox.
     async fn owner(&self, account: &Address) -> Result<Option<Arc<Person>>, StoreError> {
+        if self.is_by_api(&account.domain) {
+            return Ok(self.people.entry(account).await?.person(account).map(Arc::new));
+        }
         let Some((directory, _)) = self.directories.get(&account.domain) else { return Ok(None) };
         match directory.find(account).await? {
             Some(Found::Person(person)) if person.address == *account => Ok(Some(person)),
@@ -160,6 +198,7 @@ impl Router {
         let Ok(login) = user.parse::<Address>() else { return Ok(None) };
         match self.internal.account(&login) {
             Some(account) => Ok(Some(account)),
+            None if self.is_by_api(&login.domain) => Ok(self.owner(&login).await?.map(|_| login)),
             None => Ok(self.person(&login).await?.map(|(person, _)| person.address.clone())),
         }
     }
@@ -169,11 +208,20 @@ impl Router {
     ///
     /// # Errors
     /// The directory's, and [`StoreError::Unavailable`] where it cannot be checked now.
-    pub async fn login(&self, user: &str, password: String) -> Result<Option<Address>, StoreError> {
+    pub async fn login(&self, user: &str, password: String, access: Access) -> Result<Option<Address>, StoreError> {
         let login = user.parse::<Address>().ok();
         let account = login.as_ref().and_then(|login| self.internal.account(login));
         // RFC 4513 §5.1.2: a server may call an empty password right, and mean nobody.
         let usable = !password.is_empty() && password.len() <= PASSWORD_MOST;
+        let by_api = login.as_ref().filter(|login| account.is_none() && usable && self.is_by_api(&login.domain));
+        if let Some(whom) = account.as_ref().or(by_api)
+            && self.opens(whom, by_api.is_some(), (&password, access)).await?
+        {
+            return Ok(Some(whom.clone()));
+        }
+        if let Some(whom) = by_api {
+            return Ok(self.proves(whom, password).await?.then(|| whom.clone()));
+        }
         let elsewhere = match &login {
             Some(login) if account.is_none() && usable => self.person(login).await?,
             _ => None,
@@ -195,23 +243,55 @@ impl Router {
         Ok(right.then(|| person.address.clone()))
     }
 
+    /// Whether a password is one that the account has for a single program, and for this service. The store is asked only
+    /// where it has the form of one.
+    async fn opens(
+        &self,
+        account: &Address,
+        kept: bool,
+        (password, access): (&str, Access),
+    ) -> Result<bool, StoreError> {
+        let Some(given) = Given::read(password).filter(|_| self.app_passwords) else { return Ok(false) };
+        let entry = self.people.entry(account).await?;
+        // What a person that is gone had beside opens nothing.
+        let there = !kept || entry.kept.is_some();
+        Ok(there && entry.opened_by(account, &given, (access, self.people.now())).is_some())
+    }
+
+    /// Whether a password is that of a person that the API keeps; nobody's takes as long, and is wrong.
+    async fn proves(&self, account: &Address, password: String) -> Result<bool, StoreError> {
+        let entry = self.people.entry(account).await?;
+        let secrets = entry.kept.as_ref().map(|kept| kept.secrets.texts()).unwrap_or_default();
+        let known = !secrets.is_empty();
+        let right = self.internal.proves(Some(account), secrets, password.clone()).await? && known;
+        if right && let Err(error) = self.people.renew(account, &entry, &password).await {
+            warn!(%error, %account, "a password is still kept as it came; the next login tries again");
+        }
+        Ok(right)
+    }
+
     /// What SCRAM needs to know of a user; for one who is unknown or has no verifier something false that looks the
     /// same.
     ///
     /// # Errors
     /// The directory's.
     pub async fn scram(&self, user: &str, secret: &[u8; 32]) -> Result<Scram, StoreError> {
-        let mut known = None;
+        let (mut known, mut by_api) = (None, false);
         if let Ok(login) = user.parse::<Address>() {
+            by_api = self.is_by_api(&login.domain);
             known = match self.internal.account(&login) {
                 Some(account) => self.internal.scram(&account),
+                None if by_api => {
+                    let person = self.owner(&login).await?;
+                    person.and_then(|person| person.secrets.iter().find_map(|one| password::scram(one)))
+                }
                 None => {
                     let person = self.person(&login).await?;
                     person.and_then(|(person, _)| person.secrets.iter().find_map(|one| password::scram(one)))
                 }
             };
         }
-        Ok(known.unwrap_or_else(|| self.internal.false_scram(user, secret)))
+        Ok(known.unwrap_or_else(|| self.internal.false_scram(user, secret, by_api)))
     }
 
     /// How much an account may keep, in octets; `None`: anything.
@@ -222,7 +302,8 @@ impl Router {
         if self.internal.account(account).is_some() {
             return Ok(self.internal.quota(account));
         }
-        let common = self.directories.get(&account.domain).and_then(|(_, quota)| *quota);
+        let common = self.directories.get(&account.domain).map(|(_, quota)| quota);
+        let common = common.or(self.by_api.get(&account.domain)).copied().flatten();
         let own = self.owner(account).await?.and_then(|person| person.quota);
         // 0 is how directories say "anything".
         Ok(own.or(common).filter(|quota| *quota > 0))

@@ -20,6 +20,24 @@ fn parts(hash: &str) -> Option<(String, &str)> {
     Some((scheme.to_ascii_uppercase(), rest))
 }
 
+/// Whether a hash is one that a password could have; `None` where it names no scheme.
+pub(super) fn is_known(hash: &str) -> Option<bool> {
+    let (scheme, rest) = parts(hash)?;
+    let digest = |length: usize| BASE64.decode(rest).is_ok_and(|octets| octets.len() >= length);
+    Some(match scheme.as_str() {
+        "SSHA" | "SHA" | "SHA1" => digest(20),
+        "SSHA256" | "SHA256" => digest(32),
+        "SSHA384" | "SHA384" => digest(48),
+        "SSHA512" | "SHA512" => digest(64),
+        "CRYPT" | "BLF-CRYPT" | "SHA256-CRYPT" | "SHA512-CRYPT" | "ARGON2" | "ARGON2I" | "ARGON2ID" => {
+            rest.starts_with('$') && super::is_hash(rest)
+        }
+        "PBKDF2" | "PBKDF2-SHA1" | "PBKDF2-SHA256" | "PBKDF2-SHA512" => rest.split('$').count() == 3,
+        "SCRAM-SHA-256" => scram(hash).is_some(),
+        _ => false,
+    })
+}
+
 /// Whether a password has this hash; `None` where it names no scheme. A password in the clear, or under a scheme that is
 /// not known, matches nothing.
 pub(super) fn matched(password: &str, hash: &str) -> Option<bool> {
@@ -115,6 +133,11 @@ mod tests {
         "{PBKDF2-SHA256}1000$QQUEWPXYp3poKUR7o/MNrg$kZuh3wm924LwKk/eJYjRAk5E9osuBC1BiyE4ni5wB8E",
         "{PBKDF2-SHA512}1000$uXCMUaHhpZaszR2AohKYow$AZLwXWhRQcQVkBOLOHQrVupSQTT8FeSp7dGe8kPLpG6OPAGs3dakk0b.Sg6uz3qbdFgDmD9Ii3OKYrF7pw83Kg",
     ];
+
+    #[test]
+    fn every_hash_that_matches_is_known() {
+        assert!(KNOWN.iter().all(|hash| is_known(hash) == Some(true)));
+    }
 
     #[test]
     fn hashes_that_others_made_are_read() {

@@ -1,0 +1,463 @@
+//! People kept by the API, on a whole server: made over HTTP, reached by mail, and gone when they are removed.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use aws_lc_rs::hmac;
+use harness::client::Client;
+use harness::kinds::Kind;
+use harness::postgresql::PostgreSql;
+use harness::{PASSWORD, Ports, Server, Site, account, base64, message, root};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
+const READER: &str = "a key that only reads people";
+const OTHER: &str = "a key of the other domain only";
+const OLD: &str = "a key that ended long ago, in 2001";
+const FAR: &str = "a key that holds from elsewhere only";
+const SECRET: &str = "a password of its own";
+
+/// Keys, and two domains whose people the API keeps beside one whose it does not.
+fn rest() -> String {
+    let keys = [("all", "people"), ("reader", "readers"), ("other", "others"), ("old", "people"), ("far", "people")];
+    let more = |name: &str| match name {
+        "old" => " until=\"2001-01-01\"",
+        _ => "",
+    };
+    let from = |name: &str| if name == "far" { " { from \"192.0.2.0/24\"; }" } else { "" };
+    let keys: String = keys
+        .iter()
+        .map(|(name, role)| {
+            format!("api-key \"{name}\" secret=(file)\"{name}.key\" role=\"{role}\"{}{}\n", more(name), from(name))
+        })
+        .collect();
+    format!(
+        "domain \"example.org\" {{\npeople \"api\"\n{}group \"team\" {{ member \"ada\" \"bob\"; }}\n\
+         list \"news\" {{ member \"ada\"; posting \"anyone\"; }}\n}}\n\
+         domain \"example.net\" {{ people \"api\"; }}\n\
+         domain \"spec.example\" {{\n{}}}\n\
+         role \"people\" {{ may \"read-people\" \"write-people\" \"set-passwords\"; }}\n\
+         role \"readers\" {{ may \"read-people\"; }}\n\
+         role \"others\" {{ may \"read-people\" \"write-people\"; domain \"example.net\"; }}\n{keys}",
+        account("ada"),
+        account("olga"),
+    )
+}
+
+fn write_keys(site: &Site) {
+    for (name, key) in [("all", KEY), ("reader", READER), ("other", OTHER), ("old", OLD), ("far", FAR)] {
+        site.write(&format!("{name}.key"), key);
+    }
+}
+
+fn site() -> Site {
+    let site = Site::new();
+    write_keys(&site);
+    site.write_spec(&rest());
+    site
+}
+
+/// A request: status, `ETag` and body.
+fn ask(ports: Ports, key: &str, line: &str, body: &Value) -> (u16, String, Value) {
+    with(ports, (key, ""), line, body)
+}
+
+fn with(ports: Ports, (key, header): (&str, &str), line: &str, body: &Value) -> (u16, String, Value) {
+    let mut stream = TcpStream::connect(ports.at(ports.http)).unwrap();
+    stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (method, path) = line.split_once(' ').unwrap();
+    write!(
+        stream,
+        "{method} /api/v1/people{path} HTTP/1.1\r\nHost: mail.example.org\r\nConnection: close\r\n\
+         Authorization: Bearer {key}\r\nContent-Length: {}\r\n{header}\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let etag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_default().to_owned();
+    if status >= 400 {
+        assert!(head.contains("application/problem+json"), "{text}");
+    }
+    for hidden in [SECRET, "argon2id", "SCRAM-SHA-256$", key] {
+        assert!(!text.contains(hidden), "{hidden}: {text}");
+    }
+    (status, etag, serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+fn made(ports: Ports, address: &str, more: &Value) -> (u16, String, Value) {
+    let mut body = json!({ "address": address, "password": SECRET });
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    ask(ports, KEY, "POST ", &body)
+}
+
+fn rcpt(ports: Ports, to: &str) -> String {
+    let mut client = Client::connect(ports.at(ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    client.smtp_ok("MAIL FROM:<sender@example.net>", "250");
+    client.smtp(&format!("RCPT TO:<{to}>")).unwrap()
+}
+
+fn mail(ports: Ports, to: &str, id: &str) {
+    let mut client = Client::connect(ports.at(ports.smtp)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    let reply = client.mail("sender@example.net", &[to], &message(id, 500)).unwrap();
+    assert!(reply.starts_with("250"), "{to}: {reply}");
+}
+
+/// Whether somebody gets in by IMAP.
+fn imap(ports: Ports, user: &str, password: &str) -> Option<Client> {
+    let mut client = Client::connect_tls(ports.at(ports.imaps)).unwrap();
+    client.line().unwrap();
+    let answer = client.imap(&format!("LOGIN {user} \"{password}\"")).unwrap();
+    let last = answer.last().unwrap();
+    assert!(last.contains(" OK ") || last.contains("NO [AUTHENTICATIONFAILED]"), "{last}");
+    last.contains(" OK ").then_some(client)
+}
+
+/// What submission says to somebody.
+fn submission(ports: Ports, user: &str, password: &str) -> (Client, String) {
+    let mut client = Client::connect_tls(ports.at(ports.submissions)).unwrap();
+    client.reply().unwrap();
+    client.smtp_ok("EHLO client.example.net", "250");
+    let reply = client.smtp(&format!("AUTH PLAIN {}", base64(format!("\0{user}\0{password}").as_bytes()))).unwrap();
+    (client, reply)
+}
+
+#[test]
+fn a_person_is_made_gets_mail_logs_in_sends_changes_and_goes() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    assert!(rcpt(ports, "bob@example.org").starts_with("550 5.1.1"));
+    let more = json!({ "name": "Bob", "aliases": ["robert@example.org", "bob@example.net"], "quota": "1MiB" });
+    let (status, etag, body) = made(ports, "bob@example.org", &more);
+    assert_eq!((status, &body["quota"], &body["keptBy"]), (201, &json!(1 << 20), &json!("api")), "{body}");
+    for (n, to) in ["bob@example.org", "robert+x@example.org", "bob@example.net", "team@example.org"].iter().enumerate()
+    {
+        mail(ports, to, &format!("m{n}"));
+    }
+    imap(ports, "bob@example.org", SECRET).unwrap().wait_for("INBOX", 4);
+    assert!(imap(ports, "bob@example.org", "not the password").is_none());
+    let (mut sender, reply) = submission(ports, "bob@example.org", SECRET);
+    assert!(reply.starts_with("235"), "{reply}");
+    for (from, right) in [("robert@example.org", true), ("team@example.org", true), ("ada@example.org", false)] {
+        let reply = sender.smtp(&format!("MAIL FROM:<{from}>")).unwrap();
+        assert_eq!(reply.starts_with("250"), right, "{from}: {reply}");
+        sender.smtp_ok("RSET", "250");
+    }
+    // Changed by one who saw what it was, and not by one who did not.
+    let header = format!("If-Match: {etag}\r\n");
+    let patch = json!({ "name": null, "aliases": ["rob@example.org"] });
+    let (status, _, body) = with(ports, (KEY, &header), "PATCH /bob@example.org", &patch);
+    assert_eq!((status, &body["name"], &body["aliases"]), (200, &json!(""), &json!(["rob@example.org"])), "{body}");
+    for line in ["PATCH /bob@example.org", "DELETE /bob@example.org"] {
+        assert_eq!(with(ports, (KEY, &header), line, &patch).0, 412);
+    }
+    assert!(rcpt(ports, "robert@example.org").starts_with("550") && rcpt(ports, "rob@example.org").starts_with("250"));
+    // A new password holds at once, and the old one, right a moment ago, no more.
+    let other = json!({ "password": "another password of its own" });
+    assert_eq!(ask(ports, KEY, "PUT /bob@example.org/password", &other).0, 204);
+    assert!(imap(ports, "bob@example.org", SECRET).is_none());
+    assert!(imap(ports, "bob@example.org", "another password of its own").is_some());
+    let short = json!({ "password": "short" });
+    let (status, _, body) = ask(ports, KEY, "PUT /bob@example.org/password", &short);
+    assert!(status == 422 && body["detail"].as_str().unwrap().contains("15 characters"), "{body}");
+    // Gone, with the mailbox left behind.
+    assert_eq!(ask(ports, KEY, "DELETE /bob@example.org", &Value::Null).0, 204);
+    assert_eq!(ask(ports, KEY, "GET /bob@example.org", &Value::Null).0, 404);
+    assert!(rcpt(ports, "bob@example.org").starts_with("550") && rcpt(ports, "rob@example.org").starts_with("550"));
+    assert!(imap(ports, "bob@example.org", "another password of its own").is_none());
+    let (status, _, body) = made(ports, "bob@example.org", &json!({}));
+    assert!(status == 409 && body["detail"].as_str().unwrap().contains("takeOver"), "{body}");
+    assert_eq!(made(ports, "bob@example.org", &json!({ "takeOver": true })).0, 201);
+    imap(ports, "bob@example.org", SECRET).unwrap().wait_for("INBOX", 4);
+    assert!(!server.log().contains(SECRET) && !server.log().contains(KEY));
+}
+
+#[test]
+fn an_app_password_opens_its_services_until_it_ends_or_is_taken_back() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    assert_eq!(made(ports, "bob@example.org", &json!({})).0, 201);
+    // Somebody that the API keeps, and people of the spec. Each refusal waits longer than the one before, so there are few.
+    for user in ["bob@example.org", "ada@example.org", "olga@spec.example"] {
+        let line = format!("POST /{user}/app-passwords");
+        let (status, _, app) = ask(ports, KEY, &line, &json!({ "name": "phone", "scope": ["imap"] }));
+        assert_eq!(status, 201, "{app}");
+        let password = app["password"].as_str().unwrap();
+        for _ in 0..2 {
+            assert!(imap(ports, user, password).is_some(), "{user}");
+        }
+        let (_, _, all) = ask(ports, KEY, &line.replace("POST", "GET"), &Value::Null);
+        assert!(all["appPasswords"].as_array().unwrap().len() == 1 && !all.to_string().contains(password), "{all}");
+        if user == "olga@spec.example" {
+            continue;
+        }
+        assert!(submission(ports, user, password).1.starts_with("535"));
+        let line = format!("DELETE /{user}/app-passwords/{}", app["id"].as_str().unwrap());
+        assert_eq!(ask(ports, KEY, &line, &Value::Null).0, 204);
+        assert!(imap(ports, user, password).is_none());
+    }
+    let end = jiff::Timestamp::from_second(seconds() + 5).unwrap().to_string();
+    let short = json!({ "name": "short", "scope": ["imap", "submission"], "until": end });
+    let (_, _, short) = ask(ports, KEY, "POST /bob@example.org/app-passwords", &short);
+    let short = short["password"].as_str().unwrap();
+    assert!(submission(ports, "bob@example.org", short).1.starts_with("235"));
+    let began = Instant::now();
+    while submission(ports, "bob@example.org", short).1.starts_with("235") {
+        assert!(began.elapsed() < harness::PATIENCE);
+    }
+    let odd = json!({ "name": "x", "scope": ["telnet"] });
+    assert_eq!(ask(ports, KEY, "POST /bob@example.org/app-passwords", &odd).0, 422);
+    let (_, _, app) =
+        ask(ports, KEY, "POST /ada@example.org/app-passwords", &json!({ "name": "x", "scope": ["imap"] }));
+    let password = app["password"].as_str().unwrap();
+    assert!(imap(ports, "ada@example.org", password).is_some());
+    let mark = server.log_mark();
+    site.write_spec(&(rest() + "login { app-passwords #false; }\n"));
+    server.wait_for_log("configuration taken", mark);
+    assert!(imap(ports, "ada@example.org", password).is_none() && imap(ports, "ada@example.org", PASSWORD).is_some());
+    assert_eq!(ask(ports, KEY, "POST /ada@example.org/app-passwords", &odd).0, 403);
+}
+
+fn seconds() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}
+
+/// RFC 6238, as an authenticator program has it.
+fn code(uri: &str, seconds: i64) -> String {
+    let secret = uri.split_once("secret=").unwrap().1.split('&').next().unwrap();
+    let bits: Vec<u8> = secret
+        .bytes()
+        .flat_map(|letter| {
+            let value = if letter.is_ascii_digit() { letter - b'2' + 26 } else { letter - b'A' };
+            (0..5).rev().map(move |bit| value >> bit & 1)
+        })
+        .collect();
+    let octets: Vec<u8> = bits.chunks_exact(8).map(|eight| eight.iter().fold(0, |n, bit| n << 1 | bit)).collect();
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &octets);
+    let tag = hmac::sign(&key, &(seconds / 30).to_be_bytes());
+    let at = usize::from(tag.as_ref()[19] & 15);
+    let number = u32::from_be_bytes(tag.as_ref()[at..at + 4].try_into().unwrap()) & 0x7FFF_FFFF;
+    format!("{:06}", number % 1_000_000)
+}
+
+#[test]
+fn a_second_factor_is_confirmed_by_a_code_that_counts_once() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    for user in ["bob@example.org", "ada@example.org"] {
+        made(ports, user, &json!({}));
+        let (status, _, begun) = ask(ports, KEY, &format!("POST /{user}/totp"), &Value::Null);
+        assert_eq!(status, 201, "{begun}");
+        let uri = begun["uri"].as_str().unwrap().to_owned();
+        let shown = |wanted: &str| {
+            let (_, _, person) = ask(ports, KEY, &format!("GET /{user}"), &Value::Null);
+            assert_eq!(person["secondFactor"], wanted);
+        };
+        shown("pending");
+        let confirm = |code: &str| ask(ports, KEY, &format!("PUT /{user}/totp"), &json!({ "code": code })).0;
+        let now = seconds();
+        assert_eq!(confirm(&code(&uri, now - 3600)), 422);
+        shown("pending");
+        let right = code(&uri, now);
+        assert_eq!((confirm(&right), confirm(&right)), (204, 422));
+        shown("on");
+        assert_eq!(ask(ports, KEY, &format!("POST /{user}/totp"), &Value::Null).0, 409);
+        assert_eq!(ask(ports, KEY, &format!("DELETE /{user}/totp"), &Value::Null).0, 204);
+        shown("none");
+    }
+}
+
+#[test]
+fn keys_do_what_their_roles_say_and_people_of_the_spec_are_only_read() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    made(ports, "bob@example.org", &json!({ "aliases": ["taken@example.org"] }));
+    let none = Value::Null;
+    let new = |address: &str| json!({ "address": address, "aliases": [] });
+    let app = json!({ "name": "x", "scope": ["imap"] });
+    let name = json!({ "name": "x" });
+    for (key, line, body, want, word) in [
+        (READER, "GET /bob@example.org", &none, 200, ""),
+        (READER, "DELETE /bob@example.org", &none, 403, "write-people"),
+        (READER, "POST /bob@example.org/app-passwords", &app, 403, "set-passwords"),
+        (OTHER, "GET /bob@example.org", &none, 403, "example.org"),
+        (OTHER, "POST ", &new("eve@example.org"), 403, "example.org"),
+        (OTHER, "POST ", &json!({ "address": "eve@example.net", "password": SECRET }), 403, "set-passwords"),
+        (OTHER, "POST ", &json!({ "address": "eve@example.net", "aliases": ["eve@example.org"] }), 403, "example.org"),
+        (OTHER, "POST ", &new("eve@example.net"), 201, ""),
+        (OLD, "GET /bob@example.org", &none, 401, "ended"),
+        (FAR, "GET /bob@example.org", &none, 403, "127.0.0.1"),
+        (KEY, "GET /olga@spec.example", &none, 200, ""),
+        (KEY, "PATCH /olga@spec.example", &name, 409, "account \"olga\""),
+        (KEY, "DELETE /ada@example.org", &none, 409, "domain \"example.org\""),
+        (KEY, "PUT /ada@example.org/password", &json!({ "password": SECRET }), 409, "kept by the spec"),
+        (KEY, "POST ", &new("new@spec.example"), 403, "people \"api\""),
+        (KEY, "POST ", &new("new@elsewhere.example"), 403, "no domain"),
+        (KEY, "POST ", &new("ada@example.org"), 409, "of the spec"),
+        (KEY, "POST ", &new("team@example.org"), 409, "of the spec"),
+        (KEY, "POST ", &new("news-bounces@example.org"), 409, "of the spec"),
+        (KEY, "POST ", &new("bob@example.org"), 409, "somebody's"),
+        (KEY, "POST ", &new("taken@example.org"), 409, "somebody's"),
+        (KEY, "POST ", &new("ada+x@example.org"), 422, "+"),
+        (KEY, "POST ", &json!({ "address": "x@example.org", "colour": 1 }), 400, "colour"),
+        (KEY, "POST ", &json!({ "address": "x@example.org", "hash": "{PLAIN}x" }), 422, "hash"),
+        (KEY, "GET /nobody@example.org", &none, 404, "nobody"),
+        (KEY, "GET ", &none, 400, "domain"),
+    ] {
+        let (status, _, answer) = ask(ports, key, line, body);
+        assert_eq!(status, want, "{line} {body}: {answer}");
+        assert!(answer["detail"].as_str().unwrap_or_default().contains(word), "{line}: {answer}");
+    }
+    for n in 0..5 {
+        made(ports, &format!("p{n}@example.org"), &json!({}));
+    }
+    let (mut all, mut after) = (Vec::new(), String::new());
+    loop {
+        let (_, _, page) = ask(ports, READER, &format!("GET ?domain=example.org&limit=3{after}"), &none);
+        let people = page["people"].as_array().unwrap();
+        assert!(people.len() <= 3);
+        all.extend(people.iter().map(|one| format!("{} {}", one["address"].as_str().unwrap(), one["keptBy"])));
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    let kept = ["bob", "p0", "p1", "p2", "p3", "p4"].map(|name| format!("{name}@example.org \"api\""));
+    let want: Vec<String> = std::iter::once("ada@example.org \"spec\"".to_owned()).chain(kept).collect();
+    assert_eq!(all, want);
+    // Each unknown key waits longer than the one before.
+    let began = Instant::now();
+    for _ in 0..2 {
+        assert_eq!(ask(ports, "not a key of the spec at all", "GET /bob@example.org", &none).0, 401);
+    }
+    assert!(began.elapsed() >= Duration::from_millis(1500), "{:?}", began.elapsed());
+    assert!(!server.log().contains("not a key of the spec"));
+}
+
+#[test]
+fn hashes_from_elsewhere_let_in_and_scram_is_offered_only_where_it_locks_out_nobody() {
+    let site = site();
+    let keys = "role \"people\" { may \"write-people\" \"set-passwords\" \"read-people\"; }\n\
+                api-key \"all\" secret=(file)\"all.key\" role=\"people\"\n";
+    site.write_spec(&format!(
+        "domain \"example.org\" {{ people \"api\"; alias \"postmaster\" \"x@example.net\"; }}\n{keys}"
+    ));
+    let server = site.serve();
+    let ports = server.ports;
+    let offers = || {
+        let mut client = Client::connect_tls(ports.at(ports.imaps)).unwrap();
+        client.line().unwrap();
+        client.imap_ok("CAPABILITY").join(" ").contains("SCRAM-SHA-256")
+    };
+    assert_eq!(made(ports, "bob@example.org", &json!({})).0, 201);
+    assert!(offers());
+    let foreign = json!({ "address": "eve@example.org", "hash": "{SSHA}7uvz7Ldvxj5yRcj/Z7Nw25xqb6Hah0/H" });
+    assert_eq!(ask(ports, KEY, "POST ", &foreign).0, 201);
+    assert!(!offers());
+    assert!(imap(ports, "eve@example.org", "secret").is_some());
+    assert!(offers());
+    assert!(imap(ports, "eve@example.org", "secret").is_some());
+    let app = json!({ "name": "phone", "scope": ["imap"] });
+    assert_eq!(ask(ports, KEY, "POST /bob@example.org/app-passwords", &app).0, 201);
+    assert!(!offers());
+}
+
+#[test]
+fn what_was_answered_is_there_after_kill_9_and_after_a_reload() {
+    let site = site();
+    let mut server = site.serve();
+    for n in 0..3 {
+        assert_eq!(made(server.ports, &format!("p{n}@example.org"), &json!({})).0, 201);
+        server.kill();
+        server = site.serve();
+        assert!(imap(server.ports, &format!("p{n}@example.org"), SECRET).is_some());
+    }
+    let ports = server.ports;
+    let mark = server.log_mark();
+    // Once the spec names somebody, it is the spec's; and where it keeps the domain alone, the others are nobody.
+    site.write_spec(&rest().replace("people \"api\"\n", &format!("people \"api\"\n{}", account("p0"))));
+    server.wait_for_log("configuration taken", mark);
+    assert!(imap(ports, "p0@example.org", PASSWORD).is_some() && imap(ports, "p0@example.org", SECRET).is_none());
+    assert!(imap(ports, "p1@example.org", SECRET).is_some());
+    let mark = server.log_mark();
+    site.write_spec(&rest().replace("people \"api\"\n", &account("bob")));
+    server.wait_for_log("configuration taken", mark);
+    assert!(imap(ports, "p1@example.org", SECRET).is_none());
+    assert!(rcpt(ports, "p1@example.org").starts_with("550"));
+}
+
+#[test]
+fn two_servers_of_a_database_see_each_others_changes_at_once() {
+    let kind = Kind::PostgreSql(PostgreSql::start());
+    let start = |node: &str| {
+        let site = Site::new();
+        write_keys(&site);
+        let head = site.ports.host("mail.example.org");
+        site.write("mail.kdl", &format!("waybill 1\n{head}{}{}", kind.node(), rest()));
+        let mut command = kind.command(&site);
+        command.args(["--node", node]);
+        let server = Server::start(command, site.ports);
+        (site, server)
+    };
+    let (one, two) = (start("one"), start("two"));
+    let (here, there) = (one.1.ports, two.1.ports);
+    for n in 0..10 {
+        let user = format!("p{n}@example.org");
+        assert!(rcpt(there, &user).starts_with("550"));
+        assert_eq!(made(here, &user, &json!({})).0, 201);
+        assert!(rcpt(there, &user).starts_with("250"));
+        assert!(imap(there, &user, SECRET).is_some());
+        let other = json!({ "password": format!("another password {n}") });
+        assert_eq!(ask(here, KEY, &format!("PUT /{user}/password"), &other).0, 204);
+        assert!(imap(there, &user, &format!("another password {n}")).is_some());
+    }
+    assert!(imap(there, "p0@example.org", SECRET).is_none());
+    // Of those who make one address at once on both, one gets it.
+    for n in 0..10 {
+        let user = format!("q{n}@example.org");
+        let (first, second) = (user.clone(), user.clone());
+        let racers = [
+            std::thread::spawn(move || made(here, &first, &json!({})).0),
+            std::thread::spawn(move || made(there, &second, &json!({})).0),
+        ];
+        let mut answers = racers.map(|racer| racer.join().unwrap());
+        answers.sort_unstable();
+        assert_eq!(answers, [201, 409]);
+    }
+    // Without the database nobody is said to be nobody.
+    let Kind::PostgreSql(mut database) = kind else { unreachable!() };
+    database.kill();
+    let reply = rcpt(here, "nobody@example.org");
+    assert!(reply.starts_with("451"), "{reply}");
+    assert_eq!(ask(here, KEY, "GET /p0@example.org", &Value::Null).0, 503);
+}
+
+#[test]
+fn the_guide_does_what_it_says() {
+    let page = std::fs::read_to_string(root().join("docs/people.md")).unwrap();
+    let spec = page.split("```kdl\n").nth(1).unwrap().split("```").next().unwrap();
+    let site = Site::new();
+    site.write_spec(spec);
+    let mut command = Command::new(harness::program("waybilld"));
+    command.arg("serve").arg("--spec").arg(site.path()).env("PORTAL_KEY", KEY);
+    let server = Server::start(command, site.ports);
+    let mut count = 0;
+    for line in page.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let line = line.replace("https://mail.example.org", &format!("http://{}", server.ports.at(server.ports.http)));
+        let output = Command::new("sh").args(["-c", &line]).env("PORTAL_KEY", KEY).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        count += 1;
+    }
+    assert_eq!(count, 8);
+}
