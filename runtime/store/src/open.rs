@@ -109,7 +109,7 @@ pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreE
 async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
     let data = beside(ground, &storage.data, read).await?;
     if !read {
-        migrate::check(&*data).await?;
+        migrate::check(&*data, &storage.blob.rooted(&ground.root)).await?;
     }
     let packing = packing(ground, &storage.blobs);
     let far: Option<Arc<dyn Blobs>> = match (&storage.blob, packing.clone()) {
@@ -216,7 +216,7 @@ impl Registry {
     /// [`StoreError`], naming the store.
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
-        migrate::check(&*data).await?;
+        migrate::check(&*data, &storage.blob.rooted(&self.ground.root)).await?;
         let blobs = Arc::new(self.shelves(&data, storage).await?);
         let analyser = Analyser::new(&storage.index.languages);
         let search: Arc<dyn Search> = match &storage.search {
@@ -233,18 +233,51 @@ impl Registry {
         Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
     }
 
-    /// Opens a configuration's databases to move what is in them.
+    /// Opens a configuration's databases to move what is in them. Those that are `looked` into may be open elsewhere: of
+    /// them a RocksDB is opened to be read only, and shows what it holds now; it is opened anew by each call.
     ///
     /// # Errors
     /// [`StoreError`], naming the store.
-    pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
-        let data = self.database(&storage.data).await?;
-        let blobs: Arc<dyn Blobs> = Arc::new(self.shelves(&data, storage).await?);
-        let lookup = match &storage.lookup {
-            Store::Redis(_) => None,
-            database => Some(self.database(database).await?),
+    pub async fn side(&self, storage: &Storage, looked: &[&Store]) -> Result<Side, StoreError> {
+        let mut readers: Vec<(&Store, Arc<dyn KeyValue>)> = Vec::new();
+        let mut keys = Vec::new();
+        for store in [&storage.data, &storage.blob, &storage.lookup] {
+            keys.push(match store {
+                Store::Filesystem { .. } | Store::S3(_) | Store::Redis(_) => None,
+                Store::Memory { .. } if looked.contains(&store) => Some(beside(&self.ground, store, true).await?),
+                Store::Rocksdb { .. } if looked.contains(&store) => {
+                    let open = readers.iter().find(|(known, _)| *known == store).map(|(_, open)| Arc::clone(open));
+                    let open = match open {
+                        Some(open) => open,
+                        None => beside(&self.ground, store, true).await?,
+                    };
+                    readers.push((store, Arc::clone(&open)));
+                    Some(open)
+                }
+                database => Some(self.database(database).await?),
+            });
+        }
+        let mut keys = keys.into_iter();
+        let data = keys.next().flatten().ok_or_else(|| unserved(&storage.data))?;
+        let (apart, lookup) = (keys.next().flatten(), keys.next().flatten());
+        let packing = packing(&self.ground, &storage.blobs)?;
+        let far: Option<Arc<dyn Blobs>> = match (&storage.blob, apart) {
+            (store, _) if *store == storage.data => None,
+            (_, Some(keys)) => Some(Arc::new(KvBlobs::new(keys, packing.clone()))),
+            (store, None) if looked.contains(&store) => {
+                Some(blobs_beside(&self.ground, store, packing.clone(), true).await?)
+            }
+            (store, None) => Some(self.blobs_apart(store, &storage.blobs, packing.clone()).await?),
         };
-        Ok(Side { data, blobs, lookup })
+        let near = || KvBlobs::new(Arc::clone(&data), packing.clone());
+        let blobs = Arc::new(shelves(near(), far, storage));
+        Ok(Side { near: Arc::new(near()), data, blobs, lookup })
+    }
+
+    /// What another has open is open here too: one database is never opened twice.
+    pub async fn join(&self, other: &Registry) {
+        let open = other.open.lock().await.clone();
+        self.open.lock().await.extend(open);
     }
 
     async fn lookups(&self, store: &Store) -> Result<Arc<dyn Lookups>, StoreError> {
