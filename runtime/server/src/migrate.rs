@@ -270,8 +270,7 @@ impl Work {
             filling.push(match kind {
                 Kind::Keys(part) => match (from.keys(*part), to.keys(*part)) {
                     (Some(old), Some(new)) => {
-                        let outline =
-                            Outline::measure(Arc::clone(old), *part, &mut |done| progress.tell(done)).await?;
+                        let outline = Outline::measure(Arc::clone(old), *part, &mut |done| progress.tell(done)).await?;
                         say(&format!("{what}: {}", words::keys(outline.amount)));
                         let begun = Filling::begin(Arc::clone(new), *part, &named(store)).await?;
                         Some((Arc::new(begun), outline))

@@ -163,13 +163,13 @@ pub async fn check(data: &dyn KeyValue, blob: &Store) -> Result<(), StoreError> 
              migrate --reopen`"
         ));
     }
-    is_free(data).await
+    is_free(data, BEAT_SEEN).await
 }
 
 /// Whether a move makes its last pass: then its sign changes. One that a killed process left is taken away.
-async fn is_free(data: &dyn KeyValue) -> Result<(), StoreError> {
+async fn is_free(data: &dyn KeyValue, seen: Duration) -> Result<(), StoreError> {
     let Some(before) = data.get(&[taken()]).await?.pop().flatten() else { return Ok(()) };
-    sleep(BEAT_SEEN).await;
+    sleep(seen).await;
     let mut batch = Batch::new();
     batch.assert(taken(), Some(before)).remove(taken());
     match data.commit(batch).await {
@@ -261,6 +261,14 @@ impl Taken {
     /// # Errors
     /// The store's; [`StoreError::Unavailable`] where a beat has changed.
     pub async fn signed(data: Arc<dyn KeyValue>, beats: Vec<(Key, Bytes)>) -> Result<Taken, StoreError> {
+        Taken::signed_every(TAKEN_BEAT, data, beats).await
+    }
+
+    async fn signed_every(
+        every: Duration,
+        data: Arc<dyn KeyValue>,
+        beats: Vec<(Key, Bytes)>,
+    ) -> Result<Taken, StoreError> {
         let run = crate::blob::chance()?;
         let value = move |number: u64| Bytes::from(Packer::new(1).u64(run).u64(number).done());
         let mut batch = Batch::new();
@@ -271,7 +279,7 @@ impl Taken {
         let (held, store) = (Arc::clone(&sign), Arc::clone(&data));
         let renewing = tokio::spawn(async move {
             for number in 1.. {
-                sleep(TAKEN_BEAT).await;
+                sleep(every).await;
                 let mut held = held.lock().await;
                 let mut batch = Batch::new();
                 batch.assert(taken(), held.clone()).put(taken(), value(number));

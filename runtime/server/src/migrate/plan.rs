@@ -92,5 +92,8 @@ async fn keys_of(
 /// How long all takes where a part of it took so long.
 fn scaled(time: Duration, (part, all): (u64, u64)) -> Duration {
     let nanoseconds = time.as_nanos() * u128::from(all);
-    nanoseconds.checked_div(u128::from(part)).and_then(|time| u64::try_from(time).ok()).map_or(time, Duration::from_nanos)
+    nanoseconds
+        .checked_div(u128::from(part))
+        .and_then(|time| u64::try_from(time).ok())
+        .map_or(time, Duration::from_nanos)
 }

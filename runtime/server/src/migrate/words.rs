@@ -76,6 +76,9 @@ mod tests {
         assert_eq!([count(0), count(999), count(1_000), count(1_234_567)], ["0", "999", "1,000", "1,234,567"]);
         let said = |milliseconds| lasting(Duration::from_millis(milliseconds));
         assert_eq!([said(40), said(1_450), said(59_999)], ["0.0 s", "1.4 s", "59 s"]);
-        assert_eq!([said(190_000), said(7_200_000), said(864_000_000)], ["about 3 minutes", "about 2 hours", "about 10 days"]);
+        assert_eq!(
+            [said(190_000), said(7_200_000), said(864_000_000)],
+            ["about 3 minutes", "about 2 hours", "about 10 days"]
+        );
     }
 }

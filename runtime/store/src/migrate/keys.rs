@@ -54,11 +54,7 @@ impl Outline {
     ///
     /// # Errors
     /// The store's.
-    pub async fn measure(
-        store: Arc<dyn KeyValue>,
-        part: Part,
-        progress: Progress<'_>,
-    ) -> Result<Outline, StoreError> {
+    pub async fn measure(store: Arc<dyn KeyValue>, part: Part, progress: Progress<'_>) -> Result<Outline, StoreError> {
         let mut outline = Outline { amount: Amount::default(), pieces: Vec::new() };
         let mut size = PIECE;
         for range in part.ranges() {
@@ -183,7 +179,10 @@ impl Piece {
         if tries == 1 {
             return Ok((None, Passed { changes, ..passed }));
         }
-        let what = format!("keys from {:?} on, which differ from the old store's as often as they are written", self.range.from);
+        let what = format!(
+            "keys from {:?} on, which differ from the old store's as often as they are written",
+            self.range.from
+        );
         Err(StoreError::Corrupt { what })
     }
 }

@@ -156,8 +156,7 @@ async fn must_be_empty(to: &dyn KeyValue, part: Part) -> Result<(), StoreError> 
 }
 
 fn pack(source: &str, (run, number): (u64, u64), done: Amount, after: Option<&Key>) -> Bytes {
-    let after: String =
-        after.map(|key| key.0.iter().map(|octet| format!("{octet:02x}")).collect()).unwrap_or_default();
+    let after: String = after.map(|key| key.0.iter().map(|octet| format!("{octet:02x}")).collect()).unwrap_or_default();
     let mut mark = Packer::new(LAYOUT);
     mark.text(source).u64(run).u64(number).u64(done.items).u64(done.octets).text(&after).done().into()
 }
