@@ -7,6 +7,7 @@ use harness::{PASSWORD, PATIENCE, Site, account, certificate, free_port, message
 use schema::config::Store;
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
