@@ -9,7 +9,6 @@ use schema::config::{Storage, Store};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use store::blob::Blobs;
 use store::error::{Cause, StoreError};
 use store::migrate::blobs::{self, How};
 use store::migrate::keys::{self, Outline};
@@ -37,6 +36,9 @@ const CAUGHT_UP_EVERY: Duration = Duration::from_secs(60);
 const VIEWS: u32 = 5;
 /// How long is waited before.
 const VIEW_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is said at the end.
+const MOVED: &str = "moved; start waybilld with the new configuration";
 
 /// How a move is made.
 #[derive(Clone, Copy, Debug)]
@@ -162,6 +164,10 @@ impl Work {
     /// With the server down from beginning to end.
     async fn offline(&mut self, say: &mut (dyn FnMut(&str) + Send)) -> Result<(), StartError> {
         self.open(false).await?;
+        if self.is_moved().await? {
+            say(MOVED);
+            return Ok(());
+        }
         let data = Arc::clone(&self.sides()?.0.data);
         let taken = if free::is_alone(&self.old.data) {
             Taken::locked(data).await?
@@ -179,13 +185,21 @@ impl Work {
         };
         let moved = moved.await;
         self.end(taken, moved).await?;
-        say("moved; start waybilld with the new configuration");
+        if self.leaves_copies() {
+            let removed = words::count(blobs::clear(&self.blobs()?).await?);
+            say(&format!("blob: {removed} blobs removed from the store of data"));
+        }
+        say(MOVED);
         Ok(())
     }
 
     /// With the server down for the last pass.
     async fn online(&mut self, wait: Duration, say: &mut (dyn FnMut(&str) + Send)) -> Result<(), StartError> {
         self.open(true).await?;
+        if self.is_moved().await? {
+            say(MOVED);
+            return Ok(());
+        }
         self.begin(say).await?;
         let enough = Enough::default();
         self.round(Round::First, &enough).await?;
@@ -214,6 +228,9 @@ impl Work {
         let moved = last.await;
         self.end(taken, moved).await?;
         let down = words::lasting(clock::instant() - since);
+        if self.leaves_copies() {
+            say("blob: the store of data keeps its copies until the same is run once more with the server down");
+        }
         say(&format!("moved; the server has been down for {down}: start waybilld with the new configuration"));
         Ok(())
     }
@@ -233,36 +250,70 @@ impl Work {
         self.sides.as_ref().ok_or_else(closed)
     }
 
+    /// Whether blobs were moved out of a store of data that stays.
+    fn leaves_copies(&self) -> bool {
+        self.old.data == self.new.data && self.old.blob == self.old.data && self.new.blob != self.new.data
+    }
+
     /// Those blobs of both sides that move.
-    fn blobs(&self) -> Result<(Arc<dyn Blobs>, Arc<dyn Blobs>), StoreError> {
+    fn blobs(&self) -> Result<blobs::Sides, StoreError> {
         let (from, to) = self.sides()?;
-        // Where the others stay where they are, only those beside the data move.
-        let near = self.old.blob == self.new.blob;
-        let blobs = |side: &Side| Arc::clone(if near { &side.near } else { &side.blobs });
-        Ok((blobs(from), blobs(to)))
+        let own = |side: &Side| Arc::clone(side.far.as_ref().unwrap_or(&side.near));
+        let (from, to, above) = match (self.old.data != self.new.data, self.old.blob == self.new.blob) {
+            // Where the others stay where they are, only those beside the data move.
+            (true, true) => (Arc::clone(&from.near), Arc::clone(&to.near), 0),
+            (true, false) => (Arc::clone(&from.blobs), Arc::clone(&to.blobs), 0),
+            // What lies beside the data goes where it belongs only if it is large enough.
+            (false, _) if from.far.is_none() => (own(from), own(to), self.new.blobs.inline.0),
+            (false, _) => (own(from), own(to), 0),
+        };
+        Ok(blobs::Sides { from, to, above })
+    }
+
+    /// Whether an earlier run moved all, and closed the old store, but was killed before it could say so. Then the move
+    /// is ended.
+    async fn is_moved(&self) -> Result<bool, StoreError> {
+        let (from, to) = self.sides()?;
+        let moved = migrate::moved_to(&*from.data).await?;
+        if let Some(elsewhere) = moved.as_ref().filter(|to| **to != named(&self.new.data)) {
+            let says = format!("the mail of the old store was moved to {elsewhere} already");
+            return Err(StoreError::Misconfigured(Cause::new(says)));
+        }
+        if moved.is_none() || mark::is_empty(&*to.data, Part::Data).await? {
+            return Ok(false);
+        }
+        for one in self.moves.iter().rev() {
+            if let Kind::Keys(part) = one.kind
+                && let Some(store) = to.keys(part)
+            {
+                mark::end(&**store, part).await?;
+            }
+        }
+        Ok(true)
     }
 
     /// Measures what there is, and marks the new stores as half full.
     async fn begin(&mut self, say: &mut (dyn FnMut(&str) + Send)) -> Result<(), StoreError> {
         let (from, to) = self.sides()?;
-        if let Some(elsewhere) = migrate::moved_to(&*from.data).await?.filter(|to| *to != named(&self.new.data)) {
-            let says = format!("the mail of the old store was moved to {elsewhere} already");
-            return Err(StoreError::Misconfigured(Cause::new(says)));
-        }
         if mark::is_begun(&*from.data, Part::Data).await? {
             let says = "the old store itself is half full: a move into it is not finished";
             return Err(StoreError::Misconfigured(Cause::new(says)));
         }
-        let (old_blobs, new_blobs) = self.blobs()?;
+        let sides = self.blobs()?;
         let whole = self.old.data != self.new.data;
         let apart = self.moves.iter().any(|one| matches!(one.kind, Kind::Blobs));
         if whole && !mark::is_begun(&*to.data, Part::Data).await? {
-            blobs::must_be_empty(&*new_blobs).await?;
+            blobs::must_be_empty(&*sides.to).await?;
         }
         // Where the server alone can write into the store of data, that blobs move cannot be noted there yet.
-        let noted = !whole && apart && !(self.look && free::is_alone(&self.old.data));
+        let closed = self.look && free::is_alone(&self.old.data);
+        if !whole && apart && closed && self.new.blob == self.new.data {
+            let says = "messages go into the store of data, which only the server can write: move them with it stopped";
+            return Err(StoreError::Misconfigured(Cause::new(says)));
+        }
+        let noted = !whole && apart && !closed;
         if noted {
-            migrate::begin_blobs(&*from.data, &*new_blobs, &self.new.blob).await?;
+            migrate::begin_blobs(&*from.data, &*sides.to, &self.new.blob).await?;
         }
         let mut filling = Vec::new();
         for Move { what, from: store, kind, .. } in &self.moves {
@@ -278,7 +329,7 @@ impl Work {
                     _ => None,
                 },
                 Kind::Blobs => {
-                    let listed = blobs::list(&old_blobs, plan::SIZES_MOST).await?;
+                    let listed = blobs::list(&sides.from, plan::SIZES_MOST).await?;
                     say(&format!("{what}: {}", words::blobs(&listed)));
                     None
                 }
@@ -317,7 +368,7 @@ impl Work {
         if self.look {
             self.open(true).await?;
         }
-        let (old_blobs, new_blobs) = self.blobs()?;
+        let sides = self.blobs()?;
         let (from, to) = self.sides.as_ref().ok_or_else(closed)?;
         let last = round == Round::Last;
         let mut all = Vec::new();
@@ -342,7 +393,7 @@ impl Work {
                         Round::Again => How::Again,
                         Round::Last => How::Last(self.may_remove.then(|| Arc::clone(&to.data))),
                     };
-                    blobs::pass((&old_blobs, &new_blobs), (how, enough), &mut tell).await?
+                    blobs::pass(&sides, (how, enough), &mut tell).await?
                 }
                 _ => Passed::default(),
             });

@@ -198,19 +198,22 @@ pub async fn reopen(data: &dyn KeyValue) -> Result<(), StoreError> {
     commit(data, batch).await
 }
 
-/// Notes in the data store that blobs alone are moved into this store, which is not whole yet. The new store must hold
-/// none at first. Whether it is known to have held none.
+/// Notes in the data store that blobs alone are moved into this store, which is not whole yet. Unless that was noted
+/// before, it must hold none.
 ///
 /// # Errors
 /// The stores'; [`StoreError::Misconfigured`] where it holds some already.
 pub async fn begin_blobs(data: &dyn KeyValue, to: &dyn Blobs, into: &Store) -> Result<(), StoreError> {
-    let [under_way] = read(data, [filled()]).await?;
-    if under_way.is_some_and(|under_way| under_way == named(into)) {
+    let into = named(into);
+    let [under_way, moved] = read(data, [filled(), belong()]).await?;
+    if under_way.as_ref() == Some(&into) {
         return Ok(());
     }
-    blobs::must_be_empty(to).await?;
+    if moved.as_ref() != Some(&into) {
+        blobs::must_be_empty(to).await?;
+    }
     let mut batch = Batch::new();
-    batch.put(filled(), named(into).into_bytes());
+    batch.put(filled(), into.into_bytes());
     commit(data, batch).await
 }
 
@@ -417,10 +420,12 @@ fn belong() -> Key {
 pub struct Side {
     /// Mailboxes and queue.
     pub data: Arc<dyn KeyValue>,
-    /// Messages.
+    /// Messages, wherever they lie.
     pub blobs: Arc<dyn Blobs>,
-    /// Those of them that lie beside the data.
+    /// Those of them that lie beside the data,
     pub near: Arc<dyn Blobs>,
+    /// and those in a store of their own, where there is one.
+    pub far: Option<Arc<dyn Blobs>>,
     /// Counters and facts, where they lie in a database.
     pub lookup: Option<Arc<dyn KeyValue>>,
 }

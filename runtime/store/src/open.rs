@@ -270,8 +270,8 @@ impl Registry {
             (store, None) => Some(self.blobs_apart(store, &storage.blobs, packing.clone()).await?),
         };
         let near = || KvBlobs::new(Arc::clone(&data), packing.clone());
-        let blobs = Arc::new(shelves(near(), far, storage));
-        Ok(Side { near: Arc::new(near()), data, blobs, lookup })
+        let blobs = Arc::new(shelves(near(), far.clone(), storage));
+        Ok(Side { near: Arc::new(near()), far, data, blobs, lookup })
     }
 
     /// What another has open is open here too: one database is never opened twice.

@@ -1,5 +1,6 @@
 //! What a move would be: how much there is, and about how long it takes, by a sample of both stores' speed.
 
+use super::free::is_alone;
 use super::{Kind, Move, Progress, Work, words};
 use crate::clock;
 use crate::run::StartError;
@@ -22,7 +23,9 @@ struct Takes {
 impl Work {
     /// Says what there is to move. Nothing is, but a sample is written into the new stores, and taken away again.
     pub(super) async fn plan(&mut self, say: &mut (dyn FnMut(&str) + Send)) -> Result<(), StartError> {
-        self.open(true).await?;
+        // Messages that go into the store of data are no sample where that cannot be written.
+        let within = self.old.data == self.new.data && self.new.blob == self.new.data && self.old.blob != self.new.blob;
+        self.open(!(within && is_alone(&self.old.data))).await?;
         let mut all = Takes::default();
         for one in &self.moves {
             let takes = match &one.kind {
@@ -42,12 +45,12 @@ impl Work {
     }
 
     async fn blobs_of(&self, one: &Move, say: &mut (dyn FnMut(&str) + Send)) -> Result<Takes, StoreError> {
-        let (from, to) = self.blobs()?;
+        let sides = self.blobs()?;
         let began = clock::instant();
-        let listed = blobs::list(&from, SIZES_MOST).await?;
+        let listed = blobs::list(&sides.from, SIZES_MOST).await?;
         let listing = clock::instant() - began;
         let began = clock::instant();
-        let octets = blobs::sample((&from, &to), &listed).await?;
+        let octets = blobs::sample(&sides, &listed).await?;
         let takes = scaled(clock::instant() - began, (octets, listed.octets()));
         let amount = words::blobs(&listed);
         let rate = words::rate(octets, clock::instant() - began);

@@ -41,21 +41,25 @@ pub enum How {
 }
 
 /// Both sides of a move.
-pub type Sides<'a> = (&'a Arc<dyn Blobs>, &'a Arc<dyn Blobs>);
+#[derive(Clone)]
+pub struct Sides {
+    /// The old one.
+    pub from: Arc<dyn Blobs>,
+    /// The new one.
+    pub to: Arc<dyn Blobs>,
+    /// Blobs that are no larger stay where they are.
+    pub above: u64,
+}
 
 /// Compares the names on both sides, and copies what is missing. In amount and sum is what lies on both sides afterwards;
 /// octets are counted only of what was read.
 ///
 /// # Errors
 /// The stores'; [`StoreError::Corrupt`] naming a blob that cannot be read whole on either side.
-pub async fn pass(
-    (from, to): Sides<'_>,
-    (how, enough): (How, &Enough),
-    progress: Progress<'_>,
-) -> Result<Passed, StoreError> {
+pub async fn pass(sides: &Sides, (how, enough): (How, &Enough), progress: Progress<'_>) -> Result<Passed, StoreError> {
     let mut work = Work { passed: Passed::default(), working: JoinSet::new(), failed: None, progress };
     let room = Arc::new(Semaphore::new(MEMORY as usize));
-    let (mut old, mut new) = (Names::of(from), Names::of(to));
+    let (mut old, mut new) = (Names::of(&sides.from), Names::of(&sides.to));
     while work.failed.is_none() && !enough.load(Ordering::Relaxed) {
         let (a, b) = (old.first().await?, new.first().await?);
         let Some(id) = a.into_iter().chain(b).min() else { break };
@@ -69,14 +73,14 @@ pub async fn pass(
         match (&how, is_old, is_new) {
             (How::Last(Some(data)), false, _) => {
                 if data.scan(layout::holders(id), Page::first(1)).await?.is_empty() {
-                    to.remove(id).await?;
+                    sides.to.remove(id).await?;
                     work.passed.changes += 1;
                 }
             }
             (_, false, _) => {}
             (How::Again | How::Last(_), true, true) => work.done(id, 0),
             (_, true, is_new) => {
-                let job = carry((Arc::clone(from), Arc::clone(to)), id, Arc::clone(&room));
+                let job = carry(sides.clone(), id, Arc::clone(&room));
                 work.begin(id, is_new, job).await;
             }
         }
@@ -130,13 +134,9 @@ impl Work<'_> {
 }
 
 /// Sees to it that a blob lies in the new store, and reads it there. Its size; nothing where the old store has it no
-/// longer, or only what a write that never ended left behind.
-async fn carry(
-    (from, to): (Arc<dyn Blobs>, Arc<dyn Blobs>),
-    id: BlobId,
-    room: Arc<Semaphore>,
-) -> Result<Option<u64>, StoreError> {
-    let Some(size) = from.size(id).await? else { return Ok(None) };
+/// longer, or only what a write that never ended left behind, or where it stays where it is.
+async fn carry(Sides { from, to, above }: Sides, id: BlobId, room: Arc<Semaphore>) -> Result<Option<u64>, StoreError> {
+    let Some(size) = from.size(id).await?.filter(|size| *size > above || above == 0) else { return Ok(None) };
     let wanted = u32::try_from(size >> 10).unwrap_or(MEMORY).clamp(1, MEMORY);
     let room = room.acquire_many(wanted).await.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))?;
     if is_whole(&*to, id, size).await? {
@@ -188,6 +188,35 @@ impl Listed {
     }
 }
 
+/// Removes from the old store what lies in the new one, after a move: how many blobs that were.
+///
+/// # Errors
+/// The stores'; what was removed is removed.
+pub async fn clear(Sides { from, to, .. }: &Sides) -> Result<u64, StoreError> {
+    let (mut old, mut new) = (Names::of(from), Names::of(to));
+    let (mut removed, mut working) = (0, JoinSet::new());
+    while let (Some(a), Some(b)) = (old.first().await?, new.first().await?) {
+        if a <= b {
+            old.page.next();
+        }
+        if b <= a {
+            new.page.next();
+        }
+        if a == b {
+            removed += 1;
+            let from = Arc::clone(from);
+            working.spawn(async move { from.remove(a).await });
+        }
+        if working.len() >= AT_ONCE {
+            joined(&mut working).await?;
+        }
+    }
+    while !working.is_empty() {
+        joined(&mut working).await?;
+    }
+    Ok(removed)
+}
+
 /// Counts a store's blobs, and asks for the sizes of the first `most`.
 ///
 /// # Errors
@@ -233,14 +262,14 @@ async fn sized(
 ///
 /// # Errors
 /// The stores'.
-pub async fn sample((from, to): Sides<'_>, listed: &Listed) -> Result<u64, StoreError> {
+pub async fn sample(sides: &Sides, listed: &Listed) -> Result<u64, StoreError> {
     let (mut octets, mut working) = (0, JoinSet::new());
     for (id, size) in listed.first.iter().copied() {
         if octets >= SAMPLE {
             break;
         }
         octets += size;
-        let (from, to) = (Arc::clone(from), Arc::clone(to));
+        let Sides { from, to, .. } = sides.clone();
         working.spawn(async move {
             let mut other = whole(&*from, id, size).await?.to_vec();
             let failed = |_| StoreError::Unavailable(Cause::new("the system gives no random octets"));

@@ -52,7 +52,10 @@ impl Filling {
             let next = pack(source, (run, number + 1), done, after.as_ref());
             let mut batch = Batch::new();
             if stored.is_none() {
-                must_be_empty(&*to, part).await?;
+                if !is_empty(&*to, part).await? {
+                    let says = format!("the store to move to is not empty: it holds {} already", part.name());
+                    return Err(StoreError::Misconfigured(Cause::new(says)));
+                }
                 for range in part.ranges() {
                     batch.assert_empty(range);
                 }
@@ -133,6 +136,29 @@ pub async fn is_begun(to: &dyn KeyValue, part: Part) -> Result<bool, StoreError>
     Ok(read(to, &key(part)).await?.is_some())
 }
 
+/// Whether a store holds anything of a part.
+///
+/// # Errors
+/// The store's.
+pub async fn is_empty(store: &dyn KeyValue, part: Part) -> Result<bool, StoreError> {
+    for range in part.ranges() {
+        if !store.scan(range, Page::first(1)).await?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Ends a move that a run which was killed had verified: what it lies in may be used.
+///
+/// # Errors
+/// The store's.
+pub async fn end(to: &dyn KeyValue, part: Part) -> Result<(), StoreError> {
+    let mut batch = Batch::new();
+    batch.remove(key(part));
+    super::commit(to, batch).await
+}
+
 fn another() -> StoreError {
     StoreError::Misconfigured(Cause::new("another `waybilld migrate` has taken this move over"))
 }
@@ -143,16 +169,6 @@ fn key(part: Part) -> Key {
 
 async fn read(store: &dyn KeyValue, key: &Key) -> Result<Option<Bytes>, StoreError> {
     Ok(store.get(std::slice::from_ref(key)).await?.pop().flatten())
-}
-
-async fn must_be_empty(to: &dyn KeyValue, part: Part) -> Result<(), StoreError> {
-    for range in part.ranges() {
-        if !to.scan(range, Page::first(1)).await?.is_empty() {
-            let says = format!("the store to move to is not empty: it holds {} already", part.name());
-            return Err(StoreError::Misconfigured(Cause::new(says)));
-        }
-    }
-    Ok(())
 }
 
 fn pack(source: &str, (run, number): (u64, u64), done: Amount, after: Option<&Key>) -> Bytes {

@@ -297,6 +297,30 @@ fn kv_blobs(data: &Arc<dyn KeyValue>) -> Arc<dyn Blobs> {
     Arc::new(KvBlobs::new(Arc::clone(data), Packing::default()))
 }
 
+fn sides(old: &Arc<dyn Blobs>, new: &Arc<dyn Blobs>) -> blobs::Sides {
+    blobs::Sides { from: Arc::clone(old), to: Arc::clone(new), above: 0 }
+}
+
+#[tokio::test]
+async fn blobs_that_move_out_of_a_database_leave_it_and_small_ones_stay() {
+    let (old_data, new_data): (Arc<dyn KeyValue>, Arc<dyn KeyValue>) =
+        (Arc::new(Memory::new()), Arc::new(Memory::new()));
+    let (old, new) = (kv_blobs(&old_data), kv_blobs(&new_data));
+    let octets = |n: u8| Bytes::from(vec![n; usize::from(n) * 1_000 + 1]);
+    for n in 0..20 {
+        old.put(octets(n)).await.unwrap();
+    }
+    let sides = blobs::Sides { above: 10_000, ..sides(&old, &new) };
+    let passed = blobs::pass(&sides, (blobs::How::First, &Enough::default()), &mut |_| ()).await.unwrap();
+    assert_eq!(passed.amount.items, 10);
+    assert_eq!(blobs::clear(&sides).await.unwrap(), 10);
+    for n in 0..20 {
+        let (there, gone) = if n < 10 { (&old, &new) } else { (&new, &old) };
+        let id = BlobId::of(&octets(n));
+        assert!(there.size(id).await.unwrap().is_some() && gone.size(id).await.unwrap().is_none(), "{n}");
+    }
+}
+
 #[tokio::test]
 async fn blobs_come_along_and_what_nothing_refers_to_goes() {
     let (old_data, new_data): (Arc<dyn KeyValue>, Arc<dyn KeyValue>) =
@@ -307,21 +331,22 @@ async fn blobs_come_along_and_what_nothing_refers_to_goes() {
         old.put(octets(n)).await.unwrap();
     }
     blobs::must_be_empty(&*new).await.unwrap();
+    let sides = sides(&old, &new);
     let enough = Enough::default();
-    let first = blobs::pass((&old, &new), (blobs::How::First, &enough), &mut |_| ()).await.unwrap();
+    let first = blobs::pass(&sides, (blobs::How::First, &enough), &mut |_| ()).await.unwrap();
     assert_eq!((first.changes, first.amount.items), (40, 40));
     assert!(blobs::must_be_empty(&*new).await.is_err());
     // Collected and come meanwhile.
     old.remove(BlobId::of(&octets(3))).await.unwrap();
     old.remove(BlobId::of(&octets(4))).await.unwrap();
     old.put(octets(50)).await.unwrap();
-    let again = blobs::pass((&old, &new), (blobs::How::Again, &enough), &mut |_| ()).await.unwrap();
+    let again = blobs::pass(&sides, (blobs::How::Again, &enough), &mut |_| ()).await.unwrap();
     assert_eq!((again.changes, again.amount.items), (1, 39));
     // One that the new data refers to stays, whatever the old store lists.
     let holder = layout::held_by_queue(BlobId::of(&octets(4)), 1);
     put(&*new_data, &Entries::from([(holder, Bytes::new())])).await;
     let how = blobs::How::Last(Some(new_data.clone()));
-    let last = blobs::pass((&old, &new), (how, &enough), &mut |_| ()).await.unwrap();
+    let last = blobs::pass(&sides, (how, &enough), &mut |_| ()).await.unwrap();
     assert_eq!((last.changes, last.amount.items), (1, 39));
     assert_eq!(new.size(BlobId::of(&octets(3))).await.unwrap(), None);
     assert!(new.size(BlobId::of(&octets(4))).await.unwrap().is_some());
@@ -332,7 +357,7 @@ async fn blobs_come_along_and_what_nothing_refers_to_goes() {
     assert!(listed.items == 39 && listed.first.len() == 10 && !listed.is_exact() && listed.octets() > 0);
     assert!(blobs::list(&old, 100).await.unwrap().is_exact());
     let before = new.list(None, 100).await.unwrap();
-    assert!(blobs::sample((&old, &new), &listed).await.unwrap() > 0);
+    assert!(blobs::sample(&sides, &listed).await.unwrap() > 0);
     assert_eq!(new.list(None, 100).await.unwrap(), before);
 }
 
@@ -349,7 +374,7 @@ async fn a_damaged_blob_is_mended_by_the_next_run() {
     let mut batch = Batch::new();
     batch.put(frames[0].0.clone(), "x");
     new_data.commit(batch).await.unwrap();
-    blobs::pass((&old, &new), (blobs::How::First, &Enough::default()), &mut |_| ()).await.unwrap();
+    blobs::pass(&sides(&old, &new), (blobs::How::First, &Enough::default()), &mut |_| ()).await.unwrap();
     assert_eq!(blobs::whole(&*new, id, 100_000).await.unwrap(), octets);
 }
 
