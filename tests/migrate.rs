@@ -9,7 +9,7 @@ use harness::load::{Load, Random};
 use harness::postgresql::{self, PostgreSql};
 use harness::redis::Redis;
 use harness::s3::{self, S3};
-use harness::{PATIENCE, Server, Site, account, long, message, program, run, same_tree};
+use harness::{PATIENCE, Server, Site, account, long, message, program, root, run, same_tree};
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -272,6 +272,45 @@ fn a_move_while_mail_arrives_loses_none_and_doubles_none() {
     assert!(load.acknowledged() > 250, "{}", load.acknowledged());
 }
 
+/// The steps of the page, in their order, with folders of the test's own.
+#[test]
+fn the_page_moves_mail_while_it_flows() {
+    let page = std::fs::read_to_string(root().join("docs/moving.md")).unwrap();
+    let steps = page.split("### While mail flows").nth(1).unwrap().split("\n### ").next().unwrap();
+    let site = Site::new();
+    let folder = site.path().to_str().unwrap();
+    let (head, people) = (site.ports.host("mail.example.org"), account("ada"));
+    let store = format!("store \"local\" {{ rocksdb \"{folder}/waybill\"; }}");
+    site.write("mail/mail.kdl", &format!("waybill 1\n{head}{store}\ndomain \"example.org\" {{\n{people}}}\n"));
+    let serve = |spec: &str| {
+        let mut command = Command::new(program("waybilld"));
+        command.args(["serve", "--spec", spec]).current_dir(folder);
+        Server::start(command, site.ports)
+    };
+    let mut server = Some(serve("mail"));
+    send_words(server.as_ref().unwrap());
+    let beside = program("waybill").parent().unwrap().to_path_buf();
+    let path = format!("{}:{}", beside.display(), std::env::var("PATH").unwrap());
+    let mut told = String::new();
+    for step in steps.lines().filter_map(|line| line.trim().strip_prefix("$ ")) {
+        let step = step.replace("/var/lib", folder);
+        let mut command = Command::new("sh");
+        command.args(["-c", &step]).env("PATH", &path).current_dir(folder).stdin(Stdio::null());
+        if !step.contains("--online") {
+            done(&mut command);
+            continue;
+        }
+        let mut mover = Mover::start(&mut command);
+        mover.until(STOP);
+        assert!(server.take().unwrap().stop());
+        told = mover.end();
+    }
+    assert!(told.contains("the server has been down for"), "{told}");
+    let server = serve("mail-new");
+    finds_words(&server);
+    assert!(server.stop() && site.path().join("waybill-new/mail.db").exists());
+}
+
 #[test]
 fn a_move_is_refused_where_it_would_lose_mail() {
     let kind = Kind::RocksDb;
@@ -450,7 +489,8 @@ fn counters_move_to_redis_and_to_a_database() {
     let data = folder.path().join("data");
     let cache = format!("store \"cache\" {{ redis \"{}\"; }}", redis.url());
     let table = format!("store \"table\" {{ postgresql \"{}\" password=(file)\"password\"; }}", database.url());
-    let sites = [("", "local"), (&cache[..], "cache"), (&table[..], "table"), ("", "local")];
+    let other = format!("store \"other\" {{ rocksdb \"{}\"; }}", folder.path().join("other").display());
+    let sites = [("", "local"), (&cache[..], "cache"), (&table[..], "table"), (&other[..], "other")];
     let sites = sites.map(|(stores, lookup)| site(&data, stores, ("local", "local", lookup)));
     let mut wanted = Vec::new();
     for (at, site) in sites.iter().enumerate() {

@@ -89,10 +89,13 @@ pub async fn pass(sides: &Sides, (how, enough): (How, &Enough), progress: Progre
     work.failed.map_or(Ok(work.passed), Err)
 }
 
+/// A blob, whether it was there already, and its size; nothing where there was none to carry.
+type Carried = Option<(BlobId, bool, u64)>;
+
 /// Blobs on their way.
 struct Work<'a> {
     passed: Passed,
-    working: JoinSet<Result<Option<(BlobId, bool, u64)>, StoreError>>,
+    working: JoinSet<Result<Carried, StoreError>>,
     failed: Option<StoreError>,
     progress: Progress<'a>,
 }
