@@ -3,12 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::client::Client;
-use harness::{PASSWORD, PATIENCE, Site, account, certificate, free_port, message, program, run};
+use harness::{PASSWORD, PATIENCE, Site, account, certificate, free_port, message, program, run, same_tree as same};
 use schema::config::Store;
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -42,38 +41,6 @@ fn ok(site: &Site, command: &str, words: &[&str]) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command} {words:?}: {}\n{out}{err}", output.status);
     out.into_owned()
-}
-
-/// Every file below a folder: its octets and its time, by its path.
-fn tree(folder: &Path) -> BTreeMap<String, (Vec<u8>, i64)> {
-    let mut found = BTreeMap::new();
-    let mut left = vec![folder.to_owned()];
-    while let Some(at) = left.pop() {
-        for entry in fs::read_dir(at).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(folder).unwrap().display().to_string();
-            let facts = fs::metadata(&path).unwrap();
-            if facts.is_dir() {
-                found.insert(name + "/", (Vec::new(), 0));
-                left.push(path);
-            } else {
-                assert_eq!(facts.permissions().mode() & 0o777, 0o600, "{name}");
-                // The small files beside messages have the time of the export.
-                let time = if name.contains("cur/") { facts.mtime() } else { 0 };
-                found.insert(name, (fs::read(&path).unwrap(), time));
-            }
-        }
-    }
-    found
-}
-
-fn same(one: &Path, other: &Path) {
-    let (one, other) = (tree(one), tree(other));
-    let names = |tree: &BTreeMap<String, _>| tree.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&one), names(&other));
-    for (name, entry) in &one {
-        assert!(other[name] == *entry, "{name}: {:?} {:?}", entry.1, other[name].1);
-    }
 }
 
 fn client(server: &harness::Server, user: &str) -> Client {

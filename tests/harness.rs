@@ -28,9 +28,11 @@ pub mod slapd;
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -432,6 +434,39 @@ pub fn message(id: &str, size: usize) -> String {
         line += 1;
     }
     text
+}
+
+/// Every file below a folder that is for its owner alone: its octets and, of messages in a Maildir, its time, by its path.
+pub fn tree(folder: &Path) -> BTreeMap<String, (Vec<u8>, i64)> {
+    let mut found = BTreeMap::new();
+    let mut left = vec![folder.to_owned()];
+    while let Some(at) = left.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(folder).unwrap().display().to_string();
+            let facts = std::fs::metadata(&path).unwrap();
+            if facts.is_dir() {
+                found.insert(name + "/", (Vec::new(), 0));
+                left.push(path);
+            } else {
+                assert_eq!(facts.permissions().mode() & 0o777, 0o600, "{name}");
+                // The small files beside messages have the time of the export.
+                let time = if name.contains("cur/") { facts.mtime() } else { 0 };
+                found.insert(name, (std::fs::read(&path).unwrap(), time));
+            }
+        }
+    }
+    found
+}
+
+/// Two folders hold the same.
+pub fn same_tree(one: &Path, other: &Path) {
+    let (one, other) = (tree(one), tree(other));
+    let names = |tree: &BTreeMap<String, _>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&other));
+    for (name, entry) in &one {
+        assert!(other[name] == *entry, "{name}: {:?} {:?}", entry.1, other[name].1);
+    }
 }
 
 /// A day a month from now, as `allow` has it.

@@ -33,7 +33,7 @@ enum Command {
     Serve(Serve),
     /// Prints how much mail every account holds, as JSON for `waybill diff --state`; a running server is not disturbed.
     Counts(Counts),
-    /// Moves what the stores hold into those of another configuration, while no server uses them.
+    /// Moves what the stores hold into those of another configuration.
     Migrate(Migrate),
     /// Makes the full-text index anew, of one account or of all; searches look at what is not indexed again yet.
     Reindex(Reindex),
@@ -163,9 +163,16 @@ struct Migrate {
     /// Where the new configuration's (file) secrets and relative store paths start; its own folder unless said.
     #[arg(long, value_name = "DIR")]
     to_secrets: Option<PathBuf>,
-    /// Say what would be moved, and move nothing.
+    /// Say what would be moved and about how long that takes, and move nothing.
     #[arg(long)]
     plan: bool,
+    /// Copy while a server goes on using the old stores; it has to be down for the last pass only, which begins when it is
+    /// stopped.
+    #[arg(long, conflicts_with_all = ["plan", "reopen"])]
+    online: bool,
+    /// How long the server's end is waited for, once the new stores have nearly everything.
+    #[arg(long, value_name = "PERIOD", default_value = "1h", requires = "online")]
+    wait: Period,
     /// Take back that the store of data was moved elsewhere: servers may use it again as it was left.
     #[arg(long, conflicts_with = "to")]
     reopen: bool,
@@ -322,7 +329,7 @@ fn source(given: Configuration) -> Result<(Source, PathBuf), String> {
 /// Moves, and tells of it as it goes.
 fn moves(given: Migrate) -> Result<(), String> {
     let mut say = |line: &str| println!("{line}");
-    let Migrate { mail, to, to_secrets, plan, reopen } = given;
+    let Migrate { mail, to, to_secrets, plan, online, wait, reopen } = given;
     if reopen {
         return block_on(migrate::reopen(mail.aside()?, &mut say));
     }
@@ -333,7 +340,8 @@ fn moves(given: Migrate) -> Result<(), String> {
     };
     let configuration = Configuration { spec, config, secrets: to_secrets, compiler, env: None };
     let to = Mail { configuration, identities }.aside()?;
-    block_on(migrate::migrate(mail.aside()?, to, plan, &mut say))
+    let options = migrate::Options { plan, online, wait: wait.duration() };
+    block_on(migrate::migrate(mail.aside()?, to, options, &mut say))
 }
 
 fn options(serve: Serve) -> Result<Options, String> {

@@ -26,6 +26,9 @@ use tracing::{info, warn};
 /// How long a start waits before it tries again to open stores that did not answer.
 const STORE_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a server that stops tries to leave the queue to others.
+const LEAVE: Duration = Duration::from_secs(5);
+
 /// What the command line says.
 pub struct Options {
     /// Where configuration comes from.
@@ -183,6 +186,13 @@ async fn stop(server: &Arc<Server>, queue: tokio::task::JoinHandle<()>) {
     };
     if tokio::time::timeout(drain, emptied).await.is_err() {
         warn!(connections = server.metrics.connections.value(), "stopped with connections still open");
+    }
+    // Others, and a move that waits for this, then need not find out by a beat that stands still.
+    let spool = Arc::clone(&server.live.now().stores.spool);
+    match tokio::time::timeout(LEAVE, spool.leave()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "the queue could not be left in order; nothing is lost"),
+        Err(_) => warn!("the store does not answer; the queue is not left in order, and nothing is lost"),
     }
     info!("stopped");
 }

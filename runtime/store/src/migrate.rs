@@ -1,37 +1,52 @@
-//! Moving what is kept from one store to another while no server uses it.
+//! Moving what is kept from one store to another, also while a server goes on using the old one.
 //!
-//! Keys are copied in their order, blobs by their names. The full-text index is not: where it is to lie elsewhere, the
-//! server makes it anew, as it does whenever the store of the index is another ([`crate::search::indexer`]). How far it
-//! came is written with each batch into the store that is copied to, so that a move that was cut off goes on where it
-//! stopped; a store that is half full says so to a server that would open it. Then both sides are read again and
-//! compared. At last the old data store is marked as moved, so that no server writes mail there any more that nobody
-//! would look for.
+//! Keys are copied in their order ([`keys`]), blobs by their names ([`blobs`]). The full-text index is not: where it is to
+//! lie elsewhere, the server makes it anew, as it does whenever the store of the index is another
+//! ([`crate::search::indexer`]).
+//!
+//! The first pass copies. How far it came is written with each batch into the store that is copied to ([`mark`]), so that
+//! a move that was cut off goes on where it stopped; a store that is half full says so to a server that would open it.
+//! Further passes read both sides and write what differs, as often as somebody still writes into the old store. The last
+//! one is made while nobody can: it ends when it finds nothing that differs, and so is the verification too. Then the
+//! old data store is marked as moved, so that no server writes mail there any more that nobody would look for.
 //!
 //! | key | value |
 //! |---|---|
-//! | `Xm` part | a move into this store is under way: which, and how far it is |
+//! | `Xm` part | a move into this store is under way: from where, by which run, and how far it is |
+//! | `Xn` | a move of blobs alone is under way: into which store |
+//! | `Xt` | nobody may use this store as long as this changes: a move makes its last pass |
 //! | `Xg` | this store was moved: where to |
+//! | `Xb` | the blobs were moved, and only these: where to |
 
-use crate::blob::{BlobId, Blobs};
+use crate::blob::Blobs;
 use crate::error::{Cause, CommitError, StoreError};
-use crate::keys;
+use crate::keys as layout;
 use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
-use crate::row::{Packer, Unpacker};
-use aws_lc_rs::digest::{self, SHA256};
+use crate::row::Packer;
 use bytes::Bytes;
+use schema::config::Store;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-/// Octets that one batch copies; well below [`crate::kv::BATCH_MOST`].
-const COPIED_MOST: usize = 4 << 20;
-/// Keys read at once.
-const READ_MOST: usize = 1_000;
-/// Octets of a blob that are read at once.
-const PART_MOST: u64 = 4 << 20;
+pub mod blobs;
+pub mod keys;
+pub mod mark;
+mod sum;
+#[cfg(test)]
+mod tests;
+
+pub use sum::Sum;
+
 /// How often a batch is tried.
 const TRIES: usize = 16;
-/// A server's beat comes more often than this.
-const BEAT_SEEN: Duration = Duration::from_secs(crate::spool::lanes::BEAT.unsigned_abs() + 2);
+/// How often the sign that a store is taken is written anew.
+const TAKEN_BEAT: Duration = Duration::from_secs(crate::spool::lanes::BEAT.unsigned_abs());
+/// A server's beat, and the sign of a move, come more often than this.
+pub const BEAT_SEEN: Duration = Duration::from_secs(crate::spool::lanes::BEAT.unsigned_abs() + 2);
 
 /// What of the keys belongs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +72,8 @@ impl Part {
         }
     }
 
-    /// Its key spaces.
-    fn ranges(self) -> Vec<KeyRange> {
+    /// Its key spaces, in order.
+    pub(crate) fn ranges(self) -> Vec<KeyRange> {
         match self {
             Part::Data => {
                 // Everything but blobs, lookups, the index with its places, and what is ours.
@@ -87,47 +102,127 @@ pub struct Amount {
     pub octets: u64,
 }
 
+impl Amount {
+    fn count(&mut self, (key, value): &(Key, Bytes)) {
+        self.items += 1;
+        self.octets += (key.0.len() + value.len()) as u64;
+    }
+
+    fn add(&mut self, other: Amount) {
+        self.items += other.items;
+        self.octets += other.octets;
+    }
+}
+
 /// How far a move is: how much of it has been done so far.
 pub type Progress<'a> = &'a mut (dyn FnMut(Amount) + Send);
 
-/// Refuses a data store that no server may use: one that was moved away, or to which a move is under way.
+/// Says to a pass that it need not go on; it then returns early, and nothing is half done.
+pub type Enough = Arc<AtomicBool>;
+
+/// What a pass found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// What differed, and was written or removed on the new side.
+    pub changes: u64,
+    /// What the old side holds.
+    pub amount: Amount,
+    /// Over all of it.
+    pub sum: Sum,
+}
+
+/// A store as it is named in marks and messages: its kind and place.
+pub fn named(store: &Store) -> String {
+    format!("{} {}", store.kind(), store.place())
+}
+
+/// Refuses a data store that no server may use, or not with blobs in this store: one that was moved away, to which a
+/// move is under way, or from which one is being made at this moment.
 ///
 /// # Errors
-/// [`StoreError::Misconfigured`], saying what to do; the store's.
-pub async fn check(data: &dyn KeyValue) -> Result<(), StoreError> {
+/// [`StoreError::Misconfigured`], saying what to do; [`StoreError::Unavailable`] while a move makes its last pass; the
+/// store's.
+pub async fn check(data: &dyn KeyValue, blob: &Store) -> Result<(), StoreError> {
     let wrong = |says: String| Err(StoreError::Misconfigured(Cause::new(says)));
-    if let Some(to) = data.get(&[moved()]).await?.pop().flatten() {
-        let to = String::from_utf8_lossy(&to);
+    let half = "a move into it is not finished; run `waybilld migrate` again, which goes on where it stopped";
+    if let Some(to) = moved_to(data).await? {
         return wrong(format!(
             "its mail was moved to {to}; configure that store, or take the mail back with `waybilld migrate --reopen`"
         ));
     }
     if !data.scan(KeyRange::prefix(b"Xm"), Page::first(1)).await?.is_empty() {
-        return wrong(
-            "a move into it is not finished; run `waybilld migrate` again, which goes on where it stopped".into(),
-        );
+        return wrong(half.into());
     }
-    Ok(())
+    let [filled, belong] = read(data, [filled(), belong()]).await?;
+    if filled.is_some_and(|filled| filled == named(blob)) {
+        return wrong(format!("{}: {half}", named(blob)));
+    }
+    if let Some(belong) = belong.filter(|belong| *belong != named(blob)) {
+        return wrong(format!(
+            "its messages were moved to {belong}; configure that store for blobs, or take them back with `waybilld \
+             migrate --reopen`"
+        ));
+    }
+    is_free(data, BEAT_SEEN).await
 }
 
-/// Takes back that a data store was moved: servers may use it again.
+/// Whether a move makes its last pass: then its sign changes. One that a killed process left is taken away.
+async fn is_free(data: &dyn KeyValue, seen: Duration) -> Result<(), StoreError> {
+    let Some(before) = data.get(&[taken()]).await?.pop().flatten() else { return Ok(()) };
+    sleep(seen).await;
+    let mut batch = Batch::new();
+    batch.assert(taken(), Some(before)).remove(taken());
+    match data.commit(batch).await {
+        Ok(()) => Ok(()),
+        Err(CommitError::Store(error)) => Err(error),
+        Err(_) => Err(StoreError::Unavailable(Cause::new("its mail is being moved to another store at this moment"))),
+    }
+}
+
+/// Where a data store was moved to, if it was.
+///
+/// # Errors
+/// The store's.
+pub async fn moved_to(data: &dyn KeyValue) -> Result<Option<String>, StoreError> {
+    let [moved] = read(data, [moved()]).await?;
+    Ok(moved)
+}
+
+/// Takes back that a data store was moved, or its blobs: servers may use it again.
 ///
 /// # Errors
 /// The store's.
 pub async fn reopen(data: &dyn KeyValue) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.remove(moved());
+    batch.remove(moved()).remove(belong()).remove(filled());
     commit(data, batch).await
 }
 
-/// Marks a data store as moved.
+/// Notes in the data store that blobs alone are moved into this store, which is not whole yet. Unless that was noted
+/// before, it must hold none.
+///
+/// # Errors
+/// The stores'; [`StoreError::Misconfigured`] where it holds some already.
+pub async fn begin_blobs(data: &dyn KeyValue, to: &dyn Blobs, into: &Store) -> Result<(), StoreError> {
+    let into = named(into);
+    let [under_way, moved] = read(data, [filled(), belong()]).await?;
+    if under_way.as_ref() == Some(&into) {
+        return Ok(());
+    }
+    if moved.as_ref() != Some(&into) {
+        blobs::must_be_empty(to).await?;
+    }
+    let mut batch = Batch::new();
+    batch.put(filled(), into.into_bytes());
+    commit(data, batch).await
+}
+
+/// The beats of servers that work with this data store, as they are now.
 ///
 /// # Errors
 /// The store's.
-pub async fn close(data: &dyn KeyValue, to: &str) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.put(moved(), to.as_bytes().to_vec());
-    commit(data, batch).await
+pub async fn beats(data: &dyn KeyValue) -> Result<Vec<(Key, Bytes)>, StoreError> {
+    data.scan(layout::beats(), Page::first(PAGE_MOST)).await
 }
 
 /// Whether a server works with this data store: its beat changes.
@@ -135,280 +230,152 @@ pub async fn close(data: &dyn KeyValue, to: &str) -> Result<(), StoreError> {
 /// # Errors
 /// The store's.
 pub async fn is_in_use(data: &dyn KeyValue) -> Result<bool, StoreError> {
-    let beats = || data.scan(keys::beats(), Page::first(PAGE_MOST));
-    let before = beats().await?;
+    let before = beats(data).await?;
     if before.is_empty() {
         return Ok(false);
     }
-    tokio::time::sleep(BEAT_SEEN).await;
-    Ok(beats().await? != before)
+    sleep(BEAT_SEEN).await;
+    Ok(beats(data).await? != before)
 }
 
-/// How much a part holds.
-///
-/// # Errors
-/// The store's.
-pub async fn measure(store: &dyn KeyValue, part: Part) -> Result<Amount, StoreError> {
-    let mut amount = Amount::default();
-    for range in part.ranges() {
-        let mut pages = Pages { store, range };
-        while let Some(page) = pages.next().await? {
-            page.iter().for_each(|entry| amount.count(entry));
-        }
+/// A data store that no server works with, and none may begin to.
+pub struct Taken {
+    data: Arc<dyn KeyValue>,
+    /// As they were when it was taken. A server that comes writes another before it serves.
+    beats: Vec<(Key, Bytes)>,
+    /// What the sign holds; nothing where the store's own lock keeps others out, or where the sign was lost.
+    sign: Arc<Mutex<Option<Bytes>>>,
+    renewing: Option<JoinHandle<()>>,
+}
+
+impl Taken {
+    /// Takes a store that only this process has open.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn locked(data: Arc<dyn KeyValue>) -> Result<Taken, StoreError> {
+        let beats = beats(&*data).await?;
+        Ok(Taken { data, beats, sign: Arc::default(), renewing: None })
     }
-    Ok(amount)
+
+    /// Takes a store that others can open, by a sign which they heed and which ends with this process. `beats` are those
+    /// that stand still.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Unavailable`] where a beat has changed.
+    pub async fn signed(data: Arc<dyn KeyValue>, beats: Vec<(Key, Bytes)>) -> Result<Taken, StoreError> {
+        Taken::signed_every(TAKEN_BEAT, data, beats).await
+    }
+
+    async fn signed_every(
+        every: Duration,
+        data: Arc<dyn KeyValue>,
+        beats: Vec<(Key, Bytes)>,
+    ) -> Result<Taken, StoreError> {
+        let run = crate::blob::chance()?;
+        let value = move |number: u64| Bytes::from(Packer::new(1).u64(run).u64(number).done());
+        let mut batch = Batch::new();
+        assert_beats(&beats, &mut batch);
+        batch.put(taken(), value(0));
+        settle(&*data, batch, (taken(), Some(value(0))), "a server has begun to use the old store").await?;
+        let sign = Arc::new(Mutex::new(Some(value(0))));
+        let (held, store) = (Arc::clone(&sign), Arc::clone(&data));
+        let renewing = tokio::spawn(async move {
+            for number in 1.. {
+                sleep(every).await;
+                let mut held = held.lock().await;
+                let mut batch = Batch::new();
+                batch.assert(taken(), held.clone()).put(taken(), value(number));
+                match settle(&*store, batch, (taken(), Some(value(number))), "the sign was taken away").await {
+                    Ok(()) => *held = Some(value(number)),
+                    Err(error) => tracing::warn!(%error, "the sign that the old store is taken cannot be written anew"),
+                }
+            }
+        });
+        Ok(Taken { data, beats, sign, renewing: Some(renewing) })
+    }
+
+    /// Ends the use of the store by servers: it says where its mail is now.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Unavailable`] where a server came all the same: the store was not closed then.
+    pub async fn close(self, to: &Store) -> Result<(), StoreError> {
+        self.end((moved(), named(to)), &[]).await
+    }
+
+    /// Lets servers use the store again, with blobs in this store alone.
+    ///
+    /// # Errors
+    /// As [`Taken::close`].
+    pub async fn turn(self, blobs: &Store) -> Result<(), StoreError> {
+        self.end((belong(), named(blobs)), &[filled()]).await
+    }
+
+    /// Lets servers use the store again as it was.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn release(self) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        let held = self.sign.lock().await;
+        match held.clone() {
+            None => return Ok(()),
+            sign => batch.assert(taken(), sign).remove(taken()),
+        };
+        settle(&*self.data, batch, (taken(), None), "the sign was taken away").await
+    }
+
+    async fn end(self, (note, says): (Key, String), done: &[Key]) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        let held = self.sign.lock().await;
+        if self.renewing.is_some() {
+            batch.assert(taken(), held.clone()).remove(taken());
+        }
+        assert_beats(&self.beats, &mut batch);
+        batch.put(note.clone(), says.clone().into_bytes());
+        for key in done {
+            batch.remove(key.clone());
+        }
+        let came = "a server has begun to use the old store; nothing is lost, run it again";
+        settle(&*self.data, batch, (note, Some(says.into())), came).await
+    }
 }
 
-/// Copies a part, from where an earlier run stopped.
-///
-/// # Errors
-/// The stores'; [`StoreError::Misconfigured`] where the other store holds something else already.
-pub async fn copy(
-    (from, to): (&dyn KeyValue, &dyn KeyValue),
-    part: Part,
-    source: &str,
-    progress: Progress<'_>,
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.renewing.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Demands that these beats, and no others, are there.
+fn assert_beats(beats: &[(Key, Bytes)], batch: &mut Batch) {
+    let KeyRange { mut from, to } = layout::beats();
+    for (key, value) in beats {
+        batch.assert_empty(KeyRange { from, to: key.clone() }).assert(key.clone(), Some(value.clone()));
+        from = after(key);
+    }
+    batch.assert_empty(KeyRange { from, to });
+}
+
+/// Commits a batch that may happen once, and reads by a key of it whether it did where that is not known.
+async fn settle(
+    data: &dyn KeyValue,
+    batch: Batch,
+    (key, value): (Key, Option<Bytes>),
+    conflict: &str,
 ) -> Result<(), StoreError> {
-    let mark = mark(part.name());
-    let (mut done, mut after) = match to.get(std::slice::from_ref(&mark)).await?.pop().flatten() {
-        Some(value) => resumed(&value, source)?,
-        None => {
-            begin(to, part, &mark, source).await?;
-            (Amount::default(), None)
+    for _ in 0..TRIES {
+        let outcome = data.commit(batch.clone()).await;
+        match outcome {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Store(error)) => return Err(error),
+            Err(CommitError::Conflict | CommitError::Unknown) => {}
         }
-    };
-    for mut range in part.ranges() {
-        if let Some(after) = after.as_ref().filter(|after| **after >= range.from) {
-            range.from = [&after.0[..], &[0]].concat().into();
-        }
-        let mut pages = Pages { store: from, range };
-        while let Some(page) = pages.next().await? {
-            let mut rest = page.into_iter().peekable();
-            while rest.peek().is_some() {
-                let (mut batch, mut octets, mut last) = (Batch::new(), 0, None);
-                while octets < COPIED_MOST
-                    && let Some((key, value)) = rest.next()
-                {
-                    octets += key.0.len() + value.len();
-                    done.count(&(key.clone(), value.clone()));
-                    last = Some(key.clone());
-                    batch.put(key, value);
-                }
-                after = last.or(after);
-                batch.put(
-                    mark.clone(),
-                    Packer::new(1).text(source).u64(done.items).u64(done.octets).text(&hex(&after)).done(),
-                );
-                batch.lazy = true;
-                commit(to, batch).await?;
-                progress(done);
-            }
+        if data.get(std::slice::from_ref(&key)).await?.pop().flatten() == value {
+            return Ok(());
         }
     }
-    Ok(())
-}
-
-/// Copies blobs that the other store does not hold yet.
-///
-/// # Errors
-/// The stores'.
-pub async fn copy_blobs(from: &dyn Blobs, to: &dyn Blobs, progress: Progress<'_>) -> Result<(), StoreError> {
-    let mut names = Names { blobs: from, after: None };
-    let mut done = Amount::default();
-    while let Some(page) = names.next().await? {
-        for id in page {
-            // What a write that never ended left behind is no blob.
-            let Some(size) = from.size(id).await? else { continue };
-            if to.size(id).await? != Some(size) {
-                let octets = whole(from, id, size).await?;
-                to.put(octets).await?;
-            }
-            (done.items, done.octets) = (done.items + 1, done.octets + size);
-            progress(done);
-        }
-    }
-    Ok(())
-}
-
-/// What was found alike on both sides: how much, and the SHA-256 over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified {
-    /// How much.
-    pub amount: Amount,
-    /// As hexadecimal digits.
-    pub digest: String,
-}
-
-/// Reads both sides whole and compares them.
-///
-/// # Errors
-/// The stores'; [`StoreError::Corrupt`] naming the first key that differs.
-pub async fn verify(from: &dyn KeyValue, to: &dyn KeyValue, part: Part) -> Result<Verified, StoreError> {
-    let (mut amount, mut hash) = (Amount::default(), digest::Context::new(&SHA256));
-    for range in part.ranges() {
-        let (mut old, mut new) = (Pages { store: from, range: range.clone() }, Pages { store: to, range });
-        loop {
-            let (a, b) = (old.next().await?.unwrap_or_default(), new.next().await?.unwrap_or_default());
-            if let Some((x, y)) = a.iter().zip(&b).find(|(x, y)| x != y) {
-                let key = (&x.0).min(&y.0);
-                return Err(StoreError::Corrupt { what: format!("{key:?}, which is not as it was in the old store") });
-            }
-            if a.len() != b.len() {
-                let (longer, side) = if a.len() > b.len() { (&a, "missing") } else { (&b, "too much") };
-                let key = longer.get(a.len().min(b.len())).map(|entry| &entry.0);
-                return Err(StoreError::Corrupt { what: format!("{key:?}, which is {side}") });
-            }
-            if a.is_empty() {
-                break;
-            }
-            for (key, value) in &a {
-                amount.count(&(key.clone(), value.clone()));
-                for octets in [&key.0[..], value] {
-                    hash.update(&(octets.len() as u64).to_be_bytes());
-                    hash.update(octets);
-                }
-            }
-        }
-    }
-    Ok(Verified { amount, digest: hexed(hash.finish().as_ref()) })
-}
-
-/// Reads every blob of the old store in the new one, and compares it with its name, which is its SHA-256.
-///
-/// # Errors
-/// The stores'; [`StoreError::Corrupt`] naming a blob that is not there or not whole.
-pub async fn verify_blobs(from: &dyn Blobs, to: &dyn Blobs, progress: Progress<'_>) -> Result<Verified, StoreError> {
-    let (mut amount, mut hash) = (Amount::default(), digest::Context::new(&SHA256));
-    let mut names = Names { blobs: from, after: None };
-    while let Some(page) = names.next().await? {
-        for id in page {
-            let Some(size) = from.size(id).await? else { continue };
-            if sum(to, id, size).await? != id.0 {
-                return Err(StoreError::Corrupt {
-                    what: format!("blob {id}, which is not as it was in the old store"),
-                });
-            }
-            hash.update(&id.0);
-            (amount.items, amount.octets) = (amount.items + 1, amount.octets + size);
-            progress(amount);
-        }
-    }
-    Ok(Verified { amount, digest: hexed(hash.finish().as_ref()) })
-}
-
-/// Ends the move of a part: what it lies in may be used.
-///
-/// # Errors
-/// The store's.
-pub async fn finish(to: &dyn KeyValue, part: Part) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    batch.remove(mark(part.name()));
-    commit(to, batch).await
-}
-
-impl Amount {
-    fn count(&mut self, (key, value): &(Key, Bytes)) {
-        self.items += 1;
-        self.octets += (key.0.len() + value.len()) as u64;
-    }
-}
-
-/// A range, page by page.
-struct Pages<'a> {
-    store: &'a dyn KeyValue,
-    range: KeyRange,
-}
-
-impl Pages<'_> {
-    async fn next(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, StoreError> {
-        let page = self.store.scan(self.range.clone(), Page::first(READ_MOST)).await?;
-        let Some((last, _)) = page.last() else { return Ok(None) };
-        self.range.from = [&last.0[..], &[0]].concat().into();
-        Ok(Some(page))
-    }
-}
-
-/// The names of a store's blobs, page by page.
-struct Names<'a> {
-    blobs: &'a dyn Blobs,
-    after: Option<BlobId>,
-}
-
-impl Names<'_> {
-    async fn next(&mut self) -> Result<Option<Vec<BlobId>>, StoreError> {
-        let page = self.blobs.list(self.after, READ_MOST).await?;
-        self.after = page.last().copied().or(self.after);
-        Ok((!page.is_empty()).then_some(page))
-    }
-}
-
-/// Begins a move into a store that holds nothing of this part.
-async fn begin(to: &dyn KeyValue, part: Part, mark: &Key, source: &str) -> Result<(), StoreError> {
-    let mut batch = Batch::new();
-    for range in part.ranges() {
-        batch.assert_empty(range);
-    }
-    batch.assert(mark.clone(), None).put(mark.clone(), Packer::new(1).text(source).u64(0).u64(0).text("").done());
-    match to.commit(batch).await {
-        Ok(()) | Err(CommitError::Unknown) => Ok(()),
-        Err(CommitError::Conflict) => {
-            let says = format!("the store to move to is not empty: it holds {} already", part.name());
-            Err(StoreError::Misconfigured(Cause::new(says)))
-        }
-        Err(CommitError::Store(error)) => Err(error),
-    }
-}
-
-/// How far an earlier run came.
-fn resumed(value: &[u8], source: &str) -> Result<(Amount, Option<Key>), StoreError> {
-    let mut from = Unpacker::new(value, 1, "how far a move is")?;
-    let begun = from.text()?.to_owned();
-    if begun != source {
-        let says = format!("a move from {begun} into this store is under way, not one from {source}");
-        return Err(StoreError::Misconfigured(Cause::new(says)));
-    }
-    let (items, octets) = (from.u64()?, from.u64()?);
-    let after = from.text()?;
-    let digits: Option<Vec<u8>> = (0..after.len())
-        .step_by(2)
-        .map(|at| after.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect();
-    let after = digits.filter(|octets| !octets.is_empty()).map(Key::from);
-    Ok((Amount { items, octets }, after))
-}
-
-/// A blob, read by parts, as one.
-async fn whole(blobs: &dyn Blobs, id: BlobId, size: u64) -> Result<Bytes, StoreError> {
-    if let Some(octets) = blobs.get(id, 0..size.min(PART_MOST)).await?
-        && octets.len() as u64 == size
-    {
-        return Ok(octets);
-    }
-    let mut octets = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    while (octets.len() as u64) < size {
-        let at = octets.len() as u64;
-        match blobs.get(id, at..size.min(at + PART_MOST)).await? {
-            Some(part) if !part.is_empty() => octets.extend_from_slice(&part),
-            _ => return Err(StoreError::Corrupt { what: format!("blob {id}, which is cut short") }),
-        }
-    }
-    Ok(octets.into())
-}
-
-/// The SHA-256 of a blob of this size; of something else where it is not there or shorter.
-async fn sum(blobs: &dyn Blobs, id: BlobId, size: u64) -> Result<[u8; 32], StoreError> {
-    let mut hash = digest::Context::new(&SHA256);
-    let mut at = 0;
-    while at < size {
-        match blobs.get(id, at..size.min(at + PART_MOST)).await? {
-            Some(part) if !part.is_empty() => {
-                hash.update(&part);
-                at += part.len() as u64;
-            }
-            _ => break,
-        }
-    }
-    Ok(hash.finish().as_ref().try_into().unwrap_or_default())
+    Err(StoreError::Unavailable(Cause::new(conflict)))
 }
 
 /// Commits; these batches may happen twice.
@@ -420,31 +387,45 @@ async fn commit(store: &dyn KeyValue, batch: Batch) -> Result<(), StoreError> {
             Err(CommitError::Store(error)) => return Err(error),
         }
     }
-    Err(StoreError::Unavailable(Cause::new("others keep writing into the store that is moved to")))
+    Err(StoreError::Unavailable(Cause::new("it is not known whether a note in the store was written")))
 }
 
-fn mark(part: &str) -> Key {
-    [b"Xm", part.as_bytes()].concat().into()
+async fn read<const N: usize>(data: &dyn KeyValue, keys: [Key; N]) -> Result<[Option<String>; N], StoreError> {
+    let mut found = data.get(&keys).await?.into_iter();
+    Ok(keys.map(|_| found.next().flatten().map(|value| String::from_utf8_lossy(&value).into_owned())))
+}
+
+/// The key after this one.
+fn after(key: &Key) -> Key {
+    [&key.0[..], &[0]].concat().into()
 }
 
 fn moved() -> Key {
     b"Xg".to_vec().into()
 }
 
-fn hex(key: &Option<Key>) -> String {
-    key.as_ref().map(|key| hexed(&key.0)).unwrap_or_default()
+fn taken() -> Key {
+    b"Xt".to_vec().into()
 }
 
-fn hexed(octets: &[u8]) -> String {
-    octets.iter().fold(String::new(), |text, octet| text + &format!("{octet:02x}"))
+fn filled() -> Key {
+    b"Xn".to_vec().into()
+}
+
+fn belong() -> Key {
+    b"Xb".to_vec().into()
 }
 
 /// One side of a move: the databases of a configuration, without a server's queue.
 pub struct Side {
     /// Mailboxes and queue.
     pub data: Arc<dyn KeyValue>,
-    /// Messages.
+    /// Messages, wherever they lie.
     pub blobs: Arc<dyn Blobs>,
+    /// Those of them that lie beside the data,
+    pub near: Arc<dyn Blobs>,
+    /// and those in a store of their own, where there is one.
+    pub far: Option<Arc<dyn Blobs>>,
     /// Counters and facts, where they lie in a database.
     pub lookup: Option<Arc<dyn KeyValue>>,
 }

@@ -110,7 +110,7 @@ pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreE
 async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
     let data = beside(ground, &storage.data, read).await?;
     if !read {
-        migrate::check(&*data).await?;
+        migrate::check(&*data, &storage.blob.rooted(&ground.root)).await?;
     }
     let packing = packing(ground, &storage.blobs);
     let far: Option<Arc<dyn Blobs>> = match (&storage.blob, packing.clone()) {
@@ -225,6 +225,7 @@ impl From<StoreError> for Unready {
 }
 
 /// An open database.
+#[derive(Clone)]
 enum Opened {
     /// One that is reached in one way only.
     Fixed(Weak<dyn KeyValue>),
@@ -259,7 +260,7 @@ impl Registry {
     /// [`StoreError`], naming the store.
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
-        migrate::check(&*data).await?;
+        migrate::check(&*data, &storage.blob.rooted(&self.ground.root)).await?;
         let blobs = Arc::new(Shelves::new(self.shelf(&data, storage).await?));
         let lookups = self.lookups(&storage.lookup).await?;
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
@@ -338,18 +339,51 @@ impl Registry {
         Ok((search, indexer))
     }
 
-    /// Opens a configuration's databases to move what is in them.
+    /// Opens a configuration's databases to move what is in them. Those that are `looked` into may be open elsewhere: of
+    /// them a RocksDB is opened to be read only, and shows what it holds now; it is opened anew by each call.
     ///
     /// # Errors
     /// [`StoreError`], naming the store.
-    pub async fn side(&self, storage: &Storage) -> Result<Side, StoreError> {
-        let data = self.database(&storage.data).await?;
-        let blobs: Arc<dyn Blobs> = Arc::new(Shelves::new(self.shelf(&data, storage).await?));
-        let lookup = match &storage.lookup {
-            Store::Redis(_) => None,
-            database => Some(self.database(database).await?),
+    pub async fn side(&self, storage: &Storage, looked: &[&Store]) -> Result<Side, StoreError> {
+        let mut readers: Vec<(&Store, Arc<dyn KeyValue>)> = Vec::new();
+        let mut keys = Vec::new();
+        for store in [&storage.data, &storage.blob, &storage.lookup] {
+            keys.push(match store {
+                Store::Filesystem { .. } | Store::S3(_) | Store::Redis(_) => None,
+                Store::Memory { .. } if looked.contains(&store) => Some(beside(&self.ground, store, true).await?),
+                Store::Rocksdb { .. } if looked.contains(&store) => {
+                    let open = readers.iter().find(|(known, _)| *known == store).map(|(_, open)| Arc::clone(open));
+                    let open = match open {
+                        Some(open) => open,
+                        None => beside(&self.ground, store, true).await?,
+                    };
+                    readers.push((store, Arc::clone(&open)));
+                    Some(open)
+                }
+                database => Some(self.database(database).await?),
+            });
+        }
+        let mut keys = keys.into_iter();
+        let data = keys.next().flatten().ok_or_else(|| unserved(&storage.data))?;
+        let (apart, lookup) = (keys.next().flatten(), keys.next().flatten());
+        let packing = packing(&self.ground, &storage.blobs)?;
+        let far: Option<Arc<dyn Blobs>> = match (&storage.blob, apart) {
+            (store, _) if *store == storage.data => None,
+            (_, Some(keys)) => Some(Arc::new(KvBlobs::new(keys, packing.clone()))),
+            (store, None) if looked.contains(&store) => {
+                Some(blobs_beside(&self.ground, store, packing.clone(), true).await?)
+            }
+            (store, None) => Some(self.blobs_apart(store, &storage.blobs, packing.clone()).await?),
         };
-        Ok(Side { data, blobs, lookup })
+        let near = || KvBlobs::new(Arc::clone(&data), packing.clone());
+        let blobs = Arc::new(Shelves::new(shelf(near(), far.clone(), storage)));
+        Ok(Side { near: Arc::new(near()), far, data, blobs, lookup })
+    }
+
+    /// What another has open is open here too: one database is never opened twice.
+    pub async fn join(&self, other: &Registry) {
+        let open = other.open.lock().await.clone();
+        self.open.lock().await.extend(open);
     }
 
     async fn lookups(&self, store: &Store) -> Result<Arc<dyn Lookups>, StoreError> {
