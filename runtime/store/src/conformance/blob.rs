@@ -146,10 +146,10 @@ pub async fn blobs_within(store: &KvBlobs, data: &Arc<dyn KeyValue>) {
         let id = store.put_within(&whole, &mut batch).await.unwrap().unwrap();
         assert_eq!(store.get(id, 0..1).await.unwrap(), None);
         data.commit(batch).await.unwrap();
-        holds(&*store, &whole, 0..u64::MAX).await;
+        holds(store, &whole, 0..u64::MAX).await;
         let mut batch = Batch::new();
         store.remove_within(id, &mut batch).await.unwrap();
-        holds(&*store, &whole, 0..u64::MAX).await;
+        holds(store, &whole, 0..u64::MAX).await;
         data.commit(batch.clone()).await.unwrap();
         assert_eq!(store.get(id, 0..99).await.unwrap(), None);
         // What changed since the batch was made is not removed.
@@ -171,21 +171,21 @@ pub async fn blobs_damaged(store: &dyn Blobs, damage: impl AsyncFn(BlobId, Damag
         let whole = octets(size, 8);
         for how in [Damage::Frame, Damage::Table, Damage::Cut] {
             let id = store.put(whole.clone()).await.unwrap();
-            holds(&*store, &whole, 0..10).await;
+            holds(store, &whole, 0..10).await;
             damage(id, how).await;
             for part in [0..10, 0..u64::MAX] {
                 match store.get(id, part.clone()).await {
                     Err(StoreError::Corrupt { what }) => assert!(what.contains(&id.to_string()), "{what}"),
                     // A store may remember the table, and serve what is not damaged.
                     Ok(Some(_)) if how == Damage::Table || how == Damage::Cut && part.end == 10 => {
-                        holds(&*store, &whole, part).await;
+                        holds(store, &whole, part).await;
                     }
                     other => panic!("{how:?}, {part:?} of {size}: {other:?}"),
                 }
             }
             if how == Damage::Table {
                 assert_eq!(store.put(whole.clone()).await.unwrap(), id);
-                holds(&*store, &whole, 0..u64::MAX).await;
+                holds(store, &whole, 0..u64::MAX).await;
             }
             store.remove(id).await.unwrap();
             assert_eq!(store.size(id).await.unwrap(), None);
