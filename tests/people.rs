@@ -397,6 +397,32 @@ fn what_was_answered_is_there_after_kill_9_and_after_a_reload() {
     assert!(rcpt(ports, "p1@example.org").starts_with("550"));
 }
 
+/// Mail from elsewhere goes to whom the API keeps, up to the quota that it has there.
+#[test]
+fn mail_is_imported_for_people_of_the_api() {
+    let site = site();
+    let server = site.serve();
+    assert_eq!(made(server.ports, "pia@example.org", &json!({ "quota": "1MiB" })).0, 201);
+    assert!(server.stop());
+    let mbox = site.path().join("old.mbox");
+    let letters: String = (0..3).map(|n| format!("From x\n{}\n", message(&format!("old {n}"), 500))).collect();
+    std::fs::write(&mbox, letters.replace('\r', "")).unwrap();
+    let import = |who: &str| {
+        let mut command = std::process::Command::new(harness::program("waybilld"));
+        command.args(["import", who, "--from"]).arg(&mbox).arg("--spec").arg(site.path());
+        command.output().unwrap()
+    };
+    let output = import("nobody@example.org");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("nobody's own address is nobody@example.org"), "{said}");
+    let output = import("pia@example.org");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let server = site.serve();
+    let mut client = imap(server.ports, "pia@example.org", SECRET).unwrap();
+    let status = client.imap_ok("STATUS INBOX (MESSAGES)").join("");
+    assert!(status.contains("MESSAGES 3)"), "{status}");
+}
+
 #[test]
 fn two_servers_of_a_database_see_each_others_changes_at_once() {
     let kind = Kind::PostgreSql(PostgreSql::start());

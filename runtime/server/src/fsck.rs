@@ -42,6 +42,9 @@ pub fn report(done: &Checked) -> String {
     text.push_str(&format!(
         "{accounts} accounts, {messages} messages, {queued} queued, {references} references, {blobs} blobs"
     ));
+    if done.people > 0 {
+        text.push_str(&format!(", {} people of the API", done.people));
+    }
     if *octets > 0 {
         text.push_str(&format!(", {octets} octets read"));
     }

@@ -16,10 +16,12 @@ use schema::config::RuntimeConfig;
 use schema::name::{Address, Secret};
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use store::blob::BlobId;
+use store::directory::router::{self, Router};
 use store::error::StoreError;
 use store::mailbox::{Brought, Flags, MailboxError, Mark, NewMessage, Settled, SpecialUse};
-use store::open::{self, Base};
+use store::open::{self, Base, Ground};
 
 pub mod client;
 mod imap;
@@ -76,11 +78,11 @@ pub fn summary(done: &Imported) -> String {
 /// # Errors
 /// [`StartError`] where the mail cannot be opened, or the store fails; what was imported by then stays.
 pub async fn import(aside: Aside, options: Options) -> Result<Imported, StartError> {
-    let config = aside.configuration().await?;
+    let config = Arc::new(aside.configuration().await?);
     let ground = aside.ground();
     let how = "stop the server for the import, or import over IMAP with a mail client or mbsync";
     let base = opened(open::to_write(&ground, &config.storage).await, how)?;
-    let mut importer = Importer::new(&base, &config, &options)?;
+    let mut importer = Importer::new(&base, (&config, &ground), &options).await?;
     match &options.from {
         Place::Files(path, format) => files(&mut importer, path, *format).await?,
         Place::Imap(peer, password) => imap::import(&mut importer, peer, password).await?,
@@ -144,14 +146,25 @@ struct Found {
 }
 
 impl<'a> Importer<'a> {
-    fn new(base: &'a Base, config: &RuntimeConfig, options: &Options) -> Result<Importer<'a>, StartError> {
-        let account = config.accounts.iter().find(|known| known.address == options.account);
-        let missing = || format!("the configuration has no account {}", options.account);
+    async fn new(
+        base: &'a Base,
+        (config, ground): (&Arc<RuntimeConfig>, &Ground),
+        options: &Options,
+    ) -> Result<Importer<'a>, StartError> {
+        // Whoever keeps the people: the spec, the API, a directory.
+        let directory = Router::open(config, Arc::clone(&base.data), (ground, &router::Open::default())).await?;
+        let missing = || {
+            format!(
+                "nobody's own address is {}, neither in the spec nor where it says that people are",
+                options.account
+            )
+        };
+        let account = directory.account(&options.account.to_string()).await?;
         let account = account.ok_or_else(|| StartError::Asked(missing()))?;
         Ok(Importer {
             base,
-            account: account.address.clone(),
-            quota: account.quota.map(|quota| quota.0),
+            quota: directory.quota(&account).await?,
+            account,
             most: config.limits.message_size.0,
             into: options.into.clone().map(crate::folders::inbox),
             full: false,

@@ -23,6 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 mod account;
+mod people;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,8 @@ pub struct Finding {
 pub struct Checked {
     /// Accounts.
     pub accounts: u64,
+    /// People that the API keeps.
+    pub people: u64,
     /// Messages in mailboxes.
     pub messages: u64,
     /// Messages in the queue.
@@ -147,6 +150,7 @@ pub async fn check(base: &Base, how: &How, now: i64) -> Result<Checked, StoreErr
             for account in accounts(&base.data).await? {
                 check.account(&account).await?;
             }
+            check.people().await?;
             check.queue().await?;
             check.references().await?;
             check.blobs().await?;

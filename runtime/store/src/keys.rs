@@ -185,6 +185,16 @@ pub fn people(domain: &DomainName, after: Option<&LocalPart>) -> KeyRange {
     KeyRange { from, to: all.to }
 }
 
+/// Every such entry.
+pub fn all_people() -> KeyRange {
+    KeyRange::prefix(b"Pp")
+}
+
+/// Whose every address is.
+pub fn all_whose() -> KeyRange {
+    KeyRange::prefix(b"Pa")
+}
+
 /// The address of a person's key.
 pub fn read_person(key: &Key) -> Option<Address> {
     let (domain, local) = std::str::from_utf8(key.0.get(2..)?).ok()?.split_once('\0')?;

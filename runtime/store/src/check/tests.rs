@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::blob::shelves::Shelves;
+use crate::directory::people::{Kept, People, Whom};
+use crate::directory::{Access, Scope};
 use crate::kv::memory::Memory;
 use crate::mailbox::row::{AccountRow, MailboxRow};
 use crate::mailbox::{Flags, How as Flagging, Mailboxes, NewMessage, SpecialUse};
@@ -43,6 +45,11 @@ async fn sound() -> Base {
         let entry = NewEntry { message: Message::default(), octets, recipients: recipients.collect() };
         spool.accept(&entry, NOW).await.unwrap();
     }
+    let people = People::new(data.clone(), Arc::new(|| NOW * 1000));
+    let kept = Kept { aliases: vec!["info@example.org".parse().unwrap()], ..Kept::default() };
+    people.create(&"pia@example.org".parse().unwrap(), kept, false).await.unwrap();
+    let whom = Whom { account: &ada, kept: false, stamp: None };
+    people.add_app_password(whom, "phone", (Scope::of([Access::Imap]), None)).await.unwrap();
     Base { data, blobs, mailboxes }
 }
 
@@ -52,7 +59,7 @@ async fn all(data: &Arc<dyn KeyValue>, prefix: &[u8]) -> Vec<(Key, Bytes)> {
 
 async fn everything(data: &Arc<dyn KeyValue>) -> BTreeMap<Key, Bytes> {
     let mut found = BTreeMap::new();
-    for first in [b"B", b"M", b"Q", b"R"] {
+    for first in [b"B", b"M", b"P", b"Q", b"R"] {
         found.extend(all(data, first).await);
     }
     found
@@ -215,6 +222,24 @@ async fn plant_elsewhere(base: &Base, which: usize) -> Option<&'static str> {
             mailbox(base, "INBOX", |row| row.name = "Inbound".into()).await;
             "inbox"
         }
+        29 => {
+            let (claim, _) = first(base, b"Pa").await;
+            remove(base, claim).await;
+            "missing-address"
+        }
+        30 => {
+            put(&base.data, keys::whose(&"stray@example.org".parse().unwrap()), "pia@example.org").await;
+            "address-of-nobody"
+        }
+        31 => {
+            let (note, _) = first(base, b"Pw").await;
+            remove(base, note).await;
+            "missing-plain"
+        }
+        32 => {
+            put(&base.data, keys::without_scram(&"pia@example.org".parse().unwrap()), "").await;
+            "plain-of-nobody"
+        }
         _ => return None,
     })
 }
@@ -249,7 +274,7 @@ async fn every_damage_is_found_and_mended_and_nothing_is_changed_unasked() {
         assert_eq!((again.messages, again.queued), (9, 2), "{which} {kind}");
         which += 1;
     }
-    assert_eq!(which, 29);
+    assert_eq!(which, 33);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ const MESSAGES: u64 = 10_500;
 pub const SEARCH: &[Case<Make>] = cases! {
     "the table": table,
     "limits": limits,
+    "order": order,
     "at once": together,
 };
 
@@ -34,7 +35,8 @@ async fn many(make: Make) {
     }
     let mut sorted = numbers.clone();
     sorted.sort_unstable();
-    assert_eq!(ask(&*store, &account, How::Words, "them", usize::MAX).await, Found::Messages(sorted.clone()));
+    let all = ask(&*store, &account, How::Words, "them", usize::MAX).await;
+    assert!(all == Found::Messages(sorted.clone()), "not the {MESSAGES} that have the word, or not in their order");
     let first = sorted.get(..7).unwrap().to_vec();
     assert_eq!(ask(&*store, &account, How::Words, "\"of them\"", 7).await, Found::Messages(first));
     let ids: Vec<DocumentId> = numbers.iter().map(|n| DocumentId { account: account.clone(), message: *n }).collect();
@@ -181,6 +183,27 @@ async fn limits(make: Make) {
     ask(store, &account, How::Words, &format!("\"{long}\""), 9).await;
     ask(store, &account, How::Part, &long, 9).await;
     assert_eq!(ask(store, &account, How::Words, &"\u{10FFFF}\0\"\u{300}".repeat(99), 9).await, Found::TooMany);
+}
+
+/// Answers are in the order of numbers, whatever order they came in, and are cut there.
+async fn order(make: Make) {
+    let store = make(Analyser::default());
+    let account: Address = "order@example.org".parse().unwrap();
+    let sorted = [2, 9, 10, 11, 100, 1 << 32, 10 << 32];
+    for n in sorted.iter().rev() {
+        let text = vec![(Field::Body, "numbered".to_owned())];
+        store.index(&[document(&account, *n, text, true)]).await.unwrap();
+    }
+    for most in [1, 3, sorted.len(), usize::MAX] {
+        for (how, text) in [(How::Words, "numbered"), (How::Words, "\"numbered\""), (How::Part, "umbere")] {
+            let first: Vec<u64> = sorted.iter().copied().take(most).collect();
+            assert_eq!(ask(&*store, &account, how, text, most).await, Found::Messages(first), "{most} of {text}");
+        }
+    }
+    // What is forgotten is gone, and nothing else.
+    store.forget(&[DocumentId { account: account.clone(), message: 10 }]).await.unwrap();
+    let left = Found::Messages(sorted.iter().copied().filter(|n| *n != 10).collect());
+    assert_eq!(ask(&*store, &account, How::Words, "numbered", 99).await, left);
 }
 
 /// Several at once, about the same message too: one of them is what stays.

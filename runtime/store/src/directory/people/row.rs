@@ -172,13 +172,13 @@ impl Entry {
     }
 
     /// Every address that is the person's own.
-    pub(super) fn addresses<'a>(&'a self, account: &'a Address) -> impl Iterator<Item = &'a Address> {
+    pub(crate) fn addresses<'a>(&'a self, account: &'a Address) -> impl Iterator<Item = &'a Address> {
         self.kept.iter().flat_map(move |kept| std::iter::once(account).chain(&kept.aliases))
     }
 
     /// Whether a client that takes SCRAM because it is offered could not log in: the password has no verifier, or is one
     /// for a single program, which never has.
-    pub(super) fn needs_plain(&self) -> bool {
+    pub(crate) fn needs_plain(&self) -> bool {
         let unverified =
             self.kept.as_ref().is_some_and(|kept| kept.secrets.are_there() && kept.secrets.scram.is_none());
         unverified || !self.app_passwords.is_empty()
@@ -208,7 +208,7 @@ impl Entry {
         row.done()
     }
 
-    pub(super) fn read(value: &[u8]) -> Result<Entry, StoreError> {
+    pub(crate) fn read(value: &[u8]) -> Result<Entry, StoreError> {
         let mut row = Unpacker::new(value, VERSION, WHAT)?;
         let mut entry = Entry { stamp: row.u64()?, ..Entry::default() };
         if row.u8()? == 1 {
