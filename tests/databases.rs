@@ -10,7 +10,7 @@ use harness::{Server, Site, message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::conformance;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,6 +211,27 @@ fn a_new_person_is_known_to_both(kind: &Kind, people: &str, servers: [(&Site, &S
     }
 }
 
+/// How long a reader who waits for news waits after a message was acknowledged; the longest of some.
+fn idle(reader: &mut Client, client: &mut Client) -> Duration {
+    reader.imap_ok("SELECT INBOX");
+    reader.send("i IDLE\r\n").unwrap();
+    assert!(reader.response().unwrap().starts_with('+'));
+    let waited = (0..10).map(|n| {
+        let text = message(&format!("news {n}"), 2_000);
+        let reply = client.mail("x@example.net", &["m7@example.org"], &text).unwrap();
+        let acknowledged = Instant::now();
+        assert!(reply.starts_with("250"), "{reply}");
+        while !reader.response().unwrap().ends_with(&format!(" {} EXISTS", n + 1)) {}
+        acknowledged.elapsed()
+    });
+    let longest = waited.max().unwrap();
+    reader.send("DONE\r\n").unwrap();
+    reader.imap_until("i").unwrap();
+    reader.imap_ok("STORE 1:* +FLAGS.SILENT (\\Deleted)");
+    reader.imap_ok("EXPUNGE");
+    longest
+}
+
 /// Two servers of one host on one set of stores: what arrives at one is seen at the other, and what one leaves in the queue
 /// the other delivers, once.
 #[test]
@@ -242,6 +263,7 @@ fn two_servers_share_a_database_and_one_inherits_the_others_queue() {
     let mut client = Client::connect(one.ports.at(one.ports.smtp)).unwrap();
     client.reply().unwrap();
     client.smtp_ok("EHLO client.example.net", "250");
+    println!("seen by IDLE at the other {:?} after the acknowledgement", idle(&mut reader("m7"), &mut client));
     let reply = client.mail("x@example.net", &["all@example.org"], &message("to all", 2_000)).unwrap();
     assert!(reply.starts_with("250"), "{reply}");
     // In the middle of its work.

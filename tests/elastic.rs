@@ -1,6 +1,6 @@
 //! An OpenSearch or Elasticsearch of the test's own, on a free port: the server of Maven Central on the machine's Java.
 
-use crate::{PATIENCE, free_port, root, run};
+use crate::{PATIENCE, fixtures, free_port, root, run};
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
@@ -80,8 +80,7 @@ pub fn ask(port: u16, method: &str, path: &str, body: &str) -> String {
 /// The server's archives, fetched once.
 fn archives(kind: Kind) -> Vec<PathBuf> {
     let pom = root().join("tests/fixtures").join(kind.name()).join("pom.xml");
-    let own = std::env::current_exe().unwrap();
-    let folder = own.ancestors().nth(3).unwrap().join("fixtures").join(format!("{}-{}", kind.name(), version(&pom)));
+    let folder = fixtures().join(format!("{}-{}", kind.name(), version(&pom)));
     fs::create_dir_all(&folder).unwrap();
     // Tests that want the same one wait for the first.
     let lock = fs::File::create(folder.join("lock")).unwrap();

@@ -7,6 +7,8 @@ use harness::{Ports, Server, message, program, waybill};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// One of the two: its spec, built zone and whereabouts. Loopback addresses of its own let it use port 25, where
@@ -61,12 +63,16 @@ impl Peer {
     }
 
     fn submit(&self, to: &str, subject: &str) {
+        self.submit_text(to, &message(subject, 3000));
+    }
+
+    fn submit_text(&self, to: &str, text: &str) {
         let mut client = Client::connect_tls(self.ports.at(self.ports.submissions)).unwrap();
         client.reply().unwrap();
         client.smtp_ok("EHLO laptop.example", "250");
         let plain = harness::base64(format!("\0{}\0{}", self.account, self.password).as_bytes());
         client.smtp_ok(&format!("AUTH PLAIN {plain}"), "235");
-        let text = message(subject, 3000).replace("sender@example.net", &self.account).replace("ada@example.org", to);
+        let text = text.replacen("sender@example.net", &self.account, 1).replacen("ada@example.org", to, 1);
         let reply = client.mail(&self.account, &[to], &text).unwrap();
         assert!(reply.starts_with("250"), "{reply}");
     }
@@ -85,6 +91,86 @@ impl Peer {
         let fetched = client.imap_ok(&format!("FETCH {number} BODY.PEEK[]"));
         fetched.into_iter().find(|line| line.contains("BODY[]")).unwrap()
     }
+}
+
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// KiB of its own that a process has at most while something is done, as often as it can be looked at: without the pages
+/// of files, which are the system's to take back at any time.
+fn peak(server: &Server, work: impl FnOnce()) -> i64 {
+    let status = format!("/proc/{}/status", server.id());
+    let own = || -> i64 {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        own.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let looked = scope.spawn(|| {
+            let mut most = 0;
+            while !done.load(Ordering::Relaxed) {
+                most = own().max(most);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            most
+        });
+        // Set where the work panics, too: else nobody would stop looking.
+        let ended = Ended(&done);
+        work();
+        drop(ended);
+        looked.join().unwrap()
+    })
+}
+
+/// Submitted and signed at A, relayed, authenticated at B, delivered, indexed, told in parts and whole, and appended. What
+/// the two had at most, in KiB.
+fn large_and_small([(a, at_a), (b, at_b)]: [(&Peer, &Server); 2], number: u32, size: usize) -> [i64; 2] {
+    let text = message(&format!("of {size}"), size);
+    let (mut of_b, indexed) = (0, at_b.log_mark());
+    let of_a = peak(at_a, || {
+        of_b = peak(at_b, || {
+            a.submit_text(&b.account, &text);
+            let mut client = b.imap();
+            client.wait_for("INBOX", number);
+            at_b.wait_for_log("indexed", indexed);
+            let told = client.imap_ok(&format!("FETCH {number} (ENVELOPE BODYSTRUCTURE BODY.PEEK[TEXT]<7.500>)"));
+            assert!(told[0].contains("quick brown"), "{}", told[0]);
+            let got = client.imap_ok(&format!("FETCH {number} BODY.PEEK[]")).swap_remove(0);
+            assert!(got.contains("dmarc=pass") && got.matches("dkim=pass").count() == 2);
+            assert!(got.contains(text.split_once("\r\n\r\n").unwrap().1), "a message of {size} is another");
+            client.send(format!("ap APPEND Archive {{{}}}\r\n", text.len())).unwrap();
+            assert!(client.response().unwrap().starts_with('+'));
+            client.send(format!("{text}\r\n")).unwrap();
+            let done = client.imap_until("ap").unwrap();
+            assert!(done.last().unwrap().starts_with("ap OK"), "{done:?}");
+        });
+    });
+    [of_a, of_b]
+}
+
+#[test]
+fn a_large_message_takes_no_more_memory_than_a_small_one() {
+    let (a, b) = (Peer::new("a.example", 8, ""), Peer::new("b.example", 9, ""));
+    let dns = Bind::serve(&[(a.domain.to_owned(), a.zone.clone()), (b.domain.to_owned(), b.zone.clone())]);
+    for peer in [&a, &b] {
+        let spec = peer.folder.path().join("spec/mail.kdl");
+        let files = "store \"files\" { filesystem \"blobs\"; }\nstorage { data \"local\"; search \"local\"; lookup \"local\"; blob \"files\"; }\n";
+        std::fs::write(&spec, std::fs::read_to_string(&spec).unwrap() + files).unwrap();
+    }
+    let (at_a, at_b) = (a.serve(&dns), b.serve(&dns));
+    let both = [(&a, &at_a), (&b, &at_b)];
+    large_and_small(both, 1, 50_000);
+    let small = large_and_small(both, 2, 50_000);
+    let large = large_and_small(both, 3, 49 << 20);
+    println!("at most, in KiB, for 50 kB: {small:?}, for 49 MiB: {large:?}");
+    let more = [large[0] - small[0], large[1] - small[1]];
+    assert!(more.iter().all(|more| *more < 24 << 10), "{more:?} KiB more");
 }
 
 /// Puts a zone's SOA and NS before its records.

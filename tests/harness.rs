@@ -55,10 +55,21 @@ pub fn long() -> bool {
     std::env::var("WAYBILL_LONG").is_ok_and(|long| long == "1")
 }
 
+/// The folder of what was built with the running program; tests are in a folder below it.
+fn built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let folder = own.parent().unwrap();
+    if folder.ends_with("deps") { folder.parent().unwrap() } else { folder }.to_owned()
+}
+
+/// The folder of what is fetched once for all builds.
+pub fn fixtures() -> PathBuf {
+    built().parent().unwrap().join("fixtures")
+}
+
 /// A built program beside the tests.
 pub fn program(name: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let path = own.parent().unwrap().parent().unwrap().join(name);
+    let path = built().join(name);
     assert!(path.exists(), "{} is not built: cargo build --workspace", path.display());
     path
 }
@@ -260,9 +271,8 @@ pub fn run(program: &str, arguments: &[&str]) -> String {
 
 /// A Python with these packages, `name==version` each, made once.
 pub fn python(packages: &[&str]) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
     let name = packages.join("-").replace(|c: char| !c.is_ascii_alphanumeric() && !"-.=".contains(c), "_");
-    let folder = own.ancestors().nth(3).unwrap().join("fixtures").join(format!("python-{name}"));
+    let folder = fixtures().join(format!("python-{name}"));
     std::fs::create_dir_all(&folder).unwrap();
     // Tests that want the same one wait for the first.
     let lock = std::fs::File::create(folder.join("lock")).unwrap();
@@ -280,8 +290,7 @@ pub fn python(packages: &[&str]) -> PathBuf {
 
 /// The folder of an npm package, fetched once.
 pub fn npm(package: &str, version: &str) -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    let folder = own.ancestors().nth(3).unwrap().join("fixtures");
+    let folder = fixtures();
     let fetched = folder.join("node_modules").join(package);
     if !fetched.exists() {
         std::fs::create_dir_all(&folder).unwrap();

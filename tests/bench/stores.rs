@@ -1,5 +1,5 @@
 //! How fast mail arrives, is fetched and is searched, on each set of stores, with what each promises of durability beside.
-//! Prints figures, asserts nothing about them. `tests/bench/run stores [MESSAGES [SEARCHED]]`
+//! Prints figures, asserts nothing about them. `tests/bench/run stores [MESSAGES [SEARCHED]] [STORE]...`
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a bench")]
 
 use harness::client::Client;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const SESSIONS: usize = 10;
 /// Octets of a message that arrives.
 const SIZE: usize = 10_240;
-/// Messages of one APPEND while a mailbox is filled.
+/// Messages that are appended without a wait for the answers.
 const AT_ONCE: usize = 200;
 /// How often a search is asked.
 const ASKED: usize = 9;
@@ -82,12 +82,17 @@ fn fill(server: &Server, messages: usize) -> f64 {
     let mut client = imap(server.ports, "ada");
     let began = Instant::now();
     for from in (0..messages).step_by(AT_ONCE) {
-        let mut command = "APPEND INBOX".to_owned();
-        for number in from..messages.min(from + AT_ONCE) {
+        // One after the other, without a wait for the answers: these few fit into the connection.
+        let some = from..messages.min(from + AT_ONCE);
+        let appended = some.clone().map(|number| {
             let text = letter(number);
-            command += &format!(" {{{}+}}\r\n{text}", text.len());
+            format!("m{number}. APPEND INBOX {{{}+}}\r\n{text}\r\n", text.len())
+        });
+        client.send(appended.collect::<String>()).unwrap();
+        for number in some {
+            let said = client.imap_until(&format!("m{number}. ")).unwrap();
+            assert!(said.last().unwrap().contains(" OK "), "{said:?}");
         }
-        client.imap_ok(&command);
     }
     while indexed() < before + messages {
         assert!(began.elapsed() < INDEXED, "the index does not follow");
@@ -158,13 +163,18 @@ fn measure(kind: &Kind, messages: usize, searched: usize) {
 }
 
 fn main() {
-    let mut given = std::env::args().skip(1).filter_map(|word| word.parse().ok());
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let (given, only): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| word.parse::<usize>().is_ok());
+    let mut given = given.into_iter().filter_map(|word| word.parse().ok());
     let (messages, searched) = (given.next().unwrap_or(10_000), given.next().unwrap_or(100_000));
+    let wanted = |kind: &Kind| only.is_empty() || only.iter().any(|name| kind.name().contains(name.as_str()));
     // Debug lines of the log would be measured, too.
     assert!(std::env::var_os("RUST_LOG").is_some(), "start it by tests/bench/run");
-    measure(&Kind::RocksDb, messages, searched);
-    for kind in Kind::all() {
+    let all = std::iter::once(Kind::RocksDb).chain(Kind::all());
+    for kind in all.filter(wanted) {
         measure(&kind, messages, searched);
     }
-    measure(&Kind::four(), messages, searched);
+    if only.is_empty() || only.iter().any(|name| *name == "four") {
+        measure(&Kind::four(), messages, searched);
+    }
 }

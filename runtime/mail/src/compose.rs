@@ -97,7 +97,7 @@ pub fn dsn(dsn: &Dsn<'_>) -> Vec<u8> {
     let returned = match dsn.returned {
         Some(Returned::Whole(octets)) => octets,
         Some(Returned::Header(octets)) => {
-            let end = crate::message::Message::parse(octets).root.header.end;
+            let end = crate::message::header_end(octets);
             octets.get(..end.min(64 << 10)).unwrap_or_default()
         }
         None => b"",

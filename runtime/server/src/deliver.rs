@@ -12,6 +12,7 @@ use schema::config::List;
 use schema::name::Address;
 use std::sync::Arc;
 use store::error::StoreError;
+use store::held;
 use store::spool::{Delivery, Message, NewEntry, Next, NotifyOn, Recipient, Task, name};
 use tracing::{error, info, warn};
 
@@ -133,7 +134,7 @@ async fn told(snapshot: &Snapshot, job: &Job, action: Action) -> Result<Option<N
 async fn post(snapshot: &Snapshot, job: &Job, list: &List) -> Result<(), StoreError> {
     let spool = &snapshot.stores.spool;
     let octets = without_return_path(&job.message, spool.octets(&job.message).await?);
-    let header_end = message::Message::parse(&octets).root.header.end;
+    let header_end = message::header_end(&octets);
     let header = octets.get(..header_end).unwrap_or_default();
     let id = format!("{}.{}", list.address.local, list.address.domain);
     if message::fields(header, "List-Id").iter().any(|field| field.contains(&format!("<{id}>"))) {
@@ -146,10 +147,10 @@ async fn post(snapshot: &Snapshot, job: &Job, list: &List) -> Result<(), StoreEr
         post: &list.address.to_string(),
         owner: &format!("{}-owner@{}", list.address.local, list.address.domain),
     });
-    let mut whole = fields.into_bytes();
-    whole.extend_from_slice(&compose::without_list_fields(header));
-    whole.extend_from_slice(octets.get(header_end..).unwrap_or_default());
-    let whole = snapshot.signed(&list.address.domain, whole);
+    let own = compose::without_list_fields(header);
+    let body = octets.get(header_end..).unwrap_or_default();
+    let whole = held::joined(&[fields.as_bytes(), &own, body]).await?;
+    let whole = held::joined(&[snapshot.signatures(&list.address.domain, &whole).as_bytes(), &whole]).await?;
     let entry = NewEntry {
         message: Message {
             arrived: clock::now(),
@@ -159,7 +160,7 @@ async fn post(snapshot: &Snapshot, job: &Job, list: &List) -> Result<(), StoreEr
             user: job.message.user.clone(),
             ..Message::default()
         },
-        octets: whole.into(),
+        octets: whole,
         recipients: vec![Recipient {
             address: list.address.to_string(),
             task: Task::Spread(String::new()),

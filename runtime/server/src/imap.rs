@@ -5,7 +5,7 @@ use crate::listen::Connection;
 use crate::login::{LoginError, mechanisms};
 use crate::server::Server;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proto::imap::facts::{MailboxId, Selected};
 use proto::imap::types::{AppendHead, StoreAction};
 use proto::imap::{Answer, Ask, Code, Config, ImapSession};
@@ -16,6 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use store::blob::BlobId;
 use store::directory::Access;
+use store::held::Held;
 use store::mailbox::{How, MailboxError, Mailboxes, NewMessage};
 use tokio::sync::watch;
 use tracing::{Instrument, Span, info, warn};
@@ -40,7 +41,7 @@ pub struct ImapHost {
 /// A message coming in by APPEND.
 struct Append {
     head: AppendHead,
-    octets: BytesMut,
+    octets: Held,
     _room: crate::server::Room,
 }
 
@@ -223,12 +224,14 @@ impl ImapHost {
                 let Some(room) = self.server.room(size).await else {
                     return Ok(no(Code::Unavailable, "too many large messages at once, try again later"));
                 };
-                self.append = Some(Append { head, octets: BytesMut::new(), _room: room });
+                self.append = Some(Append { head, octets: Held::default(), _room: room });
                 Ok(Answer::Go)
             }
             Ask::AppendChunk(chunk) => {
-                if let Some(append) = &mut self.append {
-                    append.octets.extend_from_slice(&chunk);
+                if let Some(mut append) = self.append.take() {
+                    // Dropped where it fails: the rest is not asked about.
+                    append.octets.add(&chunk).await?;
+                    self.append = Some(append);
                 }
                 Ok(Answer::Go)
             }
@@ -236,13 +239,13 @@ impl ImapHost {
                 let Some(Append { head, octets, _room }) = self.append.take() else { return Ok(unexpected(&ask)) };
                 let now = clock::now();
                 let new = NewMessage {
-                    octets: octets.len() as u64,
+                    octets: octets.size(),
                     date: head.internal_date.unwrap_or(now),
                     flags: convert::flags_of(&head.flags),
                 };
                 let (mailboxes, quota) = (self.mailboxes(), self.quota().await?);
                 let place = self.account()?;
-                match mailboxes.append((place, &head.mailbox), (new, octets.freeze()), quota, now).await {
+                match mailboxes.append((place, &head.mailbox), (new, octets.octets().await?), quota, now).await {
                     Ok(done) => Ok(Answer::Appended { uid_validity: done.uid_validity, uid: done.uid }),
                     Err(MailboxError::Missing) => Ok(no(Code::TryCreate, "there is no such mailbox")),
                     Err(error) => Err(error),

@@ -14,6 +14,7 @@ use session::{Handed, Letter, Peer, Trouble};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use store::held;
 use store::spool::name;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -162,7 +163,7 @@ fn trouble(error: &LookupError) -> Outcome {
 
 /// Whether a message can only go where SMTPUTF8 is known (RFC 6531 §3.4): asking for it alone is no need.
 fn needs_utf8(from: &str, jobs: &[Job], octets: &[u8]) -> bool {
-    let header = octets.get(..mail::message::Message::parse(octets).root.header.end).unwrap_or_default();
+    let header = octets.get(..mail::message::header_end(octets)).unwrap_or_default();
     !from.is_ascii() || !header.is_ascii() || jobs.iter().any(|job| !job.recipient.address.is_ascii())
 }
 
@@ -187,7 +188,7 @@ fn letter(snapshot: &Snapshot, jobs: &[Job], octets: &Bytes) -> Letter {
         from,
         size: octets.len() as u64,
         utf8,
-        eight_bit: !octets.is_ascii(),
+        eight_bit: !held::parts(octets).all(<[u8]>::is_ascii),
         envid: first.envid,
         ret: first.ret,
         recipients: jobs.iter().map(|job| job.recipient.clone()).collect(),

@@ -42,8 +42,8 @@ pub struct Server {
     pub room: Arc<Semaphore>,
 }
 
-/// Octets of messages that are on their way in at once, over all sessions, in KiB. A message is held in memory
-/// until it is stored; who finds no room waits, and is told to come again.
+/// Octets of messages that are on their way in at once, over all sessions, in KiB. A message is held in memory or, where
+/// it is large, in a file ([`store::held`]) until it is stored; who finds no room waits, and is told to come again.
 pub const ROOM: usize = 512 << 10;
 /// How long a session waits for room.
 const ROOM_WAIT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use crate::route::Route;
 use crate::server::{Room, Server};
 use crate::snapshot::Snapshot;
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use proto::smtp::ask::{Answer, Ask, MailAsk};
 use proto::smtp::session::{Config, Role, SmtpSession};
 use proto::smtp::types::{Path, RcptParams, Reply, Ret};
@@ -22,6 +22,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use store::directory::Access;
 use store::error::StoreError;
+use store::held::{self, Held};
 use store::spool::{Message, NewEntry, NotifyOn, Recipient, Return};
 use tokio::sync::watch;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -56,14 +57,14 @@ struct Transaction {
     /// Which accounts are recipients.
     accounts: Vec<Address>,
     lists: Vec<Arc<List>>,
-    octets: BytesMut,
+    octets: Held,
     room: Option<Room>,
 }
 
 /// A message that may come in.
 struct Judged {
     /// As it is to be stored.
-    octets: Vec<u8>,
+    octets: Bytes,
     /// Whether it goes to Junk.
     junk: bool,
     /// Whether the reverse path is its own, so that failures may be told to it.
@@ -105,7 +106,6 @@ impl SmtpHost {
                 return refuse(550, (5, 7, 1), &format!("{user} may not send as {mailbox}"));
             }
         }
-        let octets = BytesMut::new();
         self.transaction = Some(Transaction {
             snapshot,
             mail,
@@ -113,7 +113,7 @@ impl SmtpHost {
             all_accounts: true,
             accounts: Vec::new(),
             lists: Vec::new(),
-            octets,
+            octets: Held::default(),
             room: None,
         });
         Answer::Go
@@ -183,7 +183,7 @@ impl SmtpHost {
             transaction.room = Some(room);
         }
         let held = transaction.room.as_ref().map_or(0, |room| room.num_permits() << 10);
-        if transaction.octets.len() + chunk.len() > held {
+        if transaction.octets.size() + chunk.len() as u64 > held as u64 {
             // Doubled, so that a large message does not wait for each of its chunks; but never so much at once that
             // smaller ones behind it wait long.
             let Some(more) = self.server.room((held as u64).min(ROOM_MORE)).await else {
@@ -193,20 +193,17 @@ impl SmtpHost {
                 room.merge(more);
             }
         }
-        transaction.octets.extend_from_slice(&chunk);
-        Answer::Go
+        match transaction.octets.add(&chunk).await {
+            Ok(()) => Answer::Go,
+            Err(error) => Answer::Refuse(unstored(&error)),
+        }
     }
 
     async fn end(&mut self) -> Answer {
         let Some(mut transaction) = self.transaction.take() else { return Answer::Refuse(Reply::bad_sequence()) };
-        let octets = mail::message::mended(std::mem::take(&mut transaction.octets).freeze());
-        let size = octets.len();
-        let judged = match (fits(&transaction, size as u64).await, &self.user) {
-            (Err(reply), _) => Err(reply),
-            (Ok(()), Some(user)) => submission::judge(&transaction, user, octets, self.connection).await,
-            (Ok(()), None) => arrival::judge(&transaction, octets, self.connection).await,
-        };
-        let judged = match judged {
+        let held = std::mem::take(&mut transaction.octets);
+        let size = held.size();
+        let judged = match self.judge(&transaction, held).await {
             Ok(judged) => judged,
             Err(reply) => {
                 self.server.metrics.messages_refused.add(1);
@@ -225,18 +222,17 @@ impl SmtpHost {
                 // RFC 5321 §6.1: after 250 the message is ours to lose, so only a receipt makes one.
                 Answer::Accepted(format!("2.0.0 queued as {id}"))
             }
-            Err(error) => {
-                warn!(%error, "a message cannot be stored");
-                Answer::Refuse(match error {
-                    StoreError::Full => Reply::new(452, Some((4, 3, 1)), "the server's disk is full, try again later"),
-                    StoreError::Misconfigured(_) => {
-                        Reply::new(451, Some((4, 3, 5)), "the server is not set up rightly")
-                    }
-                    StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
-                        Reply::new(451, Some((4, 3, 0)), "the message cannot be stored now, try again later")
-                    }
-                })
-            }
+            Err(error) => Answer::Refuse(unstored(&error)),
+        }
+    }
+
+    /// Judges a message that has come in whole.
+    async fn judge(&self, transaction: &Transaction, held: Held) -> Result<Judged, Reply> {
+        fits(transaction, held.size()).await?;
+        let octets = mended(held).await.map_err(|error| unstored(&error))?;
+        match &self.user {
+            Some(user) => submission::judge(transaction, user, octets, self.connection).await,
+            None => arrival::judge(transaction, octets, self.connection).await,
         }
     }
 
@@ -260,7 +256,7 @@ impl SmtpHost {
             user: self.user.clone(),
             ..Message::default()
         };
-        NewEntry { message, octets: judged.octets.into(), recipients }
+        NewEntry { message, octets: judged.octets, recipients }
     }
 
     async fn login(&mut self, ask: Ask) -> Answer {
@@ -335,6 +331,28 @@ async fn fits(transaction: &Transaction, octets: u64) -> Result<(), Reply> {
     match refusal {
         Some(reply) if transaction.all_accounts => Err(reply),
         _ => Ok(()),
+    }
+}
+
+/// A message as every reader understands it.
+async fn mended(held: Held) -> Result<Bytes, StoreError> {
+    let octets = held.octets().await?;
+    let (first, second) = mail::message::pieces(&octets);
+    if second.is_empty() {
+        return Ok(octets.slice(first));
+    }
+    held::joined(&[octets.get(first).unwrap_or_default(), b"\r\n", octets.get(second).unwrap_or_default()]).await
+}
+
+/// What is said where a message cannot be stored, or not be held until then.
+fn unstored(error: &StoreError) -> Reply {
+    warn!(%error, "a message cannot be stored");
+    match error {
+        StoreError::Full => Reply::new(452, Some((4, 3, 1)), "the server's disk is full, try again later"),
+        StoreError::Misconfigured(_) => Reply::new(451, Some((4, 3, 5)), "the server is not set up rightly"),
+        StoreError::Unavailable(_) | StoreError::Corrupt { .. } => {
+            Reply::new(451, Some((4, 3, 0)), "the message cannot be stored now, try again later")
+        }
     }
 }
 

@@ -189,18 +189,18 @@ impl Snapshot {
         })
     }
 
-    /// A message of our own with the signatures of a domain, or the nearest one above it that has keys. One that
-    /// cannot be signed goes as it is: late reports and posts help nobody.
-    pub fn signed(&self, domain: &DomainName, octets: Vec<u8>) -> Vec<u8> {
+    /// The DKIM-Signature fields of a message of our own, by a domain or the nearest one above it that has keys. One that
+    /// cannot be signed goes without: late reports and posts help nobody.
+    pub fn signatures(&self, domain: &DomainName, octets: &[u8]) -> String {
         let above = std::iter::successors(Some(domain.clone()), DomainName::parent);
         let Some(keys) = above.filter_map(|name| self.signers.get(&name)).find(|keys| !keys.is_empty()) else {
-            return octets;
+            return String::new();
         };
-        match mail::sign::sign(keys, &octets) {
-            Ok(fields) => [fields.concat().into_bytes(), octets].concat(),
+        match mail::sign::sign(keys, octets) {
+            Ok(fields) => fields.concat(),
             Err(error) => {
                 tracing::warn!(%error, %domain, "a message of our own cannot be signed");
-                octets
+                String::new()
             }
         }
     }

@@ -7,7 +7,7 @@
 //!   facts and leases.
 //!
 //! Above stand [`mailbox`], [`spool`] and [`directory::people`], and nobody else writes keys, whose layout [`keys`] alone
-//! knows.
+//! knows. [`held`] has the octets of large messages while they are worked on.
 //! [`directory`] says who people are; [`password`] checks what they prove it by. [`open`] turns a configuration
 //! into open stores, [`migrate`] moves what is in one into another, and [`check`] says whether it fits together.
 //!
@@ -19,6 +19,7 @@ pub mod check;
 pub mod conformance;
 pub mod directory;
 pub mod error;
+pub mod held;
 pub mod keys;
 pub mod kv;
 pub mod lookup;

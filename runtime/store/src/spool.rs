@@ -7,6 +7,7 @@
 
 use crate::blob::Blobs;
 use crate::error::{Cause, CommitError, StoreError};
+use crate::held;
 use crate::keys;
 use crate::kv::{Batch, KeyValue, PAGE_MOST, Page};
 use crate::mailbox::Mailboxes;
@@ -276,12 +277,12 @@ impl Spool {
         }
     }
 
-    /// Every octet of a queued message.
+    /// Every octet of a queued message, held as [`held`] does.
     ///
     /// # Errors
     /// The store's; [`StoreError::Corrupt`] where the blob is gone.
     pub async fn octets(&self, message: &Message) -> Result<Bytes, StoreError> {
-        let found = self.blobs.get(message.blob, 0..message.size).await?;
+        let found = held::blob(&*self.blobs, message.blob, message.size).await?;
         found
             .filter(|octets| octets.len() as u64 == message.size)
             .ok_or_else(|| StoreError::Corrupt { what: format!("blob {}, which the queue refers to", message.blob) })

@@ -1,7 +1,7 @@
 //! What a client of SMTP needs: replies read, commands written, a message dotted.
 
 use super::types::{MailParams, Notify, Path, RcptParams, Reply, Ret};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BytesMut;
 
 /// Octets of one line of a reply (RFC 5321 §4.5.3.1.5 says 512).
 const REPLY_LINE_MOST: usize = 2048;
@@ -177,26 +177,27 @@ fn xtext(text: &str) -> String {
     out
 }
 
-/// A whole message as DATA sends it: dots doubled at the start of lines, the end put after it
-/// (RFC 5321 §4.5.2). A message that does not end with CRLF gets one.
-pub fn dotted(message: &[u8]) -> Bytes {
-    let mut out = BytesMut::with_capacity(message.len() + 64);
-    let mut rest = message;
-    let mut at_start = true;
-    while !rest.is_empty() {
-        if at_start && rest.first() == Some(&b'.') {
-            out.put_u8(b'.');
-        }
-        let end = memchr::memmem::find(rest, b"\r\n").map_or(rest.len(), |at| at + 2);
-        at_start = rest[..end].ends_with(b"\r\n");
-        out.extend_from_slice(&rest[..end]);
-        rest = &rest[end..];
-    }
-    if !at_start {
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b".\r\n");
-    out.freeze()
+/// The most octets of a piece of [`dotted`].
+const PIECE: usize = 64 << 10;
+
+/// What ends a message after [`dotted`] (RFC 5321 §4.1.1.4).
+pub const END: &[u8] = b".\r\n";
+
+/// A whole message as DATA sends it, in pieces: dots doubled at the start of lines (RFC 5321 §4.5.2), and a CRLF put
+/// after one that does not end with it. [`END`] follows.
+pub fn dotted(message: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ended = message.is_empty() || message.ends_with(b"\r\n");
+    let (mut rest, mut begins_line) = (message, true);
+    let pieces = std::iter::from_fn(move || {
+        // Two octets further, so that no line that begins with a dot hides between two pieces.
+        let looked = rest.get(..PIECE + 2).unwrap_or(rest);
+        let dotted = memchr::memmem::find(looked, b"\r\n.").map(|at| at + 2);
+        let (piece, further) = rest.split_at(dotted.unwrap_or(rest.len().min(PIECE)));
+        let dot = if begins_line && piece.starts_with(b".") { &b"."[..] } else { b"" };
+        (rest, begins_line) = (further, dotted.is_some());
+        (!piece.is_empty()).then_some([dot, piece])
+    });
+    pieces.flatten().chain((!ended).then_some(&b"\r\n"[..])).filter(|piece| !piece.is_empty())
 }
 
 #[cfg(test)]
@@ -226,9 +227,17 @@ mod tests {
     #[test]
     fn dots_are_doubled_at_line_starts_only() {
         for (message, want) in
-            [("", ".\r\n"), (".", "..\r\n.\r\n"), ("a.\r\n.b\r\n", "a.\r\n..b\r\n.\r\n"), ("a", "a\r\n.\r\n")]
+            [("", ""), (".", "..\r\n"), ("a.\r\n.b\r\n", "a.\r\n..b\r\n"), ("a", "a\r\n"), (".\r\n..", "..\r\n...\r\n")]
         {
-            assert_eq!(dotted(message.as_bytes()), want.as_bytes());
+            assert_eq!(dotted(message.as_bytes()).collect::<Vec<_>>().concat(), want.as_bytes());
+        }
+        // Wherever pieces end.
+        for lead in PIECE - 4..PIECE + 4 {
+            let (lead, text) = ("a".repeat(lead), "\r\n.b\r\n..c.\r\n.d\r\n");
+            let want = format!("{lead}{}", text.replace("\r\n.", "\r\n.."));
+            assert!(dotted(format!("{lead}{text}").as_bytes()).collect::<Vec<_>>().concat() == want.as_bytes());
+            let dots = format!("{lead}.b\r\n");
+            assert!(dotted(dots.as_bytes()).collect::<Vec<_>>().concat() == dots.as_bytes());
         }
     }
 }

@@ -86,7 +86,7 @@ async fn row(
         }
         return Ok(row);
     }
-    let octets = mailboxes.octets(entry.blob, 0..entry.size).await?;
+    let octets = mailboxes.whole(entry.blob, entry.size).await?;
     let message = Message::parse(&octets);
     if wants.envelope {
         row.envelope = Some(envelope(slice(&octets, &message.root.header)));

@@ -54,7 +54,7 @@ pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Re
         }
     }
     for entry in open {
-        let octets = stores.mailboxes.octets(entry.blob, 0..entry.size.min(TEXT_MOST)).await?;
+        let octets = stores.mailboxes.whole(entry.blob, entry.size.min(TEXT_MOST)).await?;
         let (key, judged) = (key.clone(), entry.clone());
         // Decoding a large message takes longer than other sessions should wait.
         let judge = move || by_text(&key, &judged, &Read::new(&octets), now);

@@ -174,7 +174,9 @@ fn report(snapshot: &Snapshot, octets: Option<&Bytes>, about: &[(&Job, Failure)]
     });
     let ours = |domain: &str| domain.parse().is_ok_and(|domain| snapshot.directory.is_ours(&domain));
     let made = match message.from.rsplit_once('@') {
-        Some((_, domain)) if !ours(domain) => snapshot.signed(snapshot.host.name.domain(), made),
+        Some((_, domain)) if !ours(domain) => {
+            [snapshot.signatures(snapshot.host.name.domain(), &made).into_bytes(), made].concat()
+        }
         _ => made,
     };
     let recipient = Recipient { address: message.from.clone(), due: now, ..Recipient::default() };

@@ -84,9 +84,6 @@ pub struct Trouble {
     pub failure: Failure,
 }
 
-/// Octets of the line that ends a message.
-const FINAL_DOT: usize = b".\r\n".len();
-
 trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
@@ -315,16 +312,22 @@ impl<'a> Client<'a> {
     }
 
     async fn message(&mut self, letter: &Letter) -> io::Result<Reply> {
-        let dotted = client::dotted(&letter.octets);
-        let (body, end) = dotted.split_at(dotted.len().saturating_sub(FINAL_DOT));
-        for part in body.chunks(WRITE_PART) {
-            self.send(part).await?;
+        let mut out = BytesMut::with_capacity(letter.octets.len().min(WRITE_PART));
+        for piece in client::dotted(&letter.octets) {
+            for part in piece.chunks(WRITE_PART) {
+                if out.len() + part.len() > WRITE_PART {
+                    self.send(&out).await?;
+                    out.clear();
+                }
+                out.extend_from_slice(part);
+            }
         }
+        self.send(&out).await?;
         // Without the final dot it was never sent: whoever has taken the message over meanwhile sends it.
         if !letter.spool.holds(letter.id, clock::now()) {
             return Err(io::Error::other("another node has taken the message over"));
         }
-        self.send(end).await?;
+        self.send(client::END).await?;
         self.reply(END_MOST).await
     }
 

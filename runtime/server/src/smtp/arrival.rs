@@ -1,6 +1,6 @@
 //! Mail from other servers: authenticated, judged, marked.
 
-use super::{HOPS_MOST, Judged, Transaction};
+use super::{HOPS_MOST, Judged, Transaction, unstored};
 use crate::clock;
 use crate::listen::Connection;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use proto::smtp::types::Reply;
 use schema::config::List;
 use schema::spec::Posting;
 use std::time::Duration;
+use store::held;
 use tracing::info;
 
 /// How long the questions to DNS about one message may take, in all: well below the ten minutes that a client waits
@@ -20,7 +21,7 @@ const AUTHENTICATION_MOST: Duration = Duration::from_secs(90);
 
 /// Judges a message that nobody logged in for.
 pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: Connection) -> Result<Judged, Reply> {
-    let header_end = message::Message::parse(&octets).root.header.end;
+    let header_end = message::header_end(&octets);
     let header = octets.get(..header_end).unwrap_or_default();
     if message::hops(header) >= HOPS_MOST {
         return Err(Reply::new(554, Some((5, 4, 6)), "the message is going in circles"));
@@ -52,15 +53,17 @@ pub(super) async fn judge(transaction: &Transaction, octets: Bytes, connection: 
             return Err(Reply::new(550, Some((5, 7, 2)), &format!("you may not post to {}", list.address)));
         }
     }
-    let mut stored = Vec::with_capacity(octets.len() + 2048);
-    if transaction.all_accounts {
-        stored.extend_from_slice(trace::return_path(&from).as_bytes());
-    }
-    stored.extend_from_slice(verdict.header().as_bytes());
-    stored.extend_from_slice(received(transaction, connection).as_bytes());
-    stored.extend_from_slice(&trace::authentication_results_strip(header, host));
-    stored.extend_from_slice(octets.get(header_end..).unwrap_or_default());
-    Ok(Judged { octets: stored, junk, vouched: verdict.path_is_own() })
+    let return_path = if transaction.all_accounts { trace::return_path(&from) } else { String::new() };
+    let octets = held::joined(&[
+        return_path.as_bytes(),
+        verdict.header().as_bytes(),
+        received(transaction, connection).as_bytes(),
+        &trace::authentication_results_strip(header, host),
+        octets.get(header_end..).unwrap_or_default(),
+    ])
+    .await
+    .map_err(|error| unstored(&error))?;
+    Ok(Judged { octets, junk, vouched: verdict.path_is_own() })
 }
 
 /// Whether it cannot be read who the author is. Where the reader that authenticates and the one that shows the message

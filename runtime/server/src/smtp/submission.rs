@@ -1,6 +1,6 @@
 //! Mail from our own people: the From is theirs, what is missing is added (RFC 6409 §8), and it is signed.
 
-use super::{HOPS_MOST, Judged, Transaction, arrival, unknown};
+use super::{HOPS_MOST, Judged, Transaction, arrival, unknown, unstored};
 use crate::clock;
 use crate::listen::Connection;
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use mail::{message, sign, trace};
 use proto::smtp::types::Reply;
 use schema::name::{Address, DomainName};
 use schema::spec::Posting;
+use store::held;
 use tracing::warn;
 
 /// Judges and completes a message of somebody who logged in.
@@ -17,7 +18,7 @@ pub(super) async fn judge(
     octets: Bytes,
     connection: Connection,
 ) -> Result<Judged, Reply> {
-    let header_end = message::Message::parse(&octets).root.header.end;
+    let header_end = message::header_end(&octets);
     let header = octets.get(..header_end).unwrap_or_default();
     if message::hops(header) >= HOPS_MOST {
         return Err(Reply::new(554, Some((5, 4, 6)), "the message is going in circles"));
@@ -49,23 +50,26 @@ pub(super) async fn judge(
         }
     }
     let now = clock::now();
-    let mut whole = Vec::with_capacity(octets.len() + 4096);
+    let mut added = String::new();
     if message::field(header, "Date").is_none() {
-        whole.extend_from_slice(format!("Date: {}\r\n", trace::date(now)).as_bytes());
+        added.push_str(&format!("Date: {}\r\n", trace::date(now)));
     }
     if message::field(header, "Message-ID").is_none() {
         let unique = format!("{:x}.{:x}", clock::nanoseconds(), connection.id);
-        whole.extend_from_slice(format!("Message-ID: <{unique}@{}>\r\n", snapshot.host.name).as_bytes());
+        added.push_str(&format!("Message-ID: <{unique}@{}>\r\n", snapshot.host.name));
     }
-    whole.extend_from_slice(&octets);
-    let mut stored = Vec::with_capacity(whole.len() + 2048);
+    let octets = match added.is_empty() {
+        true => octets,
+        false => held::joined(&[added.as_bytes(), &octets]).await.map_err(|error| unstored(&error))?,
+    };
+    let mut before = String::new();
     if transaction.all_accounts {
-        stored.extend_from_slice(trace::return_path(&transaction.mail.from.to_string()).as_bytes());
+        before.push_str(&trace::return_path(&transaction.mail.from.to_string()));
     }
-    stored.extend_from_slice(arrival::received(transaction, connection).as_bytes());
+    before.push_str(&arrival::received(transaction, connection));
     if let Some(keys) = domain.and_then(|domain| snapshot.signers.get(&domain)) {
-        match sign::sign(keys, &whole) {
-            Ok(fields) => fields.iter().for_each(|field| stored.extend_from_slice(field.as_bytes())),
+        match sign::sign(keys, &octets) {
+            Ok(fields) => before.extend(fields),
             Err(error) => {
                 // Unsigned, the message would fail the domain's own policy elsewhere.
                 warn!(%error, "a message cannot be signed");
@@ -73,6 +77,6 @@ pub(super) async fn judge(
             }
         }
     }
-    stored.extend_from_slice(&whole);
-    Ok(Judged { octets: stored, junk: false, vouched: true })
+    let octets = held::joined(&[before.as_bytes(), &octets]).await.map_err(|error| unstored(&error))?;
+    Ok(Judged { octets, junk: false, vouched: true })
 }

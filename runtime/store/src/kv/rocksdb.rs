@@ -36,7 +36,7 @@ pub mod reader;
 mod readers;
 
 /// Octets of changes held in memory before they become a file.
-const WRITE_BUFFER: usize = 64 << 20;
+const WRITE_BUFFER: usize = 16 << 20;
 /// So many write buffers, the one being written included; then writes wait.
 const WRITE_BUFFERS: i32 = 3;
 /// Octets of file blocks kept in memory, indexes and filters included.

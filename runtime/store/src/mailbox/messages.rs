@@ -4,6 +4,7 @@ use super::room::Room;
 use super::{BATCH_MESSAGES, Change, Flags, INBOX, MailboxError, Mailboxes, Outcome, READ_AT_ONCE, TRIES, busy};
 use crate::blob::{BlobId, Blobs};
 use crate::error::StoreError;
+use crate::held;
 use crate::keys;
 use crate::kv::Key;
 use crate::mailbox::row::Entry;
@@ -66,6 +67,10 @@ pub(super) fn entry((key, value): &(Key, Bytes)) -> Result<Entry, StoreError> {
     Entry::read(uid, value)
 }
 
+fn gone(blob: BlobId) -> StoreError {
+    StoreError::Corrupt { what: format!("blob {blob}, which a message refers to") }
+}
+
 impl Mailboxes {
     /// Every message of a mailbox, ascending.
     ///
@@ -93,13 +98,22 @@ impl Mailboxes {
         Ok(entries)
     }
 
+    /// All of a message of this size, held as [`held`] does.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Corrupt`] where the blob is gone.
+    pub async fn whole(&self, blob: BlobId, size: u64) -> Result<Bytes, StoreError> {
+        let found = held::blob(&*self.blobs, blob, size).await?;
+        found.ok_or_else(|| gone(blob))
+    }
+
     /// A part of a message.
     ///
     /// # Errors
     /// The store's; [`StoreError::Corrupt`] where the blob is gone.
     pub async fn octets(&self, blob: BlobId, part: std::ops::Range<u64>) -> Result<Bytes, StoreError> {
         let found = self.blobs.get(blob, part).await?;
-        found.ok_or_else(|| StoreError::Corrupt { what: format!("blob {blob}, which a message refers to") })
+        found.ok_or_else(|| gone(blob))
     }
 
     /// Adds a message; durable when it returns.

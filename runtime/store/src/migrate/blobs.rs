@@ -7,6 +7,7 @@
 use super::{Enough, Passed, Progress};
 use crate::blob::{BlobId, Blobs, packed};
 use crate::error::{Cause, StoreError};
+use crate::held;
 use crate::keys as layout;
 use crate::kv::{KeyValue, Page};
 use aws_lc_rs::digest::{self, SHA256};
@@ -22,7 +23,7 @@ const PART: u64 = 4 << 20;
 const PAGE: usize = 1_000;
 /// Blobs under way at once,
 const AT_ONCE: usize = 16;
-/// and KiB of them in memory, unless a single one has more.
+/// and KiB of them that are held at once ([`held`]), unless a single one has more.
 const MEMORY: u32 = 64 << 10;
 
 /// Octets that a sample reads and writes.
@@ -339,20 +340,8 @@ impl Names {
 /// # Errors
 /// The store's; [`StoreError::Corrupt`] where it is shorter.
 pub async fn whole(blobs: &dyn Blobs, id: BlobId, size: u64) -> Result<Bytes, StoreError> {
-    if let Some(octets) = blobs.get(id, 0..size.min(PART)).await?
-        && octets.len() as u64 == size
-    {
-        return Ok(octets);
-    }
-    let mut octets = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    while (octets.len() as u64) < size {
-        let at = octets.len() as u64;
-        match blobs.get(id, at..size.min(at + PART)).await? {
-            Some(part) if !part.is_empty() => octets.extend_from_slice(&part),
-            _ => return Err(StoreError::Corrupt { what: format!("blob {id}, which is cut short") }),
-        }
-    }
-    Ok(octets.into())
+    let found = held::blob(blobs, id, size).await?.filter(|octets| octets.len() as u64 == size);
+    found.ok_or_else(|| StoreError::Corrupt { what: format!("blob {id}, which is cut short") })
 }
 
 /// Whether a store holds these octets, and they can be read: of this name, which is their SHA-256, and size.

@@ -261,7 +261,7 @@ impl Indexer {
             }
             read += part;
             reached = reached.max(uid.saturating_add(1));
-            match self.mailboxes.octets(entry.blob, 0..part).await {
+            match self.mailboxes.whole(entry.blob, part).await {
                 Ok(first) => documents.push(self.document(id(account, facts.id, uid), (first, entry.size)).await?),
                 // Removed meanwhile, or lost: what can be had is indexed all the same.
                 Err(StoreError::Corrupt { what }) => warn!(%account, uid, what, "a message cannot be indexed"),

@@ -2,6 +2,7 @@
 
 use super::{NewEntry, Next, Open, Spool, TRIES, Ticket, busy};
 use crate::error::StoreError;
+use crate::held;
 use crate::keys;
 use crate::mailbox::{Flags, MailboxError, NewMessage, Outcome};
 use bytes::Bytes;
@@ -87,9 +88,8 @@ impl Spool {
                 let (blob, octets) = if message.return_path {
                     (message.blob, message.size)
                 } else {
-                    let whole = [delivery.return_path.as_bytes(), &self.octets(&message).await?].concat();
-                    let octets = whole.len() as u64;
-                    (self.mailboxes.keep(&Bytes::from(whole), &mut change.batch, now).await?, octets)
+                    let whole = held::joined(&[delivery.return_path.as_bytes(), &self.octets(&message).await?]).await?;
+                    (self.mailboxes.keep(&whole, &mut change.batch, now).await?, whole.len() as u64)
                 };
                 let mailbox = change.target(message.junk).await?;
                 let new = NewMessage { octets, date: message.arrived, flags: Flags::default() };
