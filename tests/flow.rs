@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use harness::client::Client;
-use harness::{PASSWORD, Server, Site, message};
+use harness::{PASSWORD, Server, Site, message, program};
+use std::process::Command;
 
 /// Ports and accounts of a site with everything that an address can be.
 fn site() -> Site {
@@ -270,4 +271,16 @@ fn a_store_is_counted_beside_the_running_server() {
     // The server serves on.
     smtp(&server).mail("sender@example.net", &["ada@example.org"], &message("four", 1000)).unwrap();
     newest(&server, "ada@example.org", "INBOX", 3);
+}
+
+#[test]
+fn a_server_that_cannot_hold_a_large_message_does_not_start_and_says_why() {
+    let site = Site::with_accounts(&["ada"]);
+    let nowhere = site.path().join("nowhere");
+    let mut command = Command::new(program("waybilld"));
+    command.arg("serve").arg("--spec").arg(site.path()).env("TMPDIR", &nowhere);
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let names = said.contains(nowhere.to_str().unwrap()) && said.contains("TMPDIR names another folder");
+    assert!(output.status.code() == Some(1) && names, "{:?} {said}", output.status);
 }

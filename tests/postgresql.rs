@@ -1,6 +1,7 @@
 //! A PostgreSQL of the test's own, on a free port.
 
 use crate::{PATIENCE, free_port, run};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -49,6 +50,9 @@ impl PostgreSql {
         init.arg("-D").arg(&data).args(["-U", "mail", "-A", "scram-sha-256", "-N", "--pwfile"]);
         let output = init.arg(folder.path().join("password")).current_dir("/").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // Tests kill processes, not machines.
+        let config = std::fs::File::options().append(true).open(data.join("postgresql.conf"));
+        config.unwrap().write_all(b"fsync = off\n").unwrap();
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let port = free_port(local);
         let mut server = PostgreSql { child: None, folder, port };
@@ -57,11 +61,21 @@ impl PostgreSql {
         server
     }
 
+    /// Syncs from now on, as it does elsewhere.
+    pub fn sync(&self) {
+        self.sql("ALTER SYSTEM SET fsync = on");
+        self.sql("SELECT pg_reload_conf()");
+        let began = Instant::now();
+        while self.sql("SHOW fsync").trim() != "on" {
+            assert!(began.elapsed() < PATIENCE, "PostgreSQL does not read its configuration");
+        }
+    }
+
     /// Starts the process and waits until it answers.
     pub fn run(&mut self) {
         let mut server = as_nobody("postgres");
         server.arg("-D").arg(self.folder.path().join("data")).arg("-k").arg(self.folder.path());
-        server.args(["-h", "127.0.0.1", "-F", "-p", &self.port.to_string()]);
+        server.args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         server.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).current_dir("/");
         self.child = Some(server.spawn().unwrap());

@@ -83,6 +83,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     if let Source::Spec { compiler, .. } = &options.source {
         watch::check_compiler(compiler).await.map_err(StartError::Compiler)?;
     }
+    store::held::usable()?;
     let secrets = Secrets::new(options.root.clone(), options.identities);
     let ground = Ground {
         registry: Registry::new(open::Ground {

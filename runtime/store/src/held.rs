@@ -36,6 +36,14 @@ pub fn folder() -> &'static Path {
     })
 }
 
+/// Whether a large message can be held.
+///
+/// # Errors
+/// Why no file can be made, and where.
+pub fn usable() -> io::Result<()> {
+    tempfile::tempfile_in(folder()).map(drop).map_err(|error| io::Error::new(error.kind(), words(&error)))
+}
+
 /// Octets that come one after the other.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -206,11 +214,15 @@ impl Keeper {
 fn meaning(error: io::Error) -> StoreError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
-        _ => StoreError::Unavailable(Cause::new(format!(
-            "a file for a large message under {} (TMPDIR says where): {error}",
-            folder().display()
-        ))),
+        _ => StoreError::Unavailable(Cause::new(words(&error))),
     }
+}
+
+fn words(error: &io::Error) -> String {
+    format!(
+        "a file for a large message cannot be made in {} (TMPDIR names another folder): {error}",
+        folder().display()
+    )
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use super::convert;
 use crate::clock;
 use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
@@ -15,6 +16,7 @@ use proto::imap::Answer;
 use proto::imap::types::{Flag, SearchField, SearchKey, When};
 use schema::name::Address;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use store::error::StoreError;
 use store::mailbox::{Entry, MailboxError};
 use store::open::Stores;
@@ -26,6 +28,8 @@ use tracing::warn;
 const TEXT_MOST: u64 = 16 << 20;
 /// Up to so many messages are looked at without asking the index.
 const FEW: usize = 16;
+/// Messages that are looked at at once.
+const LOOKED_AT_ONCE: usize = 8;
 /// Keys within keys that the index is asked about.
 const DEPTH_MOST: usize = 8;
 
@@ -53,17 +57,28 @@ pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Re
             Err(error) => warn!(%error, "the full-text index does not answer: every message is looked at"),
         }
     }
-    for entry in open {
-        let octets = stores.mailboxes.whole(entry.blob, entry.size.min(TEXT_MOST)).await?;
-        let (key, judged) = (key.clone(), entry.clone());
-        // Decoding a large message takes longer than other sessions should wait.
-        let judge = move || by_text(&key, &judged, &Read::new(&octets), now);
-        if tokio::task::spawn_blocking(judge).await.unwrap_or(false) {
-            found.push((entry.uid, entry.modseq));
-        }
+    let key = Arc::new(key);
+    let mut looked = stream::iter(open.into_iter().map(|entry| looked_at(stores, Arc::clone(&key), entry, now)))
+        .buffer_unordered(LOOKED_AT_ONCE);
+    while let Some(matching) = looked.try_next().await? {
+        found.extend(matching);
     }
     found.sort_unstable();
     Ok(Answer::Found(found))
+}
+
+/// A message whose octets have to be looked at, where it matches.
+async fn looked_at(
+    stores: &Stores,
+    key: Arc<SearchKey>,
+    entry: Entry,
+    now: i64,
+) -> Result<Option<(u32, u64)>, StoreError> {
+    let octets = stores.mailboxes.whole(entry.blob, entry.size.min(TEXT_MOST)).await?;
+    let matching = (entry.uid, entry.modseq);
+    // Decoding a large message takes longer than other sessions should wait.
+    let judge = move || by_text(&key, &entry, &Read::new(&octets), now);
+    Ok(tokio::task::spawn_blocking(judge).await.unwrap_or(false).then_some(matching))
 }
 
 /// Those of the indexed messages that may match, by UID; `None` where the index does not tell.
@@ -198,7 +213,7 @@ struct Read<'a> {
 
 impl<'a> Read<'a> {
     fn new(octets: &'a [u8]) -> Read<'a> {
-        let end = message::Message::parse(octets).root.header.end;
+        let end = message::header_end(octets);
         Read { header: octets.get(..end).unwrap_or_default(), texts: message::texts(octets) }
     }
 }
