@@ -19,12 +19,13 @@ use tokio::io::AsyncWriteExt;
 pub const MEMORY_MOST: usize = 256 << 10;
 /// Octets that are read or gone through at once.
 const PART: usize = 1 << 20;
-/// How often it is looked which mapped files' pages to give back. Work goes through most of a file right after it is
-/// mapped, at some GiB a second.
+/// How often the pages of mapped files are given back while one of them is new. Work goes through most of a file right
+/// after it is mapped, at some GiB a second.
 const TURN: Duration = Duration::from_micros(500);
-/// How many turns give a file's pages back; later ones do so every so many turns, since work that takes long waits for
-/// others.
-const TURNS: u32 = 2_000;
+/// For how many turns a file is new.
+const NEW: u32 = 2_000;
+/// How often they are given back afterwards: work that takes long waits for others.
+const LATER: Duration = Duration::from_secs(1);
 
 /// The folder that large messages are in while they are worked on: `TMPDIR`, or else `/var/tmp`, which is on a disk where
 /// `/tmp` may be memory.
@@ -149,9 +150,9 @@ impl AsRef<[u8]> for Map {
 fn map(file: &std::fs::File) -> io::Result<Bytes> {
     // SAFETY: what is written is written; this process drops its only handle, and no other can open it.
     let map = Arc::new(unsafe { Mmap::map(file)? });
-    // Page by page: the system would map many for each that is touched, faster than they are given back.
-    map.advise(Advice::Random)?;
-    map.advise(Advice::NoHugePage)?;
+    // Page by page: the system would map many for each that is touched, faster than they are given back. One that knows
+    // no such advice does as it does.
+    let _ = (map.advise(Advice::Random), map.advise(Advice::NoHugePage));
     KEEPER.keep(&map);
     Ok(Bytes::from_owner(Map(map)))
 }
@@ -189,9 +190,14 @@ impl Keeper {
 
     fn run(&self) {
         loop {
-            let idle = self.more.wait_while(self.maps(), |maps| maps.is_empty());
-            drop(idle.unwrap_or_else(PoisonError::into_inner));
-            std::thread::sleep(TURN);
+            let maps = self.more.wait_while(self.maps(), |maps| maps.is_empty());
+            let maps = maps.unwrap_or_else(PoisonError::into_inner);
+            if maps.iter().any(|kept| kept.turns < NEW) {
+                drop(maps);
+                std::thread::sleep(TURN);
+            } else {
+                drop(self.more.wait_timeout(maps, LATER));
+            }
             self.turn();
         }
     }
@@ -199,10 +205,7 @@ impl Keeper {
     #[allow(unsafe_code, reason = "a mapping of a file that does not change")]
     fn turn(&self) {
         self.maps().retain_mut(|kept| {
-            kept.turns = kept.turns.wrapping_add(1);
-            if kept.turns > TURNS && kept.turns % TURNS > 0 {
-                return true;
-            }
+            kept.turns = kept.turns.saturating_add(1);
             let Some(map) = kept.map.upgrade() else { return false };
             // SAFETY: the mapping is of a file, so that a page given back is read from the file again.
             let _ = unsafe { map.unchecked_advise(UncheckedAdvice::DontNeed) };
