@@ -16,7 +16,7 @@ use store::conformance;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_database_keeps_the_key_value_contract() {
     let folder = tempfile::tempdir().unwrap();
-    for kind in Kind::all() {
+    for kind in Kind::all().into_iter().chain(Kind::foundationdb()) {
         eprintln!("{}", kind.name());
         conformance::suite(conformance::KEY_VALUE, kind.open("contract_", folder.path()).await).await;
     }
@@ -74,7 +74,7 @@ async fn two_writers_of_one_table_do_not_lose_each_others_changes() {
 
 #[test]
 fn mail_goes_through_every_database_and_outlives_kill_9() {
-    for kind in Kind::all().into_iter().chain([Kind::four()]) {
+    for kind in Kind::all().into_iter().chain([Kind::four()]).chain(Kind::foundationdb()) {
         eprintln!("{}", kind.name());
         let site = kind.site();
         let load = Load::default();
@@ -129,7 +129,7 @@ fn a_database_that_is_killed_puts_mail_off_and_loses_none() {
             }
             thread::park_timeout(Duration::from_millis(random.below(100)));
             match &mut kind {
-                Kind::RocksDb | Kind::Sqlite => {}
+                Kind::RocksDb | Kind::Sqlite | Kind::FoundationDb(..) => {}
                 Kind::PostgreSql(database) => {
                     // Connections cut while they are at work, then the whole server.
                     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \

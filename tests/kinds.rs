@@ -39,12 +39,22 @@ pub enum Kind {
     MariaDb(MariaDb),
     /// PostgreSQL, S3, OpenSearch and Redis.
     Four(Box<Four>),
+    /// A cluster that is there already: its file, and what our keys begin with.
+    FoundationDb(String, String),
 }
 
 impl Kind {
     /// One of each but RocksDB, which other tests are about.
     pub fn all() -> [Kind; 3] {
         [Kind::Sqlite, Kind::PostgreSql(PostgreSql::start()), Kind::MariaDb(MariaDb::start())]
+    }
+
+    /// The cluster that `FDB_CLUSTER_FILE` names, if it names one; `tests/run` then builds everything for it. What is
+    /// written stays there.
+    pub fn foundationdb() -> Option<Kind> {
+        let file = std::env::var("FDB_CLUSTER_FILE").ok()?;
+        let begun = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        Some(Kind::FoundationDb(file, format!("test-{begun}/")))
     }
 
     /// PostgreSQL, S3 (SeaweedFS), OpenSearch and Redis.
@@ -65,6 +75,7 @@ impl Kind {
             Kind::PostgreSql(_) => "PostgreSQL",
             Kind::MariaDb(_) => "MariaDB",
             Kind::Four(_) => "PostgreSQL, S3, OpenSearch and Redis",
+            Kind::FoundationDb(..) => "FoundationDB",
         }
     }
 
@@ -76,6 +87,7 @@ impl Kind {
             Kind::PostgreSql(server) => format!("postgresql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
             Kind::MariaDb(server) => format!("mysql \"{}\" password=(env)\"DB_PASSWORD\"", server.url()),
             Kind::Four(four) => return four.nodes(),
+            Kind::FoundationDb(file, prefix) => format!("foundationdb \"{file}\" prefix=\"{prefix}\""),
         };
         format!("store \"db\" {{ {inside}; }}\n")
     }
@@ -83,7 +95,7 @@ impl Kind {
     /// What its node's `(env)"DB_PASSWORD"` must hold.
     pub fn password(&self) -> &'static str {
         match self {
-            Kind::RocksDb | Kind::Sqlite => "",
+            Kind::RocksDb | Kind::Sqlite | Kind::FoundationDb(..) => "",
             Kind::PostgreSql(_) | Kind::Four(_) => postgresql::PASSWORD,
             Kind::MariaDb(_) => mariadb::PASSWORD,
         }
@@ -131,12 +143,28 @@ impl Kind {
             Kind::PostgreSql(server) => Store::Postgresql(database(server.url())),
             Kind::Four(four) => Store::Postgresql(database(four.data.url())),
             Kind::MariaDb(server) => Store::Mysql(database(server.url())),
+            Kind::FoundationDb(file, own) => return foundationdb(file, format!("{own}{prefix}"), root).await,
         };
         let password = self.password().to_owned();
         let reveal = Arc::new(move |_: &_| Ok(Secret::new(password.clone())));
         let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
         sql::open(&store, &ground).await.unwrap()
     }
+}
+
+#[cfg(feature = "foundationdb")]
+async fn foundationdb(file: &str, prefix: String, root: &Path) -> Arc<dyn KeyValue> {
+    let cluster_file = file.to_owned();
+    let config =
+        schema::config::FoundationDb { cluster_file, timeout: Period(5), prefix, machine: None, datacenter: None };
+    let reveal = Arc::new(|_: &_| Ok(Secret::new(String::new())));
+    let ground = Ground { root: root.to_owned(), clock: Arc::new(|| 1_700_000_000_000), reveal };
+    store::kv::foundationdb::open(&config, &ground).await.unwrap()
+}
+
+#[cfg(not(feature = "foundationdb"))]
+async fn foundationdb(_: &str, _: String, _: &Path) -> Arc<dyn KeyValue> {
+    panic!("FDB_CLUSTER_FILE is set, and this is built without it: run tests/run")
 }
 
 impl Four {

@@ -135,6 +135,7 @@ fn durability(kind: &Kind) -> String {
             );
             shown.split_whitespace().collect::<Vec<_>>().join(" ")
         }
+        Kind::FoundationDb(..) => "as the cluster is configured".to_owned(),
         Kind::Four(four) => {
             let data = postgresql(&|sql| four.data.sql(sql));
             format!("PostgreSQL {data}; S3 as SeaweedFS's default; OpenSearch translog request; Redis without files")
@@ -182,13 +183,18 @@ fn main() {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| *only == name);
     // Debug lines of the log would be measured, too.
     assert!(std::env::var_os("RUST_LOG").is_some(), "start it by tests/bench/run");
-    for name in ["rocksdb", "sqlite", "postgresql", "mariadb", "four"].into_iter().filter(|name| wanted(name)) {
+    let names = ["rocksdb", "sqlite", "postgresql", "mariadb", "four", "foundationdb"];
+    for name in names.into_iter().filter(|name| wanted(name)) {
         let kind = match name {
             "rocksdb" => Kind::RocksDb,
             "sqlite" => Kind::Sqlite,
             "postgresql" => Kind::PostgreSql(PostgreSql::start()),
             "mariadb" => Kind::MariaDb(MariaDb::start()),
-            _ => Kind::four(),
+            "four" => Kind::four(),
+            _ => match Kind::foundationdb() {
+                Some(cluster) => cluster,
+                None => continue,
+            },
         };
         measure(&kind, messages, searched);
     }
