@@ -405,7 +405,9 @@ fn mail_is_imported_for_people_of_the_api() {
     assert_eq!(made(server.ports, "pia@example.org", &json!({ "quota": "1MiB" })).0, 201);
     assert!(server.stop());
     let mbox = site.path().join("old.mbox");
-    let letters: String = (0..3).map(|n| format!("From x\n{}\n", message(&format!("old {n}"), 500))).collect();
+    let letters: String = (0..3)
+        .map(|n| format!("From x@example.net Mon Nov 23 10:00:00 2026\n{}\n", message(&format!("old {n}"), 500)))
+        .collect();
     std::fs::write(&mbox, letters.replace('\r', "")).unwrap();
     let import = |who: &str| {
         let mut command = std::process::Command::new(harness::program("waybilld"));

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use harness::client::Client;
-use harness::{Server, Site, account, free_port, message};
+use harness::{Server, Site, account, free_port, message, program};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -142,4 +143,45 @@ fn a_finished_configuration_is_followed_through_renames_and_links() {
     let mut bob = Client::connect_tls(site.ports.at(site.ports.imaps)).unwrap();
     bob.line().unwrap();
     bob.login("bob@example.org");
+}
+
+#[test]
+fn the_servers_own_data_in_the_folder_of_the_spec_is_no_change_of_it() {
+    for store in ["rocksdb \"data\"", "sqlite \"mail.db\"", "sqlite \"data/mail.db\""] {
+        let (site, beside) = (Site::new(), tempfile::tempdir().unwrap());
+        let write = |people: &[&str]| {
+            let (head, domain) = (site.ports.host("mail.example.org"), domain("example.org", people));
+            site.write("mail.kdl", &format!("waybill 1\n{head}store \"local\" {{ {store}; }}\n{domain}"));
+        };
+        write(&["bob"]);
+        // A compiler that notes what it is asked for.
+        let (compiler, asked) = (beside.path().join("waybill"), beside.path().join("asked"));
+        let script =
+            format!("#!/bin/sh\necho \"$1\" >>{}\nexec {} \"$@\"\n", asked.display(), program("waybill").display());
+        std::fs::write(&compiler, script).unwrap();
+        std::fs::set_permissions(&compiler, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let server = site.serve_with(&["--compiler", compiler.to_str().unwrap()]);
+        let taken = |people: &[&str]| {
+            let mark = server.log_mark();
+            write(people);
+            server.wait_for_log("configuration taken", mark);
+            std::fs::read_to_string(&asked).unwrap().lines().filter(|asked| *asked == "build").count()
+        };
+        // The first may be found by the look that follows the start, and be built for once more.
+        taken(&["bob", "cyd"]);
+        let before = taken(&["bob", "cyd", "dan"]);
+        let mut client = Client::connect(site.ports.at(site.ports.smtp)).unwrap();
+        client.reply().unwrap();
+        client.smtp_ok("EHLO client.example.net", "250");
+        for _ in 0..6 {
+            for _ in 0..5 {
+                let reply = client.mail("s@example.net", &["bob@example.org"], &message("own", 2_000)).unwrap();
+                assert!(reply.starts_with("250"), "{reply}");
+            }
+            // Longer than what a change is waited for to be over.
+            thread::park_timeout(Duration::from_millis(100));
+        }
+        let after = taken(&["bob", "cyd", "dan", "eve"]);
+        assert_eq!(after - before, 1, "{store}: built anew for its own data");
+    }
 }

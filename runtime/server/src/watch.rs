@@ -11,6 +11,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use schema::config::{RuntimeConfig, Store};
 use std::collections::BTreeSet;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -289,9 +290,10 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     match source {
         Source::Artefact(file) => note(file),
         Source::Spec { folder, .. } => {
-            for folder in tree(folder, &data_folders(&server.live.now().config, &source.root())) {
+            let own = Own::of(&server.live.now().config, &source.root());
+            for folder in tree(folder, &own.folders) {
                 let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-                entries.for_each(|entry| note(&entry.path()));
+                entries.map(|entry| entry.path()).filter(|path| !own.has(path)).for_each(|path| note(&path));
             }
         }
     }
@@ -305,14 +307,33 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     prints
 }
 
-fn data_folders(config: &RuntimeConfig, root: &Path) -> Vec<PathBuf> {
-    let storage = &config.storage;
-    let stores = [&storage.data, &storage.blob, &storage.search, &storage.lookup];
-    let paths = stores.into_iter().filter_map(|store| match store {
-        Store::Rocksdb { path } | Store::Filesystem { path, .. } => Some(root.join(path)),
-        _ => None,
-    });
-    paths.collect()
+/// The server's own data.
+#[derive(Default)]
+struct Own {
+    folders: Vec<PathBuf>,
+    /// SQLite's, beside each of which lie its log and others of its files.
+    files: Vec<PathBuf>,
+}
+
+impl Own {
+    fn of(config: &RuntimeConfig, root: &Path) -> Own {
+        let mut own = Own::default();
+        let storage = &config.storage;
+        for store in [&storage.data, &storage.blob, &storage.search, &storage.lookup] {
+            match store {
+                Store::Rocksdb { path } | Store::Filesystem { path, .. } => own.folders.push(root.join(path)),
+                Store::Sqlite { path, .. } => own.files.push(root.join(path)),
+                _ => {}
+            }
+        }
+        own
+    }
+
+    fn has(&self, path: &Path) -> bool {
+        let octets = path.as_os_str().as_bytes();
+        let rest = |own: &PathBuf| octets.strip_prefix(own.as_os_str().as_bytes());
+        self.files.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with(b"-"))
+    }
 }
 
 // The folder and every one below it, but for hidden ones and our own data. Links are followed once.
@@ -346,11 +367,14 @@ struct Interest {
     under: Vec<PathBuf>,
     /// Exactly these.
     names: BTreeSet<PathBuf>,
+    /// And never this.
+    own: Own,
 }
 
 impl Interest {
     fn holds(&self, path: &Path) -> bool {
-        self.names.contains(path) || path.parent().is_some_and(|parent| self.under.iter().any(|under| parent == under))
+        let under = || path.parent().is_some_and(|parent| self.under.iter().any(|under| parent == under));
+        !self.own.has(path) && (self.names.contains(path) || under())
     }
 }
 
@@ -392,11 +416,12 @@ impl Folders {
     fn watch(&mut self, source: &Source, server: &Server) {
         let mut ways = Vec::new();
         let mut under = Vec::new();
+        let own = Own::of(&server.live.now().config, &source.root());
         match source {
             Source::Artefact(file) => ways.extend(way(file)),
             Source::Spec { folder, .. } => {
                 ways.extend(way(folder));
-                under = tree(folder, &data_folders(&server.live.now().config, folder));
+                under = tree(folder, &own.folders);
             }
         }
         for pair in &server.live.now().host.tls.certificates {
@@ -409,7 +434,7 @@ impl Folders {
         let folders = ways.iter().filter_map(|name| name.parent().map(Path::to_path_buf));
         let wanted: BTreeSet<PathBuf> = folders.chain(under.iter().cloned()).collect();
         *self.interest.lock().unwrap_or_else(PoisonError::into_inner) =
-            Interest { under, names: ways.into_iter().collect() };
+            Interest { under, names: ways.into_iter().collect(), own };
         let Some(watcher) = &mut self.watcher else { return };
         for old in &self.watched {
             // It may be gone already; and what stays is watched anew, since its name may stand for another
