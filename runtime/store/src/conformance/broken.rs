@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::timeout;
 
+mod blobs;
 mod search;
 
 /// How long a suite may take that runs in memory; a store that lets it hang is caught as well.
