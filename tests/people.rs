@@ -299,6 +299,8 @@ fn keys_do_what_their_roles_say_and_people_of_the_spec_are_only_read() {
         (OTHER, "POST ", &json!({ "address": "eve@example.net", "aliases": ["eve@example.org"] }), 403, "example.org"),
         (OTHER, "POST ", &new("eve@example.net"), 201, ""),
         (OLD, "GET /bob@example.org", &none, 401, "ended"),
+        // The key comes before everything else.
+        (OLD, "GET /%ff", &none, 401, "ended"),
         (FAR, "GET /bob@example.org", &none, 403, "127.0.0.1"),
         (KEY, "GET /olga@spec.example", &none, 200, ""),
         (KEY, "PATCH /olga@spec.example", &name, 409, "account \"olga\""),

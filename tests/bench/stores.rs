@@ -184,6 +184,8 @@ fn main() {
     // Debug lines of the log would be measured, too.
     assert!(std::env::var_os("RUST_LOG").is_some(), "start it by tests/bench/run");
     let names = ["rocksdb", "sqlite", "postgresql", "mariadb", "four", "foundationdb"];
+    let unknown: Vec<_> = only.iter().filter(|only| !names.contains(&only.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}: the sets of stores are {names:?}");
     for name in names.into_iter().filter(|name| wanted(name)) {
         let kind = match name {
             "rocksdb" => Kind::RocksDb,

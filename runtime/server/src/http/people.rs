@@ -7,7 +7,8 @@ use super::problem::{Answer, problem, unavailable};
 use crate::snapshot::Snapshot;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{delete, get, put};
 use bytes::Bytes;
@@ -52,12 +53,17 @@ struct Somebody {
     entry: Entry,
 }
 
-impl Asked {
-    async fn of(facts: &Facts, headers: HeaderMap) -> Result<Asked, Answer> {
-        let key = bearer(&facts.server, &headers, facts.connection.peer).await?;
-        Ok(Asked { snapshot: facts.server.live.now(), key, headers })
-    }
+/// Before anything else of a request is read: who has no key learns nothing of what is wrong with the rest.
+impl FromRequestParts<Facts> for Asked {
+    type Rejection = Answer;
 
+    async fn from_request_parts(parts: &mut Parts, facts: &Facts) -> Result<Asked, Answer> {
+        let key = bearer(&facts.server, &parts.headers, facts.connection.peer).await?;
+        Ok(Asked { snapshot: facts.server.live.now(), key, headers: parts.headers.clone() })
+    }
+}
+
+impl Asked {
     fn people(&self) -> &People {
         self.snapshot.directory.people()
     }
@@ -260,12 +266,7 @@ struct Paging {
     limit: Option<usize>,
 }
 
-async fn list(
-    State(facts): State<Facts>,
-    headers: HeaderMap,
-    query: Result<Query<Paging>, QueryRejection>,
-) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn list(asked: Asked, query: Result<Query<Paging>, QueryRejection>) -> Answered {
     let Ok(Query(Paging { domain, after, limit })) = query else {
         let says =
             "say which domain: `/api/v1/people?domain=example.org`, with `after=ADDRESS` and `limit=N` if wanted";
@@ -318,8 +319,7 @@ struct NewPerson {
     take_over: bool,
 }
 
-async fn create(State(facts): State<Facts>, headers: HeaderMap, body: Bytes) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn create(asked: Asked, body: Bytes) -> Answered {
     let given: NewPerson = read(&body)?;
     let address = parsed(&given.address)?;
     asked.free(&address)?;
@@ -337,8 +337,7 @@ async fn create(State(facts): State<Facts>, headers: HeaderMap, body: Bytes) -> 
     Ok(asked.shown(StatusCode::CREATED, &somebody).with(header::LOCATION, place))
 }
 
-async fn show(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn show(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.somebody(&address, Permission::ReadPeople).await?;
     Ok(asked.shown(StatusCode::OK, &somebody))
 }
@@ -360,8 +359,7 @@ fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Resul
     T::deserialize(from).map(Some)
 }
 
-async fn update(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>, body: Bytes) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn update(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
     let mut somebody = asked.kept(&address, Permission::WritePeople).await?;
     let given: Patch = read(&body)?;
     // Those that are there already may stay, even where a key could not make them.
@@ -382,8 +380,7 @@ async fn update(State(facts): State<Facts>, headers: HeaderMap, Path(address): P
     Ok(asked.shown(StatusCode::OK, &somebody))
 }
 
-async fn remove(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn remove(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.kept(&address, Permission::WritePeople).await?;
     asked.people().remove(asked.whom(&somebody)?).await?;
     asked.note(&somebody.address, "a person was removed; the mailbox stays");
@@ -397,13 +394,7 @@ struct NewSecret {
     hash: Option<String>,
 }
 
-async fn set_password(
-    State(facts): State<Facts>,
-    headers: HeaderMap,
-    Path(address): Path<String>,
-    body: Bytes,
-) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn set_password(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
     let somebody = asked.kept(&address, Permission::SetPasswords).await?;
     let given: NewSecret = read(&body)?;
     let whom = asked.whom(&somebody)?;
@@ -426,8 +417,7 @@ fn moment(milliseconds: i64) -> Option<String> {
     jiff::Timestamp::from_second(milliseconds.div_euclid(1000)).ok().map(|moment| moment.to_string())
 }
 
-async fn app_passwords(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn app_passwords(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.somebody(&address, Permission::ReadPeople).await?;
     let all: Vec<Value> = somebody.entry.app_passwords.iter().map(app_password).collect();
     let answer = Answer::json(StatusCode::OK, json!({ "appPasswords": all }));
@@ -442,13 +432,7 @@ struct NewAppPassword {
     until: Option<String>,
 }
 
-async fn add_app_password(
-    State(facts): State<Facts>,
-    headers: HeaderMap,
-    Path(address): Path<String>,
-    body: Bytes,
-) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn add_app_password(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
     let somebody = asked.owner(&address).await?;
     let given: NewAppPassword = read(&body)?;
     let wrong = |says: &str| problem(StatusCode::UNPROCESSABLE_ENTITY, says);
@@ -469,12 +453,7 @@ async fn add_app_password(
     Ok(Answer::json(StatusCode::CREATED, told))
 }
 
-async fn remove_app_password(
-    State(facts): State<Facts>,
-    headers: HeaderMap,
-    Path((address, id)): Path<(String, String)>,
-) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn remove_app_password(asked: Asked, Path((address, id)): Path<(String, String)>) -> Answered {
     // Whatever the spec says of app passwords, those that there are can be taken back.
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
     let id = u64::from_str_radix(&id, 16).map_err(|_| problem(StatusCode::NOT_FOUND, "there is none"))?;
@@ -483,8 +462,7 @@ async fn remove_app_password(
     Ok(Answer::done())
 }
 
-async fn begin_totp(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn begin_totp(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.owner(&address).await?;
     let secret = asked.people().begin_totp(asked.whom(&somebody)?).await?;
     asked.note(&somebody.address, "a second factor was begun");
@@ -498,13 +476,7 @@ struct Code {
     code: String,
 }
 
-async fn confirm_totp(
-    State(facts): State<Facts>,
-    headers: HeaderMap,
-    Path(address): Path<String>,
-    body: Bytes,
-) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn confirm_totp(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
     let somebody = asked.owner(&address).await?;
     let Code { code } = read(&body)?;
     asked.people().take_code(asked.whom(&somebody)?, &code).await?;
@@ -512,8 +484,7 @@ async fn confirm_totp(
     Ok(Answer::done())
 }
 
-async fn remove_totp(State(facts): State<Facts>, headers: HeaderMap, Path(address): Path<String>) -> Answered {
-    let asked = Asked::of(&facts, headers).await?;
+async fn remove_totp(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
     asked.people().remove_totp(asked.whom(&somebody)?).await?;
     asked.note(&somebody.address, "a second factor was removed");
