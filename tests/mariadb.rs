@@ -31,9 +31,13 @@ impl MariaDb {
         let user = user.trim();
         let datadir = format!("--datadir={}", data.display());
         let user = format!("--user={user}");
+        // In a shared one, servers that start at the same time delete each other's temporary tables.
+        let tmpdir = folder.path().join("tmp");
+        std::fs::create_dir(&tmpdir).unwrap();
+        let tmpdir = format!("--tmpdir={}", tmpdir.display());
         run(
             "mariadb-install-db",
-            &["--no-defaults", &datadir, &user, "--auth-root-authentication-method=normal", "--skip-test-db"],
+            &["--no-defaults", &datadir, &tmpdir, &user, "--auth-root-authentication-method=normal", "--skip-test-db"],
         );
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let mut server = MariaDb { child: None, folder, port: free_port(local) };
@@ -59,6 +63,7 @@ impl MariaDb {
             "--performance-schema=OFF",
         ]);
         command.args([format!("--datadir={}", path("data")), format!("--socket={}", path("socket"))]);
+        command.arg(format!("--tmpdir={}", path("tmp")));
         command.args([format!("--port={}", self.port), "--bind-address=127.0.0.1".to_owned()]);
         command.arg(format!("--pid-file={}", path("pid"))).arg(format!("--user={}", run("id", &["-un"]).trim()));
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
