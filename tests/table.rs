@@ -65,7 +65,8 @@ async fn search(make: MakeSearch) -> Option<Cell> {
 async fn database(name: &str, data: Arc<dyn KeyValue>) -> Row {
     eprintln!("{name}");
     let below = Arc::clone(&data);
-    let index: MakeSearch = Arc::new(move |analyser| Arc::new(KvSearch::new(Arc::clone(&below), analyser)));
+    let index: MakeSearch =
+        Arc::new(move |analyser| Arc::new(KvSearch::new(Arc::clone(&below), analyser, Arc::new(|| 0))));
     let below = Arc::clone(&data);
     let lookups: MakeLookups = Arc::new(move |clock| Arc::new(KvLookups::new(Arc::clone(&below), clock)));
     let cells = [

@@ -3,8 +3,10 @@
 use crate::aside::Aside;
 use crate::run::StartError;
 use crate::server::Server;
+use futures_util::stream::{self, StreamExt};
 use schema::name::Address;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use store::error::StoreError;
 use store::open::{Registry, Stores};
@@ -25,6 +27,8 @@ const STEPS: usize = 32;
 const NODE: &str = "reindex";
 /// Accounts that are looked up at once.
 const ACCOUNTS: usize = 100;
+/// Accounts that are indexed at once: most of a small step is waiting for the stores.
+const ACCOUNTS_AT_ONCE: usize = 4;
 
 /// Indexes until the server stops.
 pub async fn run(server: Arc<Server>) {
@@ -64,27 +68,28 @@ async fn turn(server: &Server, stores: &Stores, begun: &mut Option<Arc<Indexer>>
         return Ok(false);
     }
     let Some(lease) = stores.lookups.lease(LEASE, LIVES).await? else { return Ok(false) };
-    let mut steps = 0;
+    let steps = AtomicUsize::new(0);
+    let mut worked = stream::iter(waiting.into_iter().map(|account| steps_of(server, stores, account, &steps)))
+        .buffer_unordered(ACCOUNTS_AT_ONCE);
     let mut failed = None;
-    for account in &waiting {
+    while let Some(worked) = worked.next().await {
         // One account's trouble does not keep the others waiting, unless it is the store's.
-        match steps_of(server, stores, account, &mut steps).await {
-            Ok(()) => {}
-            Err(error @ StoreError::Corrupt { .. }) => failed = Some(error),
-            Err(error) => {
-                stores.lookups.release(lease).await?;
-                return Err(error);
+        if let Err(error) = worked {
+            let of_one = matches!(error, StoreError::Corrupt { .. });
+            failed = Some(error);
+            if !of_one {
+                break;
             }
         }
     }
+    drop(worked);
     stores.lookups.release(lease).await?;
     failed.map_or(Ok(true), Err)
 }
 
-async fn steps_of(server: &Server, stores: &Stores, account: &Address, steps: &mut usize) -> Result<(), StoreError> {
-    while *steps < STEPS {
-        *steps += 1;
-        match stores.indexer.step(account).await? {
+async fn steps_of(server: &Server, stores: &Stores, account: Address, steps: &AtomicUsize) -> Result<(), StoreError> {
+    while steps.fetch_add(1, Ordering::Relaxed) < STEPS {
+        match stores.indexer.step(&account).await? {
             Step::Did(messages) => {
                 debug!(%account, messages, "indexed");
                 server.metrics.indexed.add(messages as u64);

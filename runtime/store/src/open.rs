@@ -331,7 +331,10 @@ impl Registry {
         let analyser = Analyser::new(&storage.index.languages);
         let search: Arc<dyn Search> = match &storage.search {
             Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &self.ground, analyser)?),
-            other => Arc::new(KvSearch::new(self.database(other).await?, analyser)),
+            other => {
+                let clock = Arc::clone(&self.ground.clock);
+                Arc::new(KvSearch::new(self.database(other).await?, analyser, clock))
+            }
         };
         let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
         let follows = (Arc::clone(data), Arc::clone(mailboxes), Arc::clone(&search));

@@ -11,7 +11,8 @@
 //! [`How::Part`] is for what IMAP's SEARCH asks (RFC 9051 §6.4.4): messages with this text in them, wherever a word
 //! begins. The answer is every message that may have it, and few others: words that lie whole within the text are
 //! looked up, those that it cuts are looked for in the account's vocabulary. What the text has between its words only the
-//! message tells, so the caller looks at those found. A message that is not indexed whole is always among them.
+//! message tells, so the caller looks at those found, unless the text is a word or a part of one ([`analyse::decides`]). A
+//! message that is not indexed whole is always among them.
 //!
 //! # Behind the mailboxes
 //! The index lags behind the mailboxes, which [`indexer`] has it follow, and can always be built anew from them. It may tell
@@ -156,6 +157,9 @@ pub trait Search: Send + Sync + 'static {
     async fn index(&self, documents: &[Document]) -> Result<(), StoreError>;
     /// The documents that hold what is asked for.
     async fn find(&self, query: &Query) -> Result<Found, StoreError>;
+    /// The messages that are not indexed whole, ascending; `None` where they are too many. The others that [`How::Part`]
+    /// finds need not be looked at where [`analyse::decides`] says so of the text.
+    async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError>;
     /// Removes documents, which need not be there.
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError>;
 }

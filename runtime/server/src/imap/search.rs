@@ -1,18 +1,18 @@
 //! SEARCH: what an entry tells is asked first, then the full-text index, and the octets only of what is left.
 //!
-//! A text matches wherever it stands, within words too (RFC 9051 §6.4.4). The index names every message that may hold it;
-//! those are looked at, and so are messages that are not indexed yet. `TEXT` looks at the text and at the fields of the
-//! header that people read ([`store::search::message`]), `HEADER` at any field.
+//! A text matches wherever it stands, within words too, in whatever case and with or without accents (RFC 9051 §6.4.4). The
+//! index names every message that may hold it. Where the text is a word or a part of one that is all there is to know;
+//! else those messages are looked at, and so are messages that are not indexed yet, or not whole. `TEXT` looks at the text
+//! and at the fields of the header that people read ([`store::search::message`]), `HEADER` at any field.
 
 use super::convert;
 use crate::clock;
-use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
 use mail::message::{self, Texts};
-use proto::imap::Answer;
+use proto::imap;
 use proto::imap::types::{Flag, SearchField, SearchKey, When};
 use schema::name::Address;
 use std::collections::BTreeSet;
@@ -20,41 +20,104 @@ use std::sync::Arc;
 use store::error::StoreError;
 use store::mailbox::{Entry, MailboxError};
 use store::open::Stores;
+use store::search::analyse::{decides, folded};
 use store::search::message::HEADERS;
 use store::search::{Field, Found, How, MATCHES_MOST, Query, Term};
 use tracing::warn;
 
 /// Octets of a message whose text is looked at.
 const TEXT_MOST: u64 = 16 << 20;
-/// Up to so many messages are looked at without asking the index.
-const FEW: usize = 16;
+/// Messages of a mailbox up to which they are looked at without asking the index.
+const FEW: u32 = 16;
 /// Messages that are looked at at once.
 const LOOKED_AT_ONCE: usize = 8;
-/// Keys within keys that the index is asked about.
+/// Keys within keys that the index narrows.
 const DEPTH_MOST: usize = 8;
+/// Texts of one SEARCH that the index is asked about.
+const TEXTS_MOST: usize = 16;
+
+/// What the index says of one text.
+struct Answer {
+    field: SearchField,
+    text: String,
+    /// The messages that may hold it.
+    may: BTreeSet<u32>,
+    /// Those that must be looked at all the same; `None`: all.
+    unsure: Option<BTreeSet<u32>>,
+}
+
+/// What the index says of the texts of a key.
+#[derive(Default)]
+struct Told {
+    answers: Vec<Answer>,
+    /// The first UID that it does not know.
+    seen: u32,
+}
+
+impl Told {
+    fn of(&self, field: &SearchField, text: &str) -> Option<&Answer> {
+        self.answers.iter().find(|answer| answer.field == *field && answer.text == text)
+    }
+
+    /// Whether a message holds a text; `None` where it has to be looked at.
+    fn holds(&self, uid: u32, field: &SearchField, text: &str) -> Option<bool> {
+        let answer = self.of(field, text).filter(|_| uid < self.seen)?;
+        if !answer.may.contains(&uid) {
+            return Some(false);
+        }
+        answer.unsure.as_ref().filter(|unsure| !unsure.contains(&uid)).map(|_| true)
+    }
+
+    /// Those of the messages that it knows that may match; `None`: any.
+    fn narrowed(&self, key: &SearchKey, depth: usize) -> Option<BTreeSet<u32>> {
+        match key {
+            _ if depth > DEPTH_MOST => None,
+            SearchKey::And(keys) => {
+                let narrowed = keys.iter().filter_map(|key| self.narrowed(key, depth + 1));
+                narrowed.reduce(|all, these| &all & &these)
+            }
+            SearchKey::Or(pair) => {
+                let first = self.narrowed(&pair.0, depth + 1)?;
+                Some(&first | &self.narrowed(&pair.1, depth + 1)?)
+            }
+            SearchKey::Text(field, text) => self.of(field, text).map(|answer| answer.may.clone()),
+            _ => None,
+        }
+    }
+}
 
 /// The messages that a key matches.
 ///
 /// # Errors
 /// The store's.
-pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Result<Answer, MailboxError> {
+pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Result<imap::Answer, MailboxError> {
     let now = clock::now();
+    let (account, mailbox) = place;
+    let mut texts = Vec::new();
+    gather(&key, &mut texts);
+    let mut told = Told::default();
+    if !texts.is_empty() && stores.mailboxes.facts(account, mailbox).await?.row.messages > FEW {
+        match ask(stores, place, texts).await {
+            Ok(all) => told = all,
+            Err(error) => warn!(%error, "the full-text index does not answer: every message is looked at"),
+        }
+    }
+    let entries = match told.narrowed(&key, 0) {
+        Some(may) => {
+            let uids: Vec<u32> = may.into_iter().filter(|uid| *uid < told.seen).collect();
+            let mut entries = stores.mailboxes.some(account, mailbox, &uids).await?;
+            entries.extend(stores.mailboxes.since(account, mailbox, told.seen).await?);
+            entries
+        }
+        None => stores.mailboxes.entries(account, mailbox).await?,
+    };
     let mut found = Vec::new();
     let mut open = Vec::new();
-    for entry in stores.mailboxes.entries(place.0, place.1).await? {
-        match by_entry(&key, &entry, now) {
+    for entry in entries {
+        match by_entry(&key, &entry, (&told, now)) {
             Some(true) => found.push((entry.uid, entry.modseq)),
             Some(false) => {}
             None => open.push(entry),
-        }
-    }
-    if open.len() > FEW {
-        // Asked first: what is indexed meanwhile is looked at, and not missed.
-        let seen = stores.indexer.seen(place.0, place.1).await?;
-        match narrowed(stores, place, &key, 0).await {
-            Ok(Some(may)) => open.retain(|entry| entry.uid >= seen || may.contains(&entry.uid)),
-            Ok(None) => {}
-            Err(error) => warn!(%error, "the full-text index does not answer: every message is looked at"),
         }
     }
     let key = Arc::new(key);
@@ -64,7 +127,7 @@ pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Re
         found.extend(matching);
     }
     found.sort_unstable();
-    Ok(Answer::Found(found))
+    Ok(imap::Answer::Found(found))
 }
 
 /// A message whose octets have to be looked at, where it matches.
@@ -81,53 +144,55 @@ async fn looked_at(
     Ok(tokio::task::spawn_blocking(judge).await.unwrap_or(false).then_some(matching))
 }
 
-/// Those of the indexed messages that may match, by UID; `None` where the index does not tell.
-fn narrowed<'a>(
-    stores: &'a Stores,
-    place: (&'a Address, u32),
-    key: &'a SearchKey,
-    depth: usize,
-) -> BoxFuture<'a, Result<Option<BTreeSet<u32>>, StoreError>> {
-    Box::pin(async move {
-        Ok(match key {
-            _ if depth > DEPTH_MOST => None,
-            SearchKey::And(keys) => {
-                let mut all: Option<BTreeSet<u32>> = None;
-                for key in keys {
-                    if let Some(these) = narrowed(stores, place, key, depth + 1).await? {
-                        all = Some(all.map_or_else(|| these.clone(), |all| &all & &these));
-                    }
-                }
-                all
+/// The texts of a key that the index may tell something about.
+fn gather<'k>(key: &'k SearchKey, texts: &mut Vec<(&'k SearchField, &'k str)>) {
+    match key {
+        SearchKey::And(keys) => keys.iter().for_each(|key| gather(key, texts)),
+        SearchKey::Or(pair) => {
+            gather(&pair.0, texts);
+            gather(&pair.1, texts);
+        }
+        SearchKey::Not(key) => gather(key, texts),
+        SearchKey::Text(field, text) => {
+            let known = texts.contains(&(field, text)) || fields(field).is_none();
+            if !known && texts.len() < TEXTS_MOST {
+                texts.push((field, text));
             }
-            SearchKey::Or(pair) => {
-                let first = narrowed(stores, place, &pair.0, depth + 1).await?;
-                let second = narrowed(stores, place, &pair.1, depth + 1).await?;
-                first.zip(second).map(|(first, second)| &first | &second)
-            }
-            SearchKey::Text(field, text) => match fields(field) {
-                Some(fields) => asked(stores, place, Term { fields, text: text.clone() }).await?,
-                None => None,
-            },
-            _ => None,
-        })
-    })
+        }
+        _ => {}
+    }
 }
 
-async fn asked(
+/// Asks the index.
+async fn ask(
     stores: &Stores,
     (account, mailbox): (&Address, u32),
-    term: Term,
-) -> Result<Option<BTreeSet<u32>>, StoreError> {
-    let query = Query { account: account.clone(), terms: vec![term], how: How::Part, most: MATCHES_MOST };
-    Ok(match stores.search.find(&query).await? {
-        Found::TooMany => None,
-        Found::Messages(all) if all.len() >= MATCHES_MOST => None,
-        Found::Messages(all) => {
-            let own = |message: &u64| message >> 32 == u64::from(mailbox);
-            Some(all.into_iter().filter(own).filter_map(|message| u32::try_from(message & 0xFFFF_FFFF).ok()).collect())
+    texts: Vec<(&SearchField, &str)>,
+) -> Result<Told, StoreError> {
+    let own = |all: Vec<u64>| -> BTreeSet<u32> {
+        let own = all.into_iter().filter(|message| message >> 32 == u64::from(mailbox));
+        own.filter_map(|message| u32::try_from(message & 0xFFFF_FFFF).ok()).collect()
+    };
+    // Asked first: what is indexed meanwhile is looked at, and not missed.
+    let mut told = Told { answers: Vec::new(), seen: stores.indexer.seen(account, mailbox).await? };
+    let mut cut = None;
+    for (field, text) in texts {
+        let term = Term { fields: fields(field).unwrap_or_default(), text: text.to_owned() };
+        let query = Query { account: account.clone(), terms: vec![term], how: How::Part, most: MATCHES_MOST };
+        let Found::Messages(all) = stores.search.find(&query).await? else { continue };
+        if all.len() >= MATCHES_MOST {
+            continue;
         }
-    })
+        let mut unsure = None;
+        if decides(text) {
+            if cut.is_none() {
+                cut = Some(stores.search.cut(account).await?.map(own));
+            }
+            unsure = cut.clone().flatten();
+        }
+        told.answers.push(Answer { field: field.clone(), text: text.to_owned(), may: own(all), unsure });
+    }
+    Ok(told)
 }
 
 /// Where the index has what a key looks at.
@@ -152,14 +217,14 @@ fn fields(field: &SearchField) -> Option<Vec<Field>> {
     })
 }
 
-/// Whether a message matches, as far as its entry tells.
-fn by_entry(key: &SearchKey, entry: &Entry, now: i64) -> Option<bool> {
+/// Whether a message matches, as far as its entry and the index tell.
+fn by_entry(key: &SearchKey, entry: &Entry, (told, now): (&Told, i64)) -> Option<bool> {
     match key {
         SearchKey::All => Some(true),
         SearchKey::And(keys) => {
             let mut all = Some(true);
             for key in keys {
-                match by_entry(key, entry, now) {
+                match by_entry(key, entry, (told, now)) {
                     Some(false) => return Some(false),
                     Some(true) => {}
                     None => all = None,
@@ -167,12 +232,12 @@ fn by_entry(key: &SearchKey, entry: &Entry, now: i64) -> Option<bool> {
             }
             all
         }
-        SearchKey::Or(pair) => match (by_entry(&pair.0, entry, now), by_entry(&pair.1, entry, now)) {
+        SearchKey::Or(pair) => match (by_entry(&pair.0, entry, (told, now)), by_entry(&pair.1, entry, (told, now))) {
             (Some(true), _) | (_, Some(true)) => Some(true),
             (Some(false), Some(false)) => Some(false),
             _ => None,
         },
-        SearchKey::Not(key) => by_entry(key, entry, now).map(|known| !known),
+        SearchKey::Not(key) => by_entry(key, entry, (told, now)).map(|known| !known),
         SearchKey::Messages(set) => Some(set.contains(entry.uid)),
         SearchKey::Flag(flag) => Some(has(entry, flag)),
         SearchKey::Arrived(when, date) => Some(compares(*when, day(entry.date), *date)),
@@ -181,7 +246,8 @@ fn by_entry(key: &SearchKey, entry: &Entry, now: i64) -> Option<bool> {
         SearchKey::Older(seconds) => Some(now.saturating_sub(entry.date) >= i64::from(*seconds)),
         SearchKey::Younger(seconds) => Some(now.saturating_sub(entry.date) <= i64::from(*seconds)),
         SearchKey::ModSeq(modseq) => Some(entry.modseq >= *modseq),
-        SearchKey::Text(..) | SearchKey::Sent(..) => None,
+        SearchKey::Text(field, text) => told.holds(entry.uid, field, text),
+        SearchKey::Sent(..) => None,
     }
 }
 
@@ -224,8 +290,8 @@ fn by_text(key: &SearchKey, entry: &Entry, read: &Read<'_>, now: i64) -> bool {
         SearchKey::Or(pair) => by_text(&pair.0, entry, read, now) || by_text(&pair.1, entry, read, now),
         SearchKey::Not(key) => !by_text(key, entry, read, now),
         SearchKey::Sent(when, date) => sent(read.header).is_some_and(|day| compares(*when, day, *date)),
-        SearchKey::Text(field, text) => holds(field, &text.to_lowercase(), read),
-        other => by_entry(other, entry, now).unwrap_or(false),
+        SearchKey::Text(field, text) => holds(field, &folded(text), read),
+        other => by_entry(other, entry, (&Told::default(), now)).unwrap_or(false),
     }
 }
 
@@ -235,7 +301,7 @@ fn sent(header: &[u8]) -> Option<Date> {
 }
 
 fn holds(field: &SearchField, text: &str, read: &Read<'_>) -> bool {
-    let within = |whole: &str| whole.to_lowercase().contains(text);
+    let within = |whole: &str| folded(whole).contains(text);
     let header = |name: &str| {
         let found = message::fields(read.header, name);
         found.iter().any(|value| text.is_empty() || within(value) || within(&message::decoded(value)))

@@ -360,8 +360,9 @@ mod tests {
         conformance::suite(conformance::BLOBS, blobs.clone()).await;
         conformance::blobs_within(&blobs, &data).await;
         let below = Arc::clone(&data);
-        let search: conformance::MakeSearch =
-            Arc::new(move |analyser| Arc::new(crate::search::kv::KvSearch::new(Arc::clone(&below), analyser)));
+        let search: conformance::MakeSearch = Arc::new(move |analyser| {
+            Arc::new(crate::search::kv::KvSearch::new(Arc::clone(&below), analyser, Arc::new(|| 0)))
+        });
         conformance::suite(conformance::SEARCH, search).await;
         let below = Arc::clone(&data);
         let lookups: conformance::MakeLookups =

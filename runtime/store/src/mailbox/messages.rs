@@ -77,7 +77,15 @@ impl Mailboxes {
     /// # Errors
     /// The store's.
     pub async fn entries(&self, account: &Address, mailbox: u32) -> Result<Vec<Entry>, StoreError> {
-        let found = self.scan_all(keys::entries(account, mailbox, 0), usize::MAX).await?;
+        self.since(account, mailbox, 0).await
+    }
+
+    /// The messages of a mailbox from a UID on, ascending.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn since(&self, account: &Address, mailbox: u32, uid: u32) -> Result<Vec<Entry>, StoreError> {
+        let found = self.scan_all(keys::entries(account, mailbox, uid), usize::MAX).await?;
         found.iter().map(entry).collect()
     }
 

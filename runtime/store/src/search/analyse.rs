@@ -31,8 +31,8 @@ use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 use whatlang::{Detector, Lang};
 
-/// Changes whenever the same text is analysed in another way, so that an index made before is made anew.
-pub const VERSION: u32 = 1;
+/// Changes whenever the same text is analysed or kept in another way, so that an index made before is made anew.
+pub const VERSION: u32 = 2;
 /// Octets of a message that its language is detected from.
 const DETECT_MOST: usize = 4 << 10;
 /// How sure the detection must be, from 0 to 1. A wrong stem costs little: the word itself is always found.
@@ -154,8 +154,7 @@ impl Analyser {
     /// [`StoreError::Unavailable`] while the program ends.
     pub async fn documents(&self, documents: &[Document]) -> Result<Vec<Analysed>, StoreError> {
         let (own, documents) = (self.clone(), documents.to_vec());
-        let made = tokio::task::spawn_blocking(move || documents.iter().map(|one| own.document(one)).collect()).await;
-        made.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
+        aside(move || documents.iter().map(|one| own.document(one)).collect()).await
     }
 
     /// What of a document is indexed, within [`WORD_MOST`], [`WORDS_MOST`] and [`TOKENS_MOST`].
@@ -190,6 +189,14 @@ impl Analyser {
         }
         made
     }
+}
+
+/// Does long work on a thread where that keeps nobody waiting.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] while the program ends.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
 }
 
 /// What a language is detected from.
@@ -334,6 +341,33 @@ pub fn is_part(word: &str, text: &str, (begins, ends): (bool, bool)) -> bool {
     }
 }
 
+/// Whether an index alone tells which of the messages that it has whole hold this text somewhere: it is a word or a part of
+/// one, in a script that puts spaces between words.
+pub fn decides(text: &str) -> bool {
+    let mut runs = runs_of(text);
+    match (runs.next(), runs.next()) {
+        (Some((Class::Letters, run, 0)), None) if run.len() == text.len() => {
+            let (folded, whole) = cut(fold(run));
+            whole && !folded.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// A text as texts are compared: letters folded as words are, everything else as it stands. Whatever a message's words are
+/// found by is part of this.
+pub fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match class(c) {
+            _ if c.is_ascii() => out.push(c.to_ascii_lowercase()),
+            Some(Class::Letters) => fold_char(c, &mut out),
+            _ => out.extend(std::iter::once(c).nfkc()),
+        }
+    }
+    out
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Letters,
@@ -443,28 +477,30 @@ fn fold(run: &str) -> String {
         return run.to_ascii_lowercase();
     }
     let mut out = String::with_capacity(run.len());
-    for c in run.chars() {
-        decompose_compatible(c, |part| {
-            for lower in part.to_lowercase() {
-                match lower {
-                    'ß' => out.push_str("ss"),
-                    'æ' => out.push_str("ae"),
-                    'œ' => out.push_str("oe"),
-                    'þ' => out.push_str("th"),
-                    'ø' => out.push('o'),
-                    'ł' => out.push('l'),
-                    'đ' | 'ð' => out.push('d'),
-                    'ħ' => out.push('h'),
-                    'ı' => out.push('i'),
-                    'ς' => out.push('σ'),
-                    other if is_diacritic(other) => {}
-                    other if other.is_alphanumeric() || is_combining_mark(other) => out.push(other),
-                    _ => {}
-                }
-            }
-        });
-    }
+    run.chars().for_each(|c| fold_char(c, &mut out));
     out
+}
+
+fn fold_char(c: char, out: &mut String) {
+    decompose_compatible(c, |part| {
+        for lower in part.to_lowercase() {
+            match lower {
+                'ß' => out.push_str("ss"),
+                'æ' => out.push_str("ae"),
+                'œ' => out.push_str("oe"),
+                'þ' => out.push_str("th"),
+                'ø' => out.push('o'),
+                'ł' => out.push('l'),
+                'đ' | 'ð' => out.push('d'),
+                'ħ' => out.push('h'),
+                'ı' => out.push('i'),
+                'ς' => out.push('σ'),
+                other if is_diacritic(other) => {}
+                other if other.is_alphanumeric() || is_combining_mark(other) => out.push(other),
+                _ => {}
+            }
+        }
+    });
 }
 
 /// Marks that people leave out when they look for a word; the vowels of Indian scripts are none.
@@ -517,4 +553,55 @@ pub fn positions(document: &Analysed) -> BTreeMap<(&str, Field), Vec<u32>> {
         *at += 1;
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_index_decides_is_what_comparing_the_texts_says() {
+        let texts = [
+            "We discussed the Große Café's BUDGET7x at length",
+            "na\u{ef}ve co\u{ad}operation, x\u{b2} \u{bd}l \u{fb01}le ",
+            "\u{6771}\u{4eac}tower \u{397}\u{3bf}\u{3c2} \u{130}stanbul \u{1e9e}a",
+        ];
+        let needles = [
+            "grosse",
+            "GRO\u{df}E",
+            "gross",
+            "afe",
+            "caf\u{e9}",
+            "budget7",
+            "7x",
+            "naive",
+            "coop",
+            "x2",
+            "12l",
+            "file",
+            "\u{fb01}l",
+            "tower",
+            "\u{3b7}\u{3bf}\u{3c3}",
+            "istan",
+            "ssa",
+            "absent",
+            "lengthw",
+        ];
+        for needle in needles {
+            assert!(decides(needle), "{needle}");
+            for text in texts {
+                let mut has = false;
+                each_token(text, |token| {
+                    has |= token.indexed(None, &mut true).0.contains(&fold(needle));
+                    true
+                });
+                assert_eq!(folded(text).contains(&folded(needle)), has, "{needle} in {text}");
+            }
+        }
+        for needle in
+            ["", " a", "a b", "a.b", "caf\u{e9}!", "\u{6771}\u{4eac}", "a\u{6771}", "\u{301}", &"w".repeat(65)]
+        {
+            assert!(!decides(needle), "{needle}");
+        }
+    }
 }

@@ -251,6 +251,27 @@ impl Elastic {
         StoreError::Unavailable(Cause::new(format!("{}: the index is gone", self.place)))
     }
 
+    /// The numbers of all that match, up to `most`; `None` where they are too many.
+    async fn all(&self, asked: (&Address, &Value), most: usize) -> Result<Option<Vec<u64>>, StoreError> {
+        self.ready().await?;
+        let mut found: Vec<i64> = Vec::new();
+        while found.len() < most {
+            let size = PAGE.min(most - found.len());
+            let page = self.page(asked, (size, found.last().copied())).await?;
+            let last = page.len() < size;
+            found.extend(page);
+            if found.len() > MATCHES_MOST {
+                return Ok(None);
+            }
+            if last {
+                break;
+            }
+        }
+        let mut found: Vec<u64> = found.into_iter().map(i64::cast_unsigned).collect();
+        found.sort_unstable();
+        Ok(Some(found))
+    }
+
     /// The numbers of one page, after `last`.
     async fn page(
         &self,
@@ -303,24 +324,13 @@ impl Search for Elastic {
         if clauses.is_empty() {
             return Ok(Found::TooMany);
         }
-        self.ready().await?;
-        let asked = question(query, &clauses);
-        let mut found: Vec<i64> = Vec::new();
-        while found.len() < query.most {
-            let size = PAGE.min(query.most - found.len());
-            let page = self.page((&query.account, &asked), (size, found.last().copied())).await?;
-            let last = page.len() < size;
-            found.extend(page);
-            if found.len() > MATCHES_MOST {
-                return Ok(Found::TooMany);
-            }
-            if last {
-                break;
-            }
-        }
-        let mut found: Vec<u64> = found.into_iter().map(i64::cast_unsigned).collect();
-        found.sort_unstable();
-        Ok(Found::Messages(found))
+        let found = self.all((&query.account, &question(query, &clauses)), query.most).await?;
+        Ok(found.map_or(Found::TooMany, Found::Messages))
+    }
+
+    async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        let cut = [json!({ "term": { "account": account.to_string() } }), not_whole()];
+        self.all((account, &json!({ "bool": { "filter": cut } })), usize::MAX).await
     }
 
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError> {
@@ -422,9 +432,13 @@ fn question(query: &Query, clauses: &[Clause]) -> Value {
     let all = json!({ "bool": { "filter": all } });
     let wanted = match query.how {
         How::Words => all,
-        How::Part => any(vec![all, json!({ "term": { "whole": false } })]),
+        How::Part => any(vec![all, not_whole()]),
     };
     json!({ "bool": { "filter": [account, wanted] } })
+}
+
+fn not_whole() -> Value {
+    json!({ "term": { "whole": false } })
 }
 
 fn any(of: Vec<Value>) -> Value {

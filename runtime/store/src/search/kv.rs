@@ -1,319 +1,416 @@
-//! A full-text index in a key-value database.
+//! A full-text index in a key-value database: segments, each the index of some messages, merged as they grow many.
 //!
 //! | key | value |
 //! |---|---|
-//! | `Sp` account 0 term 0 field message (u64) | mark of the stem that the term is there, or 0; where the term stands as a word |
-//! | `Sw` account 0 word | nothing: the account's vocabulary |
-//! | `Su` account 0 message (u64) | nothing: this message is not indexed whole |
-//! | `Sd` account 0 message (u64) part (u16) | the document's terms: field, length (u8), term … |
+//! | `Si` account 0 | the version: eight octets by chance, others after each change |
+//! | `Si` account 0 `s` segment | what is known of a segment ([`segment::Facts`]): it is part of the index |
+//! | `Si` account 0 `x` segment | its dead messages, ascending: each was forgotten, or is in another segment anew |
+//! | `Si` account 0 `w` segment | when its rows were last written (i64, ms), how often they were: it is no part yet |
+//! | `Si` account 0 `r` segment | nothing: its rows are to be removed |
+//! | `St` account 0 segment term 0 number (u32) | a chunk of terms and who has them; the term is its last one |
+//! | `Sv` account 0 segment word 0 number (u32) | a chunk of words; the word is its last one |
 //!
-//! Numbers are big-endian. Where a term stands is the distance to the place before, seven bits an octet, the lowest first;
-//! nothing where it is a stem alone. The last kind says what to remove when a document goes; words stay in the vocabulary,
-//! since another document may have them.
+//! Numbers are big-endian, segments eight octets by chance. [`segment`] says what is in a chunk.
 //!
-//! Word and stems of a question that are equal are one range. A part of a word takes a walk through the whole vocabulary,
-//! unless the word begins with it: a microsecond or two for each word.
+//! # Writing
+//! Documents that are indexed together become one segment, in one batch with whatever is dead by it; a message whose words
+//! would fill thousands of rows takes a few. Each batch asserts the version, so that of two that would change the same
+//! index one reads again. Where a segment is too large for a batch its chunks come first, guarded by its `w`.
+//!
+//! # Merging
+//! Segments are of a size ([`size_of`]) eight times that of the one below. Eight of a size are merged, with all that are
+//! smaller, so that a message is written again once a size, and a question looks into a few dozen segments however large the
+//! account is. A segment with an eighth of its messages dead is written anew without them: till then the words of a
+//! forgotten message stay in the database, and are not found. Merging is done by whoever indexes, and goes on while others
+//! read; a question that finds one of its segments gone is answered again. What a crash leaves behind is removed when the
+//! account's index is changed next: at once, or, where rows were being written, once they have not been for [`ABANDONED`].
 
-use super::analyse::{Analysed, Analyser, Mark, Wants, clauses, is_part, positions};
+use super::analyse::{Analysed, Analyser, Mark, Wants, aside, clauses, is_part};
 use super::{Document, DocumentId, EXPANSIONS_MOST, Field, Found, How, MATCHES_MOST, Query, Search, VOCABULARY_MOST};
-use crate::error::{Cause, CommitError, StoreError};
-use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
+use crate::error::{Cause, StoreError};
+use crate::kv::{Key, KeyRange, KeyValue, PAGE_MOST, Page};
+use crate::lookup::Clock;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schema::name::Address;
+use segment::{ALL, Builder, CHUNK, CUT, Facts, Kind, Posting, Terms, Torn, entries, postings};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Octets of one part of a document's terms; fits [`crate::kv::VALUE_MOST`].
-const PART: usize = 60_000;
-/// Octets that documents are put together to; one that is larger goes alone.
+mod merge;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+/// Octets of a segment's rows that one batch takes.
 const TOGETHER: usize = 2 << 20;
-/// What the terms of a document weigh in a batch that replaces them by others like them; fits [`crate::kv::BATCH_MOST`]
-/// with what says which they were. Where addresses are very long, not every term of a long message has room.
-const REPLACED_MOST: usize = 8_000_000;
-/// How often a change is tried when others change the same document.
+/// How often a change is tried when others change the same index, and a question when its segments go.
 const TRIES: usize = 16;
+/// Messages whose segments are looked for at once.
+const AT_ONCE: usize = 1_000;
+/// Octets of a segment's list of dead messages from which on it is written anew before it gets longer.
+const DEAD_MOST: usize = 60_000;
+/// How many segments of a size there may be, and how much larger the next size is.
+const MANY: usize = 8;
+/// Octets below which a segment is of the smallest size.
+const SMALLEST: u64 = 8 << 10;
+/// The size from which on segments are merged no more: 32 MiB.
+const LARGEST: usize = 5;
+/// A segment with so many messages is of the largest size, whatever its octets.
+const MESSAGES_MOST: u64 = 1 << 18;
+/// How long the rows of a segment that is no part of the index may stay without more of them, in milliseconds.
+pub const ABANDONED: i64 = 10 * 60 * 1_000;
+/// The most chunks that are read at once.
+const CHUNKS_AT_ONCE: usize = 64;
+/// The longest beginning of a chunk's key: kind, address, 0 and segment.
+const PREFIX: usize = 2 + 320 + 1 + 8;
 
 /// An index in `data`.
 pub struct KvSearch {
     data: Arc<dyn KeyValue>,
     analyser: Analyser,
+    clock: Clock,
 }
 
-/// The postings of a document: the value of each term.
-type Postings = BTreeMap<(String, Field), Vec<u8>>;
+type SegmentId = [u8; 8];
 
-/// What a document is to become: nothing, or these postings, and whether they are all that it has.
-type Wanted = (DocumentId, Option<(Postings, bool)>);
+/// What is known of an account's index at one moment.
+#[derive(Debug, Default)]
+struct State {
+    version: Option<Bytes>,
+    segments: BTreeMap<SegmentId, Facts>,
+    dead: BTreeMap<SegmentId, Vec<u64>>,
+    /// Segments whose rows are being written, and what guards them.
+    written: BTreeMap<SegmentId, Bytes>,
+    /// Segments whose rows are to be removed.
+    removed: Vec<SegmentId>,
+}
+
+impl State {
+    fn is_dead(&self, segment: &SegmentId, message: u64) -> bool {
+        self.dead.get(segment).is_some_and(|dead| dead.binary_search(&message).is_ok())
+    }
+}
+
+/// What a change makes of an index.
+enum Change<'a> {
+    /// These messages are in the new segment, if there is one, and in no other.
+    Replace(&'a [u64]),
+    /// The new segment stands for these, without those that were dead in them.
+    Merge(&'a State, &'a [SegmentId]),
+}
+
+/// Rows of a segment on their way into the database.
+#[derive(Default)]
+struct Draft {
+    built: Builder,
+    /// Where some are there already: the segment and what guards it.
+    begun: Option<(SegmentId, Bytes)>,
+}
 
 /// Messages that have something, ascending; `None`: too many to help.
 type Having = Option<Vec<u64>>;
 
 impl KvSearch {
     /// Keeps the index beside whatever else `data` holds, under keys that begin with `S`.
-    pub fn new(data: Arc<dyn KeyValue>, analyser: Analyser) -> KvSearch {
-        KvSearch { data, analyser }
+    pub fn new(data: Arc<dyn KeyValue>, analyser: Analyser, clock: Clock) -> KvSearch {
+        KvSearch { data, analyser, clock }
     }
 
-    /// Makes documents what they are to be, as many in one batch as fit.
-    async fn replace(&self, wanted: &[Wanted]) -> Result<(), StoreError> {
-        let mut together = Vec::new();
-        let mut octets = 0;
-        for one in wanted {
-            let old = self.parts(&one.0).await?;
-            let batch = batch(one, &old)?;
-            let more = batch.measured()?;
-            if octets + more > TOGETHER && !together.is_empty() {
-                self.commit(std::mem::take(&mut together)).await?;
-                octets = 0;
-            }
-            octets += more;
-            together.push((one, batch));
-        }
-        self.commit(together).await
-    }
-
-    /// What is known of a document.
-    async fn parts(&self, id: &DocumentId) -> Result<Vec<(Key, Bytes)>, StoreError> {
-        self.data.scan(KeyRange::prefix(&document_prefix(id)), Page::first(PAGE_MOST)).await
-    }
-
-    /// Commits all at once; where somebody changed one of the documents meanwhile, one by one.
-    async fn commit(&self, together: Vec<(&Wanted, Batch)>) -> Result<(), StoreError> {
-        let mut all = Batch::new();
-        for (_, one) in &together {
-            all.asserts.extend(one.asserts.iter().cloned());
-            all.writes.extend(one.writes.iter().cloned());
-        }
-        match self.data.commit(all).await {
-            Ok(()) => return Ok(()),
-            // Both are answered by doing it again: the result is the same.
-            Err(CommitError::Conflict | CommitError::Unknown) => {}
-            Err(CommitError::Store(error)) => return Err(error),
-        }
-        'each: for (one, _) in together {
-            for _ in 0..TRIES {
-                let old = self.parts(&one.0).await?;
-                match self.data.commit(batch(one, &old)?).await {
-                    Ok(()) => continue 'each,
-                    Err(CommitError::Conflict | CommitError::Unknown) => {}
-                    Err(CommitError::Store(error)) => return Err(error),
-                }
-            }
-            return Err(StoreError::Unavailable(Cause::new("others keep changing the same document")));
-        }
-        Ok(())
-    }
-
-    /// Adds to the vocabularies; comes before the documents, so that a part of a word finds them as soon as the word does.
-    async fn learn(&self, words: BTreeSet<Vec<u8>>) -> Result<(), StoreError> {
-        let mut batch = Batch::new();
-        let mut octets = 0;
-        for key in words {
-            octets += key.len();
-            batch.put(key, Bytes::new());
-            if octets > TOGETHER {
-                self.add(std::mem::take(&mut batch)).await?;
-                octets = 0;
-            }
-        }
-        self.add(batch).await
-    }
-
-    async fn add(&self, batch: Batch) -> Result<(), StoreError> {
+    /// What is known of an account's index, all of one moment.
+    async fn state(&self, account: &Address) -> Result<State, StoreError> {
         for _ in 0..TRIES {
-            match self.data.commit(batch.clone()).await {
-                Ok(()) => return Ok(()),
-                Err(CommitError::Conflict | CommitError::Unknown) => {}
-                Err(CommitError::Store(error)) => return Err(error),
+            let state = self.read_state(account).await?;
+            // A scan may be of several moments; the version came first.
+            if self.version(account).await? == state.version {
+                return Ok(state);
             }
         }
-        Err(StoreError::Unavailable(Cause::new("it is not known whether the vocabulary was written")))
+        Err(others(account))
     }
 
-    /// Calls `each` with every entry of a range until it says `false`; whether it did.
-    async fn each(
+    async fn version(&self, account: &Address) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.data.get(&[prefix(b"Si", account).into()]).await?.pop().flatten())
+    }
+
+    async fn read_state(&self, account: &Address) -> Result<State, StoreError> {
+        let prefix = prefix(b"Si", account);
+        let mut state = State::default();
+        let rows = self.data.scan(KeyRange::prefix(&prefix), Page::first(PAGE_MOST)).await?;
+        if rows.len() == PAGE_MOST {
+            // A few dozen segments, and one more for each 32 MiB.
+            let what =
+                format!("the full-text index of {account} is too large; `index` in the spec says what is left out");
+            return Err(StoreError::Misconfigured(Cause::new(what)));
+        }
+        for (key, value) in rows {
+            let tail = key.0.get(prefix.len()..).unwrap_or_default();
+            let Some((kind, segment)) = tail.split_first() else {
+                state.version = Some(value);
+                continue;
+            };
+            let id: SegmentId = segment.try_into().map_err(|_| torn(account))?;
+            match kind {
+                b's' => drop(state.segments.insert(id, Facts::read(&value).map_err(|_| torn(account))?)),
+                b'x' => drop(state.dead.insert(id, segment::messages(&value).map_err(|_| torn(account))?)),
+                b'w' => drop(state.written.insert(id, value)),
+                b'r' => state.removed.push(id),
+                _ => return Err(torn(account)),
+            }
+        }
+        Ok(state)
+    }
+
+    /// Calls `each` with all that a segment's messages have of some terms, ascending, until it says `false`; whether it did.
+    /// It gets which term it is, the message, and what that has.
+    async fn lists(
         &self,
-        mut range: KeyRange,
-        mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + Send,
+        (account, id, facts): (&Address, &SegmentId, &Facts),
+        terms: &[&str],
+        mut each: impl FnMut(usize, u64, &[u8]) -> Result<bool, Torn> + Send,
     ) -> Result<bool, StoreError> {
-        let skip = range.from.0.len();
-        loop {
-            let page = self.data.scan(range.clone(), Page::first(PAGE_MOST)).await?;
-            for (key, value) in &page {
-                if !each(key.0.get(skip..).unwrap_or_default(), value)? {
-                    return Ok(true);
+        let prefix = chunk_prefix(Kind::Terms, account, id);
+        let chunks = usize::try_from(facts.octets).unwrap_or(usize::MAX) / CHUNK + 1;
+        // Where most chunks have something, they are read one after the other.
+        let first = if chunks / 4 <= terms.len() { chunks.min(CHUNKS_AT_ONCE) } else { 1 };
+        let (mut most, mut goes_on) = (first, false);
+        let mut range = KeyRange::prefix(&prefix);
+        let mut wanted = 0;
+        let mut page = Vec::new().into_iter();
+        while let Some(term) = terms.get(wanted) {
+            let from = [&prefix[..], term.as_bytes(), &[0]].concat();
+            let row = match page.find(|(key, _): &(Key, Bytes)| key.0 >= from) {
+                Some(row) => row,
+                None => {
+                    if range.from.0 < from {
+                        range.from = from.into();
+                    }
+                    most = if goes_on { (2 * most).min(CHUNKS_AT_ONCE) } else { first };
+                    page = self.data.scan(range.clone(), Page::first(most)).await?.into_iter();
+                    let Some(row) = page.next() else { return Ok(false) };
+                    row
+                }
+            };
+            range.from = [&row.0.0[..], &[0]].concat().into();
+            let mut chunk = Terms::new(Kind::Terms, row.1);
+            while let Some(list) = chunk.advance().map_err(|_| torn(account))? {
+                while terms.get(wanted).is_some_and(|term| **term < *chunk.term) {
+                    wanted += 1;
+                }
+                if terms.get(wanted).is_none_or(|term| *term != chunk.term) {
+                    continue;
+                }
+                for entry in entries(&list) {
+                    let (message, has) = entry.map_err(|_| torn(account))?;
+                    if !each(wanted, message, has).map_err(|_| torn(account))? {
+                        return Ok(true);
+                    }
                 }
             }
-            match page.last() {
-                Some((last, _)) if page.len() == PAGE_MOST => range.from = [&last.0, &[0][..]].concat().into(),
-                _ => return Ok(false),
-            }
+            // The list of the last term may go on in the next chunk.
+            goes_on = terms.get(wanted).is_some_and(|term| *term == chunk.term);
         }
+        Ok(false)
     }
 
-    /// The postings of a term in some fields, as far as `wanted` takes them.
+    /// Calls `wanted` with where terms stand in some fields of what is not dead, until it says `false`; whether it did.
     async fn postings(
         &self,
-        (account, term): (&Address, &str),
-        fields: &[Field],
-        mut wanted: impl FnMut(Field, u64, Posting<'_>) -> bool + Send,
+        (account, state): (&Address, &State),
+        (terms, fields): (&[&str], &[Field]),
+        mut wanted: impl FnMut(usize, (u64, Field), Posting<'_>) -> bool + Send,
     ) -> Result<bool, StoreError> {
-        let mut prefix = term_prefix(account, term);
-        let all = fields.len() > 1;
-        if let ([only], false) = (fields, all) {
-            prefix.push(code(*only));
-        }
-        let what = || StoreError::Corrupt { what: format!("search entries of the word {term:?} of {account}") };
-        self.each(KeyRange::prefix(&prefix), |tail, value| {
-            let (field, tail) = match (fields, tail) {
-                ([only], tail) => (*only, tail),
-                (_, [field, tail @ ..]) => (decode(*field).ok_or_else(what)?, tail),
-                _ => return Err(what()),
+        for (id, facts) in &state.segments {
+            let each = |term, message, has: &[u8]| {
+                if state.is_dead(id, message) {
+                    return Ok(true);
+                }
+                for posting in postings(has) {
+                    let (field, posting) = posting?;
+                    if fields.contains(&field) && !wanted(term, (message, field), posting) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
             };
-            let message = tail.try_into().map(u64::from_be_bytes).map_err(|_| what())?;
-            let (mark, places) = value.split_first().ok_or_else(what)?;
-            let posting = Posting { mark: *mark, places };
-            Ok(!fields.contains(&field) || wanted(field, message, posting))
-        })
-        .await
+            if self.lists((account, id, facts), terms, each).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Which of these messages, ascending, each segment has and are not dead in it.
+    async fn having(
+        &self,
+        (account, state): (&Address, &State),
+        wanted: &[u64],
+    ) -> Result<BTreeMap<SegmentId, Vec<u64>>, StoreError> {
+        let mut having: BTreeMap<SegmentId, Vec<u64>> = BTreeMap::new();
+        for (id, facts) in &state.segments {
+            if !wanted.iter().any(|message| facts.may_have(*message)) {
+                continue;
+            }
+            let has = having.entry(*id).or_default();
+            self.lists((account, id, facts), &[ALL], |_, message, _| {
+                if wanted.binary_search(&message).is_ok() && !state.is_dead(id, message) {
+                    has.push(message);
+                }
+                Ok(wanted.last().is_some_and(|last| message < *last))
+            })
+            .await?;
+        }
+        having.retain(|_, has| !has.is_empty());
+        Ok(having)
     }
 
     /// The messages that have a word, or one with a stem.
     async fn word(
         &self,
-        account: &Address,
+        of: (&Address, &State),
         fields: &[Field],
         (word, stems): (Option<&str>, &[(Mark, String)]),
     ) -> Result<Having, StoreError> {
         // What each term may be there as: the word, or the stem of these languages.
-        let mut terms: BTreeMap<&str, (bool, Vec<Mark>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<&str, (bool, Vec<Mark>)> = BTreeMap::new();
         if let Some(word) = word {
-            terms.entry(word).or_default().0 = true;
+            wanted.entry(word).or_default().0 = true;
         }
         for (mark, stem) in stems {
-            terms.entry(stem).or_default().1.push(*mark);
+            wanted.entry(stem).or_default().1.push(*mark);
         }
-        let mut messages = Vec::new();
-        for (term, (as_word, marks)) in terms {
-            let take = |_, message, posting: Posting<'_>| {
-                if as_word && !posting.places.is_empty() || marks.contains(&posting.mark) {
-                    messages.push(message);
-                }
-                messages.len() <= MATCHES_MOST
-            };
-            if self.postings((account, term), fields, take).await? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(sorted(messages)))
+        let (terms, ways): (Vec<&str>, Vec<_>) = wanted.into_iter().unzip();
+        let mut matches = Matches::default();
+        let take = |term: usize, (message, _), posting: Posting<'_>| {
+            let fits = |(word, marks): &(bool, Vec<Mark>)| *word && posting.is_word() || marks.contains(&posting.mark);
+            !ways.get(term).is_some_and(fits) || matches.add(message)
+        };
+        let stopped = self.postings(of, (&terms, fields), take).await?;
+        Ok(matches.having(stopped))
     }
 
     /// The messages that have these words one after the other.
-    async fn phrase(&self, account: &Address, fields: &[Field], words: &[String]) -> Result<Having, StoreError> {
+    async fn phrase(&self, of: (&Address, &State), fields: &[Field], words: &[String]) -> Result<Having, StoreError> {
         // Where phrases may begin, by what is known so far.
         let mut begins: Option<BTreeMap<(u64, Field), Vec<u32>>> = None;
         for (offset, word) in (0_u32..).zip(words) {
             let mut now: BTreeMap<(u64, Field), Vec<u32>> = BTreeMap::new();
-            let take = |field, message, posting: Posting<'_>| {
-                let mut places = posting.read().filter_map(|place| place.checked_sub(offset)).collect::<Vec<u32>>();
-                if let Some(before) = &begins {
-                    let known = before.get(&(message, field)).map(Vec::as_slice).unwrap_or_default();
+            let take = |_, at, posting: Posting<'_>| {
+                let known = match &begins {
+                    Some(before) => match before.get(&at) {
+                        Some(known) => Some(known),
+                        None => return true,
+                    },
+                    None => None,
+                };
+                let mut places: Vec<u32> = posting.places().filter_map(|place| place.checked_sub(offset)).collect();
+                if let Some(known) = known {
                     places.retain(|place| known.binary_search(place).is_ok());
                 }
                 if !places.is_empty() {
-                    now.insert((message, field), places);
+                    now.insert(at, places);
                 }
                 now.len() <= MATCHES_MOST
             };
-            if self.postings((account, word), fields, take).await? {
+            if self.postings(of, (&[word], fields), take).await? {
                 return Ok(None);
+            }
+            if now.is_empty() {
+                return Ok(Some(Vec::new()));
             }
             begins = Some(now);
         }
-        Ok(Some(sorted(begins.unwrap_or_default().into_keys().map(|(message, _)| message).collect())))
+        let mut messages: Vec<u64> = begins.unwrap_or_default().into_keys().map(|(message, _)| message).collect();
+        messages.dedup();
+        Ok(Some(messages))
     }
 
-    /// The messages that have a word with `text` in it.
-    async fn part(
+    /// The words of the account with `text` in them; `None` where they are too many.
+    async fn words(
         &self,
-        account: &Address,
-        fields: &[Field],
+        (account, state): (&Address, &State),
         (text, begins, ends): (&str, bool, bool),
-    ) -> Result<Having, StoreError> {
-        let vocabulary = vocabulary_prefix(account);
-        let mut from = vocabulary.clone();
-        if begins {
-            from.extend(text.as_bytes());
-        }
-        let (mut words, mut seen) = (Vec::new(), 0);
-        let stopped = self.each(KeyRange::prefix(&from), |tail, _| {
-            seen += 1;
-            let read = std::str::from_utf8(tail);
-            let tail = read.map_err(|_| StoreError::Corrupt { what: format!("the vocabulary of {account}") })?;
-            let word = if begins { format!("{text}{tail}") } else { tail.to_owned() };
-            if is_part(&word, text, (begins, ends)) {
-                words.push(word);
+    ) -> Result<Option<BTreeSet<String>>, StoreError> {
+        let (mut words, mut seen) = (BTreeSet::new(), 0);
+        for id in state.segments.keys() {
+            let prefix = chunk_prefix(Kind::Words, account, id);
+            let mut range = KeyRange::prefix(&prefix);
+            if begins {
+                range.from = [&prefix[..], text.as_bytes()].concat().into();
             }
-            Ok(words.len() <= EXPANSIONS_MOST && seen <= VOCABULARY_MOST)
-        });
-        if stopped.await? {
-            return Ok(None);
-        }
-        let mut messages = Vec::new();
-        for word in words {
-            let Some(having) = self.word(account, fields, (Some(&word), &[])).await? else { return Ok(None) };
-            messages.extend(having);
-            if messages.len() > 2 * MATCHES_MOST {
-                messages = sorted(messages);
-                if messages.len() > MATCHES_MOST {
-                    return Ok(None);
+            'segment: loop {
+                // Words that begin alike seldom fill more than a chunk or two.
+                let most = if begins { 2 } else { CHUNKS_AT_ONCE };
+                let page = self.data.scan(range.clone(), Page::first(most)).await?;
+                let Some((last, _)) = page.last() else { break };
+                range.from = [&last.0[..], &[0]].concat().into();
+                for (_, value) in page {
+                    let mut chunk = Terms::new(Kind::Words, value);
+                    while chunk.advance().map_err(|_| torn(account))?.is_some() {
+                        if begins && *chunk.term > *text && !chunk.term.starts_with(text) {
+                            break 'segment;
+                        }
+                        seen += 1;
+                        if is_part(&chunk.term, text, (begins, ends)) && !words.contains(&chunk.term) {
+                            words.insert(chunk.term.clone());
+                        }
+                        if words.len() > EXPANSIONS_MOST || seen > VOCABULARY_MOST {
+                            return Ok(None);
+                        }
+                    }
                 }
             }
         }
-        Ok(Some(sorted(messages)))
+        Ok(Some(words))
+    }
+
+    /// The messages that have a word with a text in it.
+    async fn part(
+        &self,
+        of: (&Address, &State),
+        fields: &[Field],
+        part: (&str, bool, bool),
+    ) -> Result<Having, StoreError> {
+        let Some(words) = self.words(of, part).await? else { return Ok(None) };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut matches = Matches::default();
+        let take = |_, (message, _), posting: Posting<'_>| !posting.is_word() || matches.add(message);
+        let stopped = self.postings(of, (&words, fields), take).await?;
+        Ok(matches.having(stopped))
     }
 
     /// The messages that are not indexed whole.
-    async fn cut(&self, account: &Address) -> Result<Having, StoreError> {
-        let mut messages = Vec::new();
-        let range = KeyRange::prefix(&cut_prefix(account));
-        let stopped = self.each(range, |tail, _| {
-            let what = || StoreError::Corrupt { what: format!("search entries of {account}") };
-            messages.push(tail.try_into().map(u64::from_be_bytes).map_err(|_| what())?);
-            Ok(messages.len() <= MATCHES_MOST)
-        });
-        Ok((!stopped.await?).then_some(messages))
-    }
-}
-
-#[async_trait]
-impl Search for KvSearch {
-    async fn index(&self, documents: &[Document]) -> Result<(), StoreError> {
-        let mut words = BTreeSet::new();
-        // Where a message comes twice, its last one stays.
-        let mut wanted = BTreeMap::new();
-        for (document, analysed) in documents.iter().zip(self.analyser.documents(documents).await?) {
-            let account = &document.id.account;
-            for word in analysed.texts.iter().flat_map(|(_, words)| words) {
-                words.insert([&vocabulary_prefix(account), word.as_bytes()].concat());
+    async fn not_whole(&self, (account, state): (&Address, &State)) -> Result<Having, StoreError> {
+        let mut matches = Matches::default();
+        for (id, facts) in state.segments.iter().filter(|(_, facts)| facts.cut > 0) {
+            let each = |_, message, _: &[u8]| Ok(state.is_dead(id, message) || matches.add(message));
+            if self.lists((account, id, facts), &[CUT], each).await? {
+                return Ok(None);
             }
-            let (made, all) = bounded(&document.id, made(&analysed));
-            wanted.insert(document.id.clone(), Some((made, analysed.whole && all)));
         }
-        self.learn(words).await?;
-        self.replace(&wanted.into_iter().collect::<Vec<_>>()).await
+        Ok(matches.having(false))
     }
 
-    async fn find(&self, query: &Query) -> Result<Found, StoreError> {
-        let account = &query.account;
+    /// What an index is now, where segments went since it was like this: then what was seen in it is not all there was.
+    async fn moved(&self, account: &Address, state: &State) -> Result<Option<State>, StoreError> {
+        if state.segments.is_empty() || self.version(account).await? == state.version {
+            return Ok(None);
+        }
+        let now = self.state(account).await?;
+        let stay = state.segments.keys().all(|segment| now.segments.contains_key(segment));
+        Ok((!stay).then_some(now))
+    }
+
+    /// What an index answers, as it was at one moment.
+    async fn answer(&self, state: &State, query: &Query) -> Result<Found, StoreError> {
+        let of = (&query.account, state);
         let mut found: Having = None;
         for clause in clauses(query) {
             let fields = &clause.fields;
             let having = match &clause.wants {
-                Wants::Word { word, stems } => self.word(account, fields, (word.as_deref(), stems)).await?,
-                Wants::Phrase(words) => self.phrase(account, fields, words).await?,
-                Wants::Part { text, begins, ends } => self.part(account, fields, (text, *begins, *ends)).await?,
+                Wants::Word { word, stems } => self.word(of, fields, (word.as_deref(), stems)).await?,
+                Wants::Phrase(words) => self.phrase(of, fields, words).await?,
+                Wants::Part { text, begins, ends } => self.part(of, fields, (text, *begins, *ends)).await?,
             };
             // What is everywhere narrows nothing; the others still may.
             let Some(having) = having else { continue };
@@ -328,123 +425,119 @@ impl Search for KvSearch {
         if query.how == How::Part
             && let Some(before) = found
         {
-            found = self.cut(account).await?.map(|cut| sorted([before, cut].concat()));
+            found = self.not_whole(of).await?.map(|cut| sorted([before, cut].concat()));
         }
         let messages = found.map(|found| found.into_iter().take(query.most).collect());
         Ok(messages.map_or(Found::TooMany, Found::Messages))
     }
+}
+
+#[async_trait]
+impl Search for KvSearch {
+    async fn index(&self, documents: &[Document]) -> Result<(), StoreError> {
+        for some in documents.chunks(AT_ONCE) {
+            // Where a message comes twice, its last one stays.
+            let mut accounts: BTreeMap<&Address, BTreeMap<u64, &Document>> = BTreeMap::new();
+            for document in some {
+                accounts.entry(&document.id.account).or_default().insert(document.id.message, document);
+            }
+            for (account, documents) in accounts {
+                let (analyser, own) = (self.analyser.clone(), documents.values().copied().cloned().collect::<Vec<_>>());
+                let built = aside(move || built(&analyser, &own)).await?;
+                let messages: Vec<u64> = documents.into_keys().collect();
+                let draft = Draft { built, begun: None };
+                if !self.publish(account, Some(draft), &Change::Replace(&messages)).await? {
+                    return Err(others(account));
+                }
+                self.tidy(account).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn find(&self, query: &Query) -> Result<Found, StoreError> {
+        let mut state = self.state(&query.account).await?;
+        for _ in 0..TRIES {
+            let found = self.answer(&state, query).await?;
+            match self.moved(&query.account, &state).await? {
+                None => return Ok(found),
+                Some(now) => state = now,
+            }
+        }
+        Err(others(&query.account))
+    }
+
+    async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        let mut state = self.state(account).await?;
+        for _ in 0..TRIES {
+            let found = self.not_whole((account, &state)).await?;
+            match self.moved(account, &state).await? {
+                None => return Ok(found),
+                Some(now) => state = now,
+            }
+        }
+        Err(others(account))
+    }
 
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError> {
-        let wanted: Vec<Wanted> = ids.iter().map(|id| (id.clone(), None)).collect();
-        self.replace(&wanted).await
-    }
-}
-
-/// A term in a document.
-struct Posting<'a> {
-    mark: Mark,
-    places: &'a [u8],
-}
-
-impl Posting<'_> {
-    /// Where the term stands as a word.
-    fn read(&self) -> impl Iterator<Item = u32> {
-        let (mut at, mut octets) = (0_u32, self.places.iter());
-        std::iter::from_fn(move || {
-            let (mut distance, mut shift) = (0_u32, 0);
-            loop {
-                let octet = octets.next()?;
-                distance |= u32::from(octet & 0x7F).checked_shl(shift)?;
-                shift += 7;
-                if octet & 0x80 == 0 {
-                    break;
-                }
-            }
-            at = at.checked_add(distance)?;
-            Some(at - 1)
-        })
-    }
-}
-
-/// The value of a posting; places are counted from 1, so that none is empty.
-fn value(mark: Mark, places: &[u32]) -> Vec<u8> {
-    let mut out = vec![mark];
-    let mut before = 0;
-    for place in places {
-        let mut distance = place + 1 - before;
-        before = place + 1;
-        while distance > 0x7F {
-            // The lowest seven bits.
-            out.push((distance & 0x7F) as u8 | 0x80);
-            distance >>= 7;
+        let mut accounts: BTreeMap<&Address, BTreeSet<u64>> = BTreeMap::new();
+        for id in ids {
+            accounts.entry(&id.account).or_default().insert(id.message);
         }
-        out.push(distance as u8);
-    }
-    out
-}
-
-fn made(analysed: &Analysed) -> Postings {
-    let mut marks: BTreeMap<(&str, Field), Mark> = BTreeMap::new();
-    for (field, mark, stem) in &analysed.stems {
-        marks.insert((stem, *field), *mark);
-    }
-    let mut made = Postings::new();
-    for ((word, field), places) in positions(analysed) {
-        let mark = marks.remove(&(word, field)).unwrap_or(0);
-        made.insert((word.to_owned(), field), value(mark, &places));
-    }
-    made.extend(marks.into_iter().map(|((stem, field), mark)| ((stem.to_owned(), field), vec![mark])));
-    made
-}
-
-/// As many postings as one batch can replace, and whether those are all.
-fn bounded(id: &DocumentId, mut made: Postings) -> (Postings, bool) {
-    let mut octets = 0;
-    let room = |((term, field), value): (&(String, Field), &Vec<u8>)| {
-        let key = posting(id, *field, term).0.len();
-        // Replacing them all removes as many as it puts, and each is named in the document's own entry.
-        octets += Batch::put_weight(key, value.len()) + Batch::remove_weight(key) + 2 * (term.len() + 2);
-        octets <= REPLACED_MOST
-    };
-    let fit = made.iter().map(room).take_while(|fits| *fits).count();
-    let all = fit == made.len();
-    if let Some(first) = made.keys().nth(fit).cloned() {
-        made.split_off(&first);
-    }
-    (made, all)
-}
-
-/// Replaces what is known of a document, `old`, by what it is to be.
-fn batch((id, now): &Wanted, old: &[(Key, Bytes)]) -> Result<Batch, StoreError> {
-    let mut batch = Batch::new();
-    let document = document_prefix(id);
-    // The first part changes whenever the document's terms do, or is still absent.
-    let first = Key::from([&document[..], &[0, 0]].concat());
-    batch.assert(first, old.first().map(|(_, part)| part.clone()));
-    let stays = |term: &str, field| now.as_ref().is_some_and(|(now, _)| now.contains_key(&(term.to_owned(), field)));
-    for (key, part) in old {
-        let read = unpack(part, |field, term| {
-            if !stays(term, field) {
-                batch.remove(posting(id, field, term));
+        for (account, messages) in accounts {
+            let messages: Vec<u64> = messages.into_iter().collect();
+            for some in messages.chunks(AT_ONCE) {
+                self.publish(account, None, &Change::Replace(some)).await?;
+                self.tidy(account).await?;
             }
-        });
-        read.ok_or_else(|| StoreError::Corrupt { what: format!("search entry {key:?}") })?;
-        batch.remove(key.clone());
+        }
+        Ok(())
     }
-    let cut = [&cut_prefix(&id.account)[..], &id.message.to_be_bytes()].concat();
-    match now {
-        Some((_, false)) => batch.put(cut, Bytes::new()),
-        _ => batch.remove(cut),
-    };
-    let Some((now, _)) = now else { return Ok(batch) };
-    for ((term, field), value) in now {
-        batch.put(posting(id, *field, term), value.clone());
+}
+
+/// The segment of some messages, ascending.
+fn built(analyser: &Analyser, documents: &[Document]) -> Builder {
+    let analysed: Vec<(u64, Analysed)> =
+        documents.iter().map(|document| (document.id.message, analyser.document(document))).collect();
+    let mut terms: Vec<(&str, u64, Vec<u8>)> = Vec::new();
+    for (message, analysed) in &analysed {
+        terms.push((ALL, *message, Vec::new()));
+        if !analysed.whole {
+            terms.push((CUT, *message, Vec::new()));
+        }
+        terms.extend(segment::terms(analysed).into_iter().map(|(term, has)| (term, *message, has)));
     }
-    for (index, part) in pack(now.keys()).into_iter().enumerate() {
-        // WORDS_MOST terms fill far fewer than 65,536 parts.
-        batch.put([&document[..], &(index as u16).to_be_bytes()].concat(), part);
+    terms.sort_unstable_by_key(|(term, message, _)| (*term, *message));
+    let mut built = Builder::default();
+    for (term, message, has) in terms {
+        built.push(term, message, &has);
     }
-    Ok(batch)
+    built.finish();
+    built
+}
+
+/// Messages as they are found.
+#[derive(Default)]
+struct Matches(Vec<u64>);
+
+impl Matches {
+    /// Takes one in; whether there may be more.
+    fn add(&mut self, message: u64) -> bool {
+        if self.0.last() != Some(&message) {
+            self.0.push(message);
+        }
+        if self.0.len() > 2 * MATCHES_MOST {
+            self.0 = sorted(std::mem::take(&mut self.0));
+            return self.0.len() <= MATCHES_MOST;
+        }
+        true
+    }
+
+    /// All of them, unless they are too many or were `stopped` for it.
+    fn having(self, stopped: bool) -> Having {
+        let all = sorted(self.0);
+        (!stopped && all.len() <= MATCHES_MOST).then_some(all)
+    }
 }
 
 fn sorted(mut messages: Vec<u64>) -> Vec<u64> {
@@ -453,109 +546,26 @@ fn sorted(mut messages: Vec<u64>) -> Vec<u64> {
     messages
 }
 
-fn code(field: Field) -> u8 {
-    match field {
-        Field::Subject => b's',
-        Field::From => b'f',
-        Field::To => b't',
-        Field::Cc => b'c',
-        Field::Bcc => b'B',
-        Field::Header => b'h',
-        Field::Body => b'b',
-        Field::Attachment => b'a',
-    }
+fn others(account: &Address) -> StoreError {
+    StoreError::Unavailable(Cause::new(format!("others keep changing the full-text index of {account}")))
 }
 
-fn decode(wanted: u8) -> Option<Field> {
-    Field::ALL.into_iter().find(|field| code(*field) == wanted)
+fn torn(account: &Address) -> StoreError {
+    StoreError::Corrupt { what: format!("full-text index of {account}") }
 }
 
 fn prefix(kind: &[u8; 2], account: &Address) -> Vec<u8> {
     [kind, account.to_string().as_bytes(), &[0]].concat()
 }
 
-fn document_prefix(id: &DocumentId) -> Vec<u8> {
-    [&prefix(b"Sd", &id.account)[..], &id.message.to_be_bytes()].concat()
+fn state_key(account: &Address, kind: u8, id: &SegmentId) -> Vec<u8> {
+    [&prefix(b"Si", account)[..], &[kind], id].concat()
 }
 
-fn cut_prefix(account: &Address) -> Vec<u8> {
-    prefix(b"Su", account)
-}
-
-fn vocabulary_prefix(account: &Address) -> Vec<u8> {
-    prefix(b"Sw", account)
-}
-
-fn term_prefix(account: &Address, term: &str) -> Vec<u8> {
-    [&prefix(b"Sp", account)[..], term.as_bytes(), &[0]].concat()
-}
-
-fn posting(id: &DocumentId, field: Field, term: &str) -> Key {
-    let mut key = term_prefix(&id.account, term);
-    key.push(code(field));
-    key.extend(id.message.to_be_bytes());
-    key.into()
-}
-
-fn pack<'t>(terms: impl Iterator<Item = &'t (String, Field)>) -> Vec<Vec<u8>> {
-    let mut parts: Vec<Vec<u8>> = vec![Vec::new()];
-    for (term, field) in terms {
-        if parts.last().is_none_or(|part| part.len() > PART) {
-            parts.push(Vec::new());
-        }
-        if let Some(part) = parts.last_mut() {
-            // WORD_MOST keeps the length within 8 bits: a stem is hardly longer than its word.
-            part.extend([code(*field), u8::try_from(term.len()).unwrap_or(u8::MAX)]);
-            part.extend(term.as_bytes());
-        }
-    }
-    parts
-}
-
-/// Calls `each` with every packed term; `None` where the part is not what [`pack`] makes.
-fn unpack(mut part: &[u8], mut each: impl FnMut(Field, &str)) -> Option<()> {
-    while let [field, length, rest @ ..] = part {
-        let (term, rest) = rest.split_at_checked(usize::from(*length))?;
-        each(decode(*field)?, std::str::from_utf8(term).ok()?);
-        part = rest;
-    }
-    part.is_empty().then_some(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::conformance;
-    use crate::kv::memory::Memory;
-    use crate::kv::strict::tests::databases;
-
-    #[tokio::test]
-    async fn an_index_in_a_database_keeps_the_contract() {
-        let make: conformance::MakeSearch =
-            Arc::new(|analyser| Arc::new(KvSearch::new(Arc::new(Memory::new()), analyser)));
-        conformance::suite(conformance::SEARCH, make).await;
-    }
-
-    #[tokio::test]
-    async fn the_most_and_longest_words_of_the_longest_address_are_replaced_in_one_batch() {
-        let local = "l".repeat(64);
-        let label = "d".repeat(60);
-        let account: Address = format!("{local}@{label}.{label}.{label}.{label}").parse().unwrap();
-        let words = |from: u32| (from..from + 8_000).map(|n| format!("{n:0>60} ")).collect::<String>();
-        let document = |from| Document {
-            id: DocumentId { account: account.clone(), message: 1 },
-            texts: vec![(Field::Body, words(from))],
-            whole: true,
-        };
-        for data in databases().await.into_iter().take(3) {
-            let search = KvSearch::new(Arc::clone(&data), Analyser::new(&[]));
-            search.index(&[document(0)]).await.unwrap();
-            search.index(&[document(8_000)]).await.unwrap();
-            let entries = data.scan(KeyRange::prefix(b"Sp"), Page::first(PAGE_MOST)).await.unwrap();
-            assert!(entries.len() > 1_000);
-            let old = format!("{:0>60}", 1).into_bytes();
-            assert!(entries.iter().all(|(key, _)| !key.0.windows(60).any(|word| word == old)));
-        }
-    }
+fn chunk_prefix(kind: Kind, account: &Address, id: &SegmentId) -> Vec<u8> {
+    let kind = match kind {
+        Kind::Terms => b"St",
+        Kind::Words => b"Sv",
+    };
+    [&prefix(kind, account)[..], id].concat()
 }

@@ -37,6 +37,8 @@ enum Flaw {
     WholeWords,
     /// A message that is not indexed whole is found by its words alone.
     NeverCut,
+    /// No message is said to be indexed in part.
+    AllWhole,
     /// Answers are sorted by text,
     ByText,
     /// begin at the end,
@@ -53,7 +55,7 @@ enum Flaw {
     NothingForAll,
 }
 
-const FLAWS: [Flaw; 18] = [
+const FLAWS: [Flaw; 19] = [
     Flaw::Adds,
     Flaw::LastLost,
     Flaw::FirstStays,
@@ -65,6 +67,7 @@ const FLAWS: [Flaw; 18] = [
     Flaw::NoPhrases,
     Flaw::WholeWords,
     Flaw::NeverCut,
+    Flaw::AllWhole,
     Flaw::ByText,
     Flaw::Backwards,
     Flaw::Page,
@@ -88,7 +91,7 @@ impl Flawed {
     fn make(flaw: Flaw) -> MakeSearch {
         let (data, told) = (Arc::new(Memory::new()), Arc::default());
         Arc::new(move |analyser: Analyser| {
-            let index = KvSearch::new(data.clone(), analyser);
+            let index = KvSearch::new(data.clone(), analyser, Arc::new(|| 0));
             Arc::new(Flawed { index, flaw, told: Arc::clone(&told) })
         })
     }
@@ -182,6 +185,13 @@ impl Search for Flawed {
             numbers.truncate(query.most);
         }
         Ok(Found::Messages(numbers))
+    }
+
+    async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        match self.flaw {
+            Flaw::AllWhole => Ok(Some(Vec::new())),
+            _ => self.index.cut(&self.account(account)).await,
+        }
     }
 
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError> {
