@@ -170,8 +170,11 @@ fn a_person_is_made_gets_mail_logs_in_sends_changes_and_goes() {
     let short = json!({ "password": "short" });
     let (status, _, body) = ask(ports, KEY, "PUT /bob@example.org/password", &short);
     assert!(status == 422 && body["detail"].as_str().unwrap().contains("15 characters"), "{body}");
-    // Gone, with the mailbox left behind.
+    // Gone, with the mailbox left behind; whoever is logged in must go.
+    let mut reads = imap(ports, "bob@example.org", "another password of its own").unwrap();
     assert_eq!(ask(ports, KEY, "DELETE /bob@example.org", &Value::Null).0, 204);
+    assert!(reads.line().unwrap().starts_with("* BYE") && reads.line().is_err());
+    assert!(sender.reply().unwrap().starts_with("421 4.7.0") && sender.reply().is_err());
     assert_eq!(ask(ports, KEY, "GET /bob@example.org", &Value::Null).0, 404);
     assert!(rcpt(ports, "bob@example.org").starts_with("550") && rcpt(ports, "rob@example.org").starts_with("550"));
     assert!(imap(ports, "bob@example.org", "another password of its own").is_none());
@@ -391,10 +394,16 @@ fn what_was_answered_is_there_after_kill_9_and_after_a_reload() {
     site.write_spec(&rest().replace("people \"api\"\n", &format!("people \"api\"\n{}", account("p0"))));
     server.wait_for_log("configuration taken", mark);
     assert!(imap(ports, "p0@example.org", PASSWORD).is_some() && imap(ports, "p0@example.org", SECRET).is_none());
-    assert!(imap(ports, "p1@example.org", SECRET).is_some());
+    let (mut stays, mut goes) =
+        (imap(ports, "p0@example.org", PASSWORD).unwrap(), imap(ports, "p1@example.org", SECRET).unwrap());
+    goes.send("i IDLE\r\n").unwrap();
     let mark = server.log_mark();
-    site.write_spec(&rest().replace("people \"api\"\n", &account("bob")));
+    site.write_spec(&rest().replace("people \"api\"\n", &(account("bob") + &account("p0"))));
     server.wait_for_log("configuration taken", mark);
+    // Who is no more must go, in the middle of an IDLE too; others notice nothing.
+    while !goes.line().unwrap().starts_with("* BYE this account is gone") {}
+    assert!(goes.line().is_err());
+    stays.imap_ok("NOOP");
     assert!(imap(ports, "p1@example.org", SECRET).is_none());
     assert!(rcpt(ports, "p1@example.org").starts_with("550"));
 }

@@ -20,7 +20,8 @@ pub async fn fsck(aside: Aside, how: &How) -> Result<Checked, StartError> {
     } else {
         open::to_read(&ground, &config.storage).await?
     };
-    Ok(check::check(&base, how, clock::now()).await?)
+    let index = open::index(&ground, &config.storage, &base, !how.repair).await?;
+    Ok(check::check(&base, index.as_ref(), how, clock::now()).await?)
 }
 
 /// Lines for people: each finding, then what was looked at.
@@ -44,6 +45,9 @@ pub fn report(done: &Checked) -> String {
     ));
     if done.people > 0 {
         text.push_str(&format!(", {} people of the API", done.people));
+    }
+    if done.indexed > 0 {
+        text.push_str(&format!(", {} in the full-text index", done.indexed));
     }
     if *octets > 0 {
         text.push_str(&format!(", {octets} octets read"));

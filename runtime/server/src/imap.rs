@@ -1,6 +1,7 @@
 //! The IMAP host: answers a session's asks from the account's mailboxes.
 
 use crate::drive::{self, Host};
+use crate::leave::{Leave, Why};
 use crate::listen::Connection;
 use crate::login::{LoginError, mechanisms};
 use crate::server::Server;
@@ -34,8 +35,7 @@ pub struct ImapHost {
     account: Option<Address>,
     append: Option<Append>,
     watched: Option<Watched>,
-    stopping: watch::Receiver<bool>,
-    told: bool,
+    leave: Leave,
 }
 
 /// A message coming in by APPEND.
@@ -63,8 +63,8 @@ impl ImapHost {
         };
         let session =
             ImapSession::new(config, tls, drive::seed(&server.secret, connection.id), crate::clock::instant());
-        let stopping = server.stopping.subscribe();
-        let host = ImapHost { server, connection, account: None, append: None, watched: None, stopping, told: false };
+        let leave = Leave::new(Arc::clone(&server));
+        let host = ImapHost { server, connection, account: None, append: None, watched: None, leave };
         (host, session)
     }
 
@@ -289,20 +289,9 @@ impl Host for ImapHost {
     }
 
     async fn news(&mut self) -> Answer {
-        if *self.stopping.borrow() && !self.told {
-            self.told = true;
-            return Answer::Shutdown;
-        }
-        let told = self.told;
-        let stopped = async {
-            // Told once is enough; the sender outlives every connection.
-            if told || self.stopping.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
-        match &mut self.watched {
+        let why = match &mut self.watched {
             Some(watched) => tokio::select! {
-                () = stopped => {}
+                why = self.leave.told(self.account.as_ref()) => why,
                 changed = watched.bell.changed() => match changed {
                     Ok(()) => return Answer::MailboxChanged,
                     // Nobody rings any more: look again.
@@ -315,10 +304,12 @@ impl Host for ImapHost {
                     }
                 },
             },
-            None => stopped.await,
+            None => self.leave.told(self.account.as_ref()).await,
+        };
+        match why {
+            Why::Stopping => Answer::Shutdown,
+            Why::Gone => Answer::Gone,
         }
-        self.told = true;
-        Answer::Shutdown
     }
 
     async fn body(&mut self, blob: BlobRef, part: Range<u64>) -> Option<Bytes> {

@@ -4,7 +4,7 @@
 //! - [`watch`] – where configuration comes from; [`snapshot`] – one configuration, opened and checked; the
 //!   one mutable cell is [`snapshot::Live`];
 //! - [`listen`] → [`drive`] → a session of `proto` → its host: [`smtp`], [`imap`]; [`http`] stands beside;
-//! - [`login`], [`tls`], [`secrets`] – who may, and under which key;
+//! - [`login`], [`tls`], [`secrets`] – who may, and under which key; [`leave`] – who may no longer;
 //! - [`queue`] runs attempts: [`route`] says where to, [`deliver`] puts into mailboxes, [`relay`] hands to
 //!   other servers found by [`resolver`];
 //! - [`drift`] has the compiler look whether DNS still shows what the spec says;
@@ -29,6 +29,7 @@ pub mod imap;
 pub mod import;
 pub mod indexer;
 pub mod janitor;
+pub mod leave;
 pub mod listen;
 pub mod login;
 pub mod metrics;

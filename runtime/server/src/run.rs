@@ -164,6 +164,7 @@ fn assemble(first: Snapshot, ground: Ground) -> Result<Arc<Server>, StartError> 
         started: clock::nanoseconds() as u64,
         secret: Arc::new(secret),
         stopping,
+        people: tokio::sync::watch::channel(()).0,
         status: Mutex::new(status),
         drift: Mutex::default(),
         room: Arc::new(tokio::sync::Semaphore::new(crate::server::ROOM)),

@@ -34,6 +34,8 @@ pub struct Server {
     pub secret: Arc<[u8; 32]>,
     /// True once the server stops.
     pub stopping: watch::Sender<bool>,
+    /// Rings when somebody may be gone: with another configuration, or by the API.
+    pub people: watch::Sender<()>,
     /// What came of the newest configuration.
     pub status: Mutex<Status>,
     /// What DNS showed at the last look.
@@ -85,6 +87,7 @@ impl Server {
         let listeners = next.host.listeners.clone();
         self.count(&next);
         self.live.replace(next);
+        self.people.send_replace(());
         self.sockets.serve(bound, &listeners, self);
         self.metrics.rejected.set(0);
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -5,6 +5,7 @@
 
 use crate::clock;
 use crate::drive::{self, Host};
+use crate::leave::{Leave, Why};
 use crate::listen::Connection;
 use crate::login::{LoginError, mechanisms};
 use crate::route::Route;
@@ -24,7 +25,6 @@ use store::directory::Access;
 use store::error::StoreError;
 use store::held::{self, Held};
 use store::spool::{Message, NewEntry, NotifyOn, Recipient, Return};
-use tokio::sync::watch;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 mod arrival;
@@ -43,8 +43,7 @@ pub struct SmtpHost {
     connection: Connection,
     user: Option<Address>,
     transaction: Option<Transaction>,
-    stopping: watch::Receiver<bool>,
-    told: bool,
+    leave: Leave,
 }
 
 /// A message on its way in.
@@ -87,8 +86,8 @@ impl SmtpHost {
         };
         let session =
             SmtpSession::new(config, tls, drive::seed(&server.secret, connection.id), crate::clock::instant());
-        let stopping = server.stopping.subscribe();
-        (SmtpHost { server, connection, user: None, transaction: None, stopping, told: false }, session)
+        let leave = Leave::new(Arc::clone(&server));
+        (SmtpHost { server, connection, user: None, transaction: None, leave }, session)
     }
 
     async fn mail(&mut self, mail: MailAsk) -> Answer {
@@ -389,15 +388,10 @@ impl Host for SmtpHost {
     }
 
     async fn news(&mut self) -> Answer {
-        if *self.stopping.borrow() && !self.told {
-            self.told = true;
-            return Answer::Shutdown;
+        match self.leave.told(self.user.as_ref()).await {
+            Why::Stopping => Answer::Shutdown,
+            Why::Gone => Answer::Gone,
         }
-        if self.told || self.stopping.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        self.told = true;
-        Answer::Shutdown
     }
 
     async fn body(&mut self, _: BlobRef, _: Range<u64>) -> Option<Bytes> {

@@ -13,7 +13,7 @@ use crate::keys::{self, Holder};
 use crate::kv::{Batch, Key, KeyRange, KeyValue, Page};
 use crate::mailbox::plain;
 use crate::mailbox::row::Entry;
-use crate::open::Base;
+use crate::open::{Base, Index};
 use crate::spool::Message;
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
@@ -23,6 +23,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 mod account;
+mod index;
 mod people;
 mod queue;
 #[cfg(test)]
@@ -88,6 +89,8 @@ pub struct Checked {
     pub people: u64,
     /// Messages in mailboxes.
     pub messages: u64,
+    /// Messages in the full-text index, where it could be looked into.
+    pub indexed: u64,
     /// Messages in the queue.
     pub queued: u64,
     /// References to blobs.
@@ -142,13 +145,17 @@ fn left(kind: &'static str, place: impl Into<String>, what: impl Into<String>, r
 ///
 /// # Errors
 /// The store's; what was mended by then is.
-pub async fn check(base: &Base, how: &How, now: i64) -> Result<Checked, StoreError> {
-    let mut check = Check { base, how, now, done: Checked::default() };
+pub async fn check(base: &Base, index: Option<&Index>, how: &How, now: i64) -> Result<Checked, StoreError> {
+    let mut check = Check { base, index, how, now, done: Checked::default() };
     match &how.account {
-        Some(account) => check.account(account).await?,
+        Some(account) => {
+            check.account(account).await?;
+            check.index(account).await?;
+        }
         None => {
             for account in accounts(&base.data).await? {
                 check.account(&account).await?;
+                check.index(&account).await?;
             }
             check.people().await?;
             check.queue().await?;
@@ -161,6 +168,7 @@ pub async fn check(base: &Base, how: &How, now: i64) -> Result<Checked, StoreErr
 
 struct Check<'a> {
     base: &'a Base,
+    index: Option<&'a Index>,
     how: &'a How,
     now: i64,
     done: Checked,

@@ -107,6 +107,40 @@ pub async fn to_write(ground: &Ground, storage: &Storage) -> Result<Base, StoreE
     base(ground, storage, false).await
 }
 
+/// The full-text index, and how far it is.
+pub struct Index {
+    /// The index.
+    pub search: Arc<dyn Search>,
+    /// Has it follow the mailboxes.
+    pub indexer: Indexer,
+}
+
+/// The full-text index beside [`to_read`] or [`to_write`]. `None` where it cannot be compared with the mailboxes: it is in
+/// another process's memory, or it would show another moment than they, since a RocksDB is read as it was when opened.
+///
+/// # Errors
+/// [`StoreError`], naming the store.
+pub async fn index(ground: &Ground, storage: &Storage, base: &Base, read: bool) -> Result<Option<Index>, StoreError> {
+    let is_rocksdb = |store: &Store| matches!(store, Store::Rocksdb { .. });
+    let analyser = Analyser::new(&storage.index.languages);
+    let search: Arc<dyn Search> = match &storage.search {
+        store if *store == storage.data => {
+            Arc::new(KvSearch::new(Arc::clone(&base.data), analyser, Arc::clone(&ground.clock)))
+        }
+        Store::Memory { .. } => return Ok(None),
+        store if read && (is_rocksdb(store) || is_rocksdb(&storage.data)) => return Ok(None),
+        Store::Elasticsearch(config) => Arc::new(Elastic::open(config, ground, analyser)?),
+        store => Arc::new(KvSearch::new(beside(ground, store, read).await?, analyser, Arc::clone(&ground.clock))),
+    };
+    let follows = (Arc::clone(&base.data), Arc::clone(&base.mailboxes), Arc::clone(&search));
+    Ok(Some(Index { search, indexer: indexer(follows, storage) }))
+}
+
+fn indexer(follows: (Arc<dyn KeyValue>, Arc<Mailboxes>, Arc<dyn Search>), storage: &Storage) -> Indexer {
+    let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
+    Indexer::new(follows, storage.index.clone(), &made_by)
+}
+
 async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, StoreError> {
     let data = beside(ground, &storage.data, read).await?;
     if !read {
@@ -139,6 +173,7 @@ async fn beside(ground: &Ground, store: &Store, read: bool) -> Result<Arc<dyn Ke
             Err(StoreError::Misconfigured(Cause::new(why)))
         }
         Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => sql::open(store, ground).await,
+        Store::Foundationdb(database) => foundationdb(database, ground).await,
         other => Err(unserved(other)),
     }
 }
@@ -336,10 +371,8 @@ impl Registry {
                 Arc::new(KvSearch::new(self.database(other).await?, analyser, clock))
             }
         };
-        let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
         let follows = (Arc::clone(data), Arc::clone(mailboxes), Arc::clone(&search));
-        let indexer = Arc::new(Indexer::new(follows, storage.index.clone(), &made_by));
-        Ok((search, indexer))
+        Ok((search, Arc::new(indexer(follows, storage))))
     }
 
     /// Opens a configuration's databases to move what is in them. Those that are `looked` into may be open elsewhere: of

@@ -157,6 +157,8 @@ pub trait Search: Send + Sync + 'static {
     async fn index(&self, documents: &[Document]) -> Result<(), StoreError>;
     /// The documents that hold what is asked for.
     async fn find(&self, query: &Query) -> Result<Found, StoreError>;
+    /// Every message that is indexed, ascending; `None` where they are too many.
+    async fn messages(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError>;
     /// The messages that are not indexed whole, ascending; `None` where they are too many. The others that [`How::Part`]
     /// finds need not be looked at where [`analyse::decides`] says so of the text.
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError>;

@@ -222,6 +222,8 @@ pub enum Answer {
     MailboxChanged,
     /// News: say BYE and close, after the command that is under way.
     Shutdown,
+    /// News: the same, since the account is gone.
+    Gone,
 }
 
 /// A message's flags at a modseq.

@@ -154,7 +154,7 @@ pub struct ImapSession {
     condstore: bool,
     bad: u32,
     eof: bool,
-    shutdown: bool,
+    leave: Option<&'static str>,
     heard: bool,
     login_by: Instant,
     last: Instant,
@@ -181,7 +181,7 @@ impl ImapSession {
             condstore: false,
             bad: 0,
             eof: false,
-            shutdown: false,
+            leave: None,
             heard: false,
             login_by: now + LOGIN_TIMEOUT,
             last: now,
@@ -286,8 +286,8 @@ impl ImapSession {
     }
 
     fn next_command(&mut self) -> bool {
-        if self.shutdown {
-            self.bye("the server is stopping, come back soon");
+        if let Some(why) = self.leave {
+            self.bye(why);
             return true;
         }
         match self.reader.read() {
@@ -465,8 +465,8 @@ impl ImapSession {
     }
 
     fn idle(&mut self) -> bool {
-        if self.shutdown {
-            self.bye("the server is stopping, come back soon");
+        if let Some(why) = self.leave {
+            self.bye(why);
             return true;
         }
         if let Some(view) = self.view.as_ref().filter(|view| view.dirty) {
@@ -642,7 +642,8 @@ impl Session for ImapSession {
                     view.dirty = true;
                 }
             }
-            Event::News(Answer::Shutdown) => self.shutdown = true,
+            Event::News(Answer::Shutdown) => self.leave = Some("the server is stopping, come back soon"),
+            Event::News(Answer::Gone) => self.leave = Some("this account is gone"),
             Event::News(_) => {}
         }
     }

@@ -81,4 +81,6 @@ pub enum Answer {
     Verifier(ScramVerifier),
     /// News: say 421 and close, after what is under way.
     Shutdown,
+    /// News: the same, since the account is gone.
+    Gone,
 }

@@ -103,7 +103,7 @@ pub struct SmtpSession {
     /// The octets being asked about are the message's last.
     ended: bool,
     eof: bool,
-    shutdown: bool,
+    must_leave: Option<Reply>,
     heard: bool,
     bad: u32,
     logins: u32,
@@ -136,7 +136,7 @@ impl SmtpSession {
             utf8: false,
             ended: false,
             eof: false,
-            shutdown: false,
+            must_leave: None,
             heard: false,
             bad: 0,
             logins: 0,
@@ -652,7 +652,10 @@ impl Session for SmtpSession {
                 self.hello = None;
             }
             Event::Answer(answer) => self.answered(answer),
-            Event::News(_) => self.shutdown = true,
+            Event::News(Answer::Gone) => {
+                self.must_leave = Some(Reply::new(421, Some((4, 7, 0)), "this account is gone"));
+            }
+            Event::News(_) => self.must_leave = Some(Reply::new(421, Some((4, 3, 2)), "the server is stopping")),
         }
     }
 
@@ -682,8 +685,10 @@ impl Session for SmtpSession {
             }
             if self.eof {
                 self.phase = Phase::Close;
-            } else if self.shutdown && !self.in_message() {
-                self.leave(&Reply::new(421, Some((4, 3, 2)), "the server is stopping"));
+            } else if !self.in_message()
+                && let Some(reply) = self.must_leave.take()
+            {
+                self.leave(&reply);
             } else if now >= self.until() {
                 self.leave(&Reply::new(421, Some((4, 4, 2)), "idle or busy for too long"));
             } else {

@@ -4,6 +4,7 @@
 use super::Facts;
 use super::key::{bearer, may};
 use super::problem::{Answer, problem, unavailable};
+use crate::server::Server;
 use crate::snapshot::Snapshot;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
@@ -40,6 +41,7 @@ pub fn routes() -> Router<Facts> {
 
 /// A request of a key that holds.
 struct Asked {
+    server: Arc<Server>,
     snapshot: Arc<Snapshot>,
     key: ApiKey,
     headers: HeaderMap,
@@ -59,7 +61,8 @@ impl FromRequestParts<Facts> for Asked {
 
     async fn from_request_parts(parts: &mut Parts, facts: &Facts) -> Result<Asked, Answer> {
         let key = bearer(&facts.server, &parts.headers, facts.connection.peer).await?;
-        Ok(Asked { snapshot: facts.server.live.now(), key, headers: parts.headers.clone() })
+        let server = Arc::clone(&facts.server);
+        Ok(Asked { snapshot: server.live.now(), server, key, headers: parts.headers.clone() })
     }
 }
 
@@ -383,6 +386,7 @@ async fn update(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answe
 async fn remove(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.kept(&address, Permission::WritePeople).await?;
     asked.people().remove(asked.whom(&somebody)?).await?;
+    asked.server.people.send_replace(());
     asked.note(&somebody.address, "a person was removed; the mailbox stays");
     Ok(Answer::done())
 }

@@ -8,7 +8,13 @@ use crate::directory::{Access, Scope};
 use crate::kv::memory::Memory;
 use crate::mailbox::row::{AccountRow, MailboxRow};
 use crate::mailbox::{Flags, How as Flagging, Mailboxes, NewMessage, SpecialUse};
+use crate::search::analyse::Analyser;
+use crate::search::indexer::{Indexer, Step, id};
+use crate::search::kv::KvSearch;
+use crate::search::{Document, Search};
 use crate::spool::{NewEntry, Recipient, Spool};
+use schema::config::IndexOptions;
+use schema::unit::Size;
 use std::collections::BTreeMap;
 
 const NOW: i64 = 1_000_000;
@@ -72,7 +78,8 @@ async fn put(data: &Arc<dyn KeyValue>, key: Key, value: impl Into<Bytes>) {
 }
 
 async fn kinds(base: &Base, how: &How) -> Vec<&'static str> {
-    let mut kinds: Vec<_> = check(base, how, NOW).await.unwrap().findings.iter().map(|found| found.kind).collect();
+    let mut kinds: Vec<_> =
+        check(base, None, how, NOW).await.unwrap().findings.iter().map(|found| found.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
@@ -255,7 +262,7 @@ impl Spool {
 async fn every_damage_is_found_and_mended_and_nothing_is_changed_unasked() {
     let repair = How { repair: true, blobs: true, ..How::default() };
     let base = sound().await;
-    let done = check(&base, &How { blobs: true, ..How::default() }, NOW).await.unwrap();
+    let done = check(&base, None, &How { blobs: true, ..How::default() }, NOW).await.unwrap();
     assert!(done.is_sound() && done.findings.is_empty(), "{:#?}", done.findings);
     assert_eq!((done.accounts, done.messages, done.queued), (1, 9, 2));
     let mut which = 0;
@@ -263,13 +270,13 @@ async fn every_damage_is_found_and_mended_and_nothing_is_changed_unasked() {
         let base = sound().await;
         let Some(kind) = plant(&base, which).await else { break };
         let before = everything(&base.data).await;
-        let found = check(&base, &How::default(), NOW).await.unwrap();
+        let found = check(&base, None, &How::default(), NOW).await.unwrap();
         assert!(found.findings.iter().any(|found| found.kind == kind), "{which} {kind}: {:#?}", found.findings);
         assert!(found.findings.len() <= 10, "{which} {kind}: {:#?}", found.findings);
         assert!(everything(&base.data).await == before, "{which} {kind}: changed unasked");
-        let mended = check(&base, &repair, NOW).await.unwrap();
+        let mended = check(&base, None, &repair, NOW).await.unwrap();
         assert!(mended.mended > 0 && mended.is_sound(), "{which} {kind}: {:#?}", mended.findings);
-        let again = check(&base, &repair, NOW).await.unwrap();
+        let again = check(&base, None, &repair, NOW).await.unwrap();
         assert!(again.findings.is_empty(), "{which} {kind}: {:#?}", again.findings);
         assert_eq!((again.messages, again.queued), (9, 2), "{which} {kind}");
         which += 1;
@@ -283,12 +290,12 @@ async fn a_message_without_its_octets_stays_until_it_is_to_be_dropped() {
     let entry = base.mailboxes.entries(&ada(), 1).await.unwrap().remove(0);
     base.blobs.remove(entry.blob).await.unwrap();
     let repair = How { repair: true, ..How::default() };
-    let done = check(&base, &repair, NOW).await.unwrap();
+    let done = check(&base, None, &repair, NOW).await.unwrap();
     assert_eq!((done.left, done.mended), (1, 0), "{:#?}", done.findings);
     assert!(done.findings[0].place.contains("ada@example.org, INBOX, UID 2"), "{:?}", done.findings);
     let drop_broken = How { drop_broken: true, ..repair.clone() };
     let before = base.mailboxes.facts(&ada(), 1).await.unwrap().row;
-    let done = check(&base, &drop_broken, NOW).await.unwrap();
+    let done = check(&base, None, &drop_broken, NOW).await.unwrap();
     assert_eq!((done.left, done.mended), (0, 1), "{:#?}", done.findings);
     let changes = base.mailboxes.changes(&ada(), 1, before.modseq).await.unwrap();
     assert_eq!(changes.vanished, [entry.uid]);
@@ -307,6 +314,37 @@ async fn what_a_blob_holds_is_compared_with_its_name_when_asked() {
     // An entry that cannot be read is told of, and nothing else is taken away for it.
     let (key, _) = first(&base, b"Me").await;
     put(&base.data, key, vec![9]).await;
-    let done = check(&base, &How { repair: true, ..How::default() }, NOW).await.unwrap();
+    let done = check(&base, None, &How { repair: true, ..How::default() }, NOW).await.unwrap();
     assert!(done.left >= 1 && done.findings.iter().all(|found| found.kind != "dangling-reference"), "{done:#?}");
+}
+
+#[tokio::test]
+async fn the_full_text_index_is_compared_with_the_mailboxes() {
+    let base = sound().await;
+    let search: Arc<dyn Search> =
+        Arc::new(KvSearch::new(base.data.clone(), Analyser::default(), Arc::new(|| NOW * 1000)));
+    let options = IndexOptions { languages: Vec::new(), attachments: true, most: Size(1 << 20) };
+    let follows = (base.data.clone(), base.mailboxes.clone(), search.clone());
+    let index = Index { search, indexer: Indexer::new(follows, options, "") };
+    let look = async |how: &How| check(&base, Some(&index), how, NOW).await.unwrap();
+    let follow = async || while index.indexer.step(&ada()).await.unwrap() != Step::Done {};
+    // What is not followed yet is no damage.
+    assert!(look(&How::default()).await.findings.is_empty());
+    follow().await;
+    let done = look(&How::default()).await;
+    assert!(done.findings.is_empty() && done.indexed == 9, "{done:#?}");
+    // One is missing, and one is there that no mailbox has.
+    let stranger = Document { id: id(&ada(), 99, 1), texts: Vec::new(), whole: true };
+    index.search.index(&[stranger]).await.unwrap();
+    index.search.forget(&[id(&ada(), 1, 2)]).await.unwrap();
+    let kinds = |done: &Checked| done.findings.iter().map(|found| found.kind).collect::<Vec<_>>();
+    for _ in 0..2 {
+        let done = look(&How::default()).await;
+        assert_eq!((kinds(&done), done.mendable), (vec!["missing-from-index", "gone-in-index"], 2));
+    }
+    let done = look(&How { repair: true, ..How::default() }).await;
+    assert_eq!((done.mended, done.is_sound()), (2, true), "{:#?}", done.findings);
+    follow().await;
+    let done = look(&How::default()).await;
+    assert!(done.findings.is_empty() && done.indexed == 9, "{done:#?}");
 }

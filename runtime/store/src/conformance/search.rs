@@ -171,12 +171,14 @@ async fn limits(make: Make) {
         assert_eq!(ask(store, &account, How::Words, "\"word word\"", 9).await, Found::Messages(vec![2]));
         assert_eq!(ask(store, &account, How::Part, "elsewhere", 9).await, Found::Messages(vec![1, 2]));
         assert_eq!(store.cut(&account).await.unwrap(), Some(vec![1, 2]));
+        assert_eq!(store.messages(&account).await.unwrap(), Some(vec![1, 2, 3]));
     }
     assert_eq!(ask(store, &account, How::Words, "first0", 9).await, Found::Messages(Vec::new()));
     let ids: Vec<DocumentId> = (1..4).map(|message| DocumentId { account: account.clone(), message }).collect();
     store.forget(&ids).await.unwrap();
     assert_eq!(ask(store, &account, How::Part, "elsewhere", 9).await, Found::Messages(Vec::new()));
     assert_eq!(store.cut(&account).await.unwrap(), Some(Vec::new()));
+    assert_eq!(store.messages(&account).await.unwrap(), Some(Vec::new()));
     // More than a query may have.
     let long = vec!["many words".to_owned(); 500].join(" ");
     assert_eq!(ask(store, &account, How::Words, &long, 9).await, Found::Messages(Vec::new()));

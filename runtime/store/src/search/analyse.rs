@@ -27,6 +27,9 @@ use crate::error::{Cause, StoreError};
 use rust_stemmers::{Algorithm, Stemmer};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::num::NonZero;
+use std::sync::LazyLock;
+use tokio::sync::Semaphore;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 use whatlang::{Detector, Lang};
@@ -191,11 +194,16 @@ impl Analyser {
     }
 }
 
+/// Indexing takes at most half of the processors: those who read and send come first.
+static PROCESSORS: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new((std::thread::available_parallelism().map_or(1, NonZero::get) / 2).max(1)));
+
 /// Does long work on a thread where that keeps nobody waiting.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] while the program ends.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, StoreError> {
+    let _turn = PROCESSORS.acquire().await.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))?;
     tokio::task::spawn_blocking(work).await.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
 }
 

@@ -328,6 +328,11 @@ impl Search for Elastic {
         Ok(found.map_or(Found::TooMany, Found::Messages))
     }
 
+    async fn messages(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        let all = json!({ "bool": { "filter": [{ "term": { "account": account.to_string() } }] } });
+        self.all((account, &all), usize::MAX).await
+    }
+
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
         let cut = [json!({ "term": { "account": account.to_string() } }), not_whole()];
         self.all((account, &json!({ "bool": { "filter": cut } })), usize::MAX).await

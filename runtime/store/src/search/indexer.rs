@@ -9,6 +9,7 @@
 //! again, searches look at it ([`Indexer::seen`]). What the change log has forgotten (see
 //! [`crate::mailbox::MailboxError::Forgotten`]) stays in the index until it is made anew: callers see that it is gone.
 
+use super::analyse::aside;
 use super::message::{document, octets};
 use super::{Document, DocumentId, Search};
 use crate::error::{Cause, CommitError, StoreError};
@@ -251,31 +252,32 @@ impl Indexer {
         let found = self.data.scan(range, Page::first(MESSAGES_AT_ONCE)).await?;
         // Where no message is left, those that came before the mailbox was looked at are had.
         let mut reached = if found.len() < MESSAGES_AT_ONCE { facts.row.uid_next.max(from) } else { from };
-        let (mut documents, mut read) = (Vec::new(), 0);
+        let (mut messages, mut read) = (Vec::new(), 0);
         for (key, value) in &found {
             let uid = keys::last_u32(key).ok_or_else(|| corrupt(account))?;
             let entry = Entry::read(uid, value)?;
             let part = entry.size.min(octets(&self.options));
             if read > 0 && read + part > OCTETS_AT_ONCE {
-                return Ok((documents, uid));
+                return Ok((self.documents(messages).await?, uid));
             }
             read += part;
             reached = reached.max(uid.saturating_add(1));
             match self.mailboxes.whole(entry.blob, part).await {
-                Ok(first) => documents.push(self.document(id(account, facts.id, uid), (first, entry.size)).await?),
+                Ok(first) => messages.push((id(account, facts.id, uid), first, entry.size)),
                 // Removed meanwhile, or lost: what can be had is indexed all the same.
                 Err(StoreError::Corrupt { what }) => warn!(%account, uid, what, "a message cannot be indexed"),
                 Err(error) => return Err(error),
             }
         }
-        Ok((documents, reached))
+        Ok((self.documents(messages).await?, reached))
     }
 
-    async fn document(&self, id: DocumentId, (first, size): (Bytes, u64)) -> Result<Document, StoreError> {
+    /// Decodes messages, of which the first octets and the sizes are given.
+    async fn documents(&self, messages: Vec<(DocumentId, Bytes, u64)>) -> Result<Vec<Document>, StoreError> {
         let options = self.options.clone();
-        // Decoding a large message takes longer than other tasks should wait.
-        let made = tokio::task::spawn_blocking(move || document(id, (&first, size), &options)).await;
-        made.map_err(|gone| StoreError::Unavailable(Cause::new(gone)))
+        let made =
+            move || messages.into_iter().map(|(id, first, size)| document(id, (&first, size), &options)).collect();
+        aside(made).await
     }
 
     /// Forgets some messages of a mailbox that is no more.

@@ -379,16 +379,29 @@ impl KvSearch {
         Ok(matches.having(stopped))
     }
 
-    /// The messages that are not indexed whole.
-    async fn not_whole(&self, (account, state): (&Address, &State)) -> Result<Having, StoreError> {
+    /// The messages that have a term which stands for no word.
+    async fn with_sign(&self, (account, state): (&Address, &State), sign: &str) -> Result<Having, StoreError> {
         let mut matches = Matches::default();
-        for (id, facts) in state.segments.iter().filter(|(_, facts)| facts.cut > 0) {
+        for (id, facts) in state.segments.iter().filter(|(_, facts)| sign != CUT || facts.cut > 0) {
             let each = |_, message, _: &[u8]| Ok(state.is_dead(id, message) || matches.add(message));
-            if self.lists((account, id, facts), &[CUT], each).await? {
+            if self.lists((account, id, facts), &[sign], each).await? {
                 return Ok(None);
             }
         }
         Ok(matches.having(false))
+    }
+
+    /// The messages that have it, looked for again where segments went meanwhile.
+    async fn signed(&self, account: &Address, sign: &str) -> Result<Having, StoreError> {
+        let mut state = self.state(account).await?;
+        for _ in 0..TRIES {
+            let found = self.with_sign((account, &state), sign).await?;
+            match self.moved(account, &state).await? {
+                None => return Ok(found),
+                Some(now) => state = now,
+            }
+        }
+        Err(others(account))
     }
 
     /// What an index is now, where segments went since it was like this: then what was seen in it is not all there was.
@@ -425,7 +438,7 @@ impl KvSearch {
         if query.how == How::Part
             && let Some(before) = found
         {
-            found = self.not_whole(of).await?.map(|cut| sorted([before, cut].concat()));
+            found = self.with_sign(of, CUT).await?.map(|cut| sorted([before, cut].concat()));
         }
         let messages = found.map(|found| found.into_iter().take(query.most).collect());
         Ok(messages.map_or(Found::TooMany, Found::Messages))
@@ -467,16 +480,12 @@ impl Search for KvSearch {
         Err(others(&query.account))
     }
 
+    async fn messages(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        self.signed(account, ALL).await
+    }
+
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
-        let mut state = self.state(account).await?;
-        for _ in 0..TRIES {
-            let found = self.not_whole((account, &state)).await?;
-            match self.moved(account, &state).await? {
-                None => return Ok(found),
-                Some(now) => state = now,
-            }
-        }
-        Err(others(account))
+        self.signed(account, CUT).await
     }
 
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError> {

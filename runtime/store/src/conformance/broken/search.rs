@@ -39,6 +39,8 @@ enum Flaw {
     NeverCut,
     /// No message is said to be indexed in part.
     AllWhole,
+    /// One is left out of all that there are.
+    NeverAll,
     /// Answers are sorted by text,
     ByText,
     /// begin at the end,
@@ -55,7 +57,7 @@ enum Flaw {
     NothingForAll,
 }
 
-const FLAWS: [Flaw; 19] = [
+const FLAWS: [Flaw; 20] = [
     Flaw::Adds,
     Flaw::LastLost,
     Flaw::FirstStays,
@@ -68,6 +70,7 @@ const FLAWS: [Flaw; 19] = [
     Flaw::WholeWords,
     Flaw::NeverCut,
     Flaw::AllWhole,
+    Flaw::NeverAll,
     Flaw::ByText,
     Flaw::Backwards,
     Flaw::Page,
@@ -185,6 +188,16 @@ impl Search for Flawed {
             numbers.truncate(query.most);
         }
         Ok(Found::Messages(numbers))
+    }
+
+    async fn messages(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
+        let mut all = self.index.messages(&self.account(account)).await?;
+        if self.flaw == Flaw::NeverAll
+            && let Some(all) = &mut all
+        {
+            all.pop();
+        }
+        Ok(all)
     }
 
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
