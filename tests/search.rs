@@ -218,6 +218,12 @@ fn finds_everything(client: &mut Client) {
         ("NOT BODY udget1 UID 1:3", "2 3"),
         ("OR NOT TEXT attached BODY budget3x UID 2:4", "3"),
         ("TEXT zzzz", "13"),
+        ("BODY discussed FROM sender SUBJECT 14", "14"),
+        ("BODY discussed FROM nobodyatall", ""),
+        ("BODY discussed BODY \"grosse budget9\" UID 1:24", "9"),
+        ("OR (BODY budget3x FROM sender) (BODY budget4x FROM nobodyatall)", "3"),
+        ("NOT (BODY discussed BODY budget5x) UID 4:6", "4 6"),
+        ("BODY z FROM sender UID 13", "13"),
         ("NOT TEXT zzzz UID 12:14", "12 14"),
     ] {
         assert_eq!(search(client, key), expected, "{key}");

@@ -28,7 +28,7 @@ const NODE: &str = "reindex";
 /// Accounts that are looked up at once.
 const ACCOUNTS: usize = 100;
 /// Accounts that are indexed at once: most of a small step is waiting for the stores.
-const ACCOUNTS_AT_ONCE: usize = 4;
+const ACCOUNTS_AT_ONCE: usize = 2;
 
 /// Indexes until the server stops.
 pub async fn run(server: Arc<Server>) {

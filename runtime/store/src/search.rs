@@ -146,6 +146,8 @@ pub struct Query {
 pub enum Found {
     /// These messages, by ascending number.
     Messages(Vec<u64>),
+    /// Whatever holds all that was asked for is among these: a part of the question is everywhere, and was left out.
+    Among(Vec<u64>),
     /// The index does not help: the query has no word, or its words are everywhere. Look at the messages.
     TooMany,
 }
@@ -164,4 +166,6 @@ pub trait Search: Send + Sync + 'static {
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError>;
     /// Removes documents, which need not be there.
     async fn forget(&self, ids: &[DocumentId]) -> Result<(), StoreError>;
+    /// Removes all of an account, whatever state its index is in.
+    async fn clear(&self, account: &Address) -> Result<(), StoreError>;
 }

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::Offset;
-use mail::message::{self, Texts};
+use mail::message;
 use proto::imap;
 use proto::imap::types::{Flag, SearchField, SearchKey, When};
 use schema::name::Address;
@@ -33,17 +33,28 @@ const FEW: u32 = 16;
 const LOOKED_AT_ONCE: usize = 8;
 /// Keys within keys that the index narrows.
 const DEPTH_MOST: usize = 8;
-/// Texts of one SEARCH that the index is asked about.
+/// Texts of one question to the index.
 const TEXTS_MOST: usize = 16;
+/// Questions of one SEARCH to the index.
+const QUESTIONS_MOST: usize = 16;
 
-/// What the index says of one text.
+/// Texts that a message must all hold for a key to match.
+type Texts<'k> = Vec<(&'k SearchField, &'k str)>;
+
+/// What the index says of some texts.
 struct Answer {
-    field: SearchField,
-    text: String,
-    /// The messages that may hold it.
+    texts: Vec<(SearchField, String)>,
+    /// The messages that may hold all of them.
     may: BTreeSet<u32>,
-    /// Those that must be looked at all the same; `None`: all.
+    /// Those of them that must be looked at all the same; `None`: all.
     unsure: Option<BTreeSet<u32>>,
+}
+
+impl Answer {
+    fn is_of(&self, texts: &Texts<'_>) -> bool {
+        self.texts.len() == texts.len()
+            && self.texts.iter().zip(texts).all(|(own, (field, text))| own.0 == **field && own.1 == *text)
+    }
 }
 
 /// What the index says of the texts of a key.
@@ -55,13 +66,14 @@ struct Told {
 }
 
 impl Told {
-    fn of(&self, field: &SearchField, text: &str) -> Option<&Answer> {
-        self.answers.iter().find(|answer| answer.field == *field && answer.text == text)
+    fn of(&self, key: &SearchKey) -> Option<&Answer> {
+        let texts = together(key);
+        self.answers.iter().find(|answer| !texts.is_empty() && answer.is_of(&texts))
     }
 
-    /// Whether a message holds a text; `None` where it has to be looked at.
-    fn holds(&self, uid: u32, field: &SearchField, text: &str) -> Option<bool> {
-        let answer = self.of(field, text).filter(|_| uid < self.seen)?;
+    /// Whether a message holds the texts that stand together in a key; `None` where it has to be looked at.
+    fn holds(&self, uid: u32, key: &SearchKey) -> Option<bool> {
+        let answer = self.of(key).filter(|_| uid < self.seen)?;
         if !answer.may.contains(&uid) {
             return Some(false);
         }
@@ -70,19 +82,35 @@ impl Told {
 
     /// Those of the messages that it knows that may match; `None`: any.
     fn narrowed(&self, key: &SearchKey, depth: usize) -> Option<BTreeSet<u32>> {
+        let own = || self.of(key).map(|answer| answer.may.clone());
         match key {
             _ if depth > DEPTH_MOST => None,
             SearchKey::And(keys) => {
-                let narrowed = keys.iter().filter_map(|key| self.narrowed(key, depth + 1));
-                narrowed.reduce(|all, these| &all & &these)
+                let within = keys.iter().filter(|key| !matches!(key, SearchKey::Text(..)));
+                let within = within.filter_map(|key| self.narrowed(key, depth + 1));
+                own().into_iter().chain(within).reduce(|all, these| &all & &these)
             }
             SearchKey::Or(pair) => {
                 let first = self.narrowed(&pair.0, depth + 1)?;
                 Some(&first | &self.narrowed(&pair.1, depth + 1)?)
             }
-            SearchKey::Text(field, text) => self.of(field, text).map(|answer| answer.may.clone()),
+            SearchKey::Text(..) => own(),
             _ => None,
         }
+    }
+}
+
+/// The texts of a key that are asked about by one question: its own, or those that stand side by side in it.
+fn together(key: &SearchKey) -> Texts<'_> {
+    fn text(key: &SearchKey) -> Option<(&SearchField, &str)> {
+        match key {
+            SearchKey::Text(field, text) if fields(field).is_some() => Some((field, text)),
+            _ => None,
+        }
+    }
+    match key {
+        SearchKey::And(keys) => keys.iter().filter_map(text).take(TEXTS_MOST).collect(),
+        key => text(key).into_iter().collect(),
     }
 }
 
@@ -93,11 +121,11 @@ impl Told {
 pub async fn find(stores: &Stores, place: (&Address, u32), key: SearchKey) -> Result<imap::Answer, MailboxError> {
     let now = clock::now();
     let (account, mailbox) = place;
-    let mut texts = Vec::new();
-    gather(&key, &mut texts);
+    let mut questions = Vec::new();
+    gather(&key, &mut questions);
     let mut told = Told::default();
-    if !texts.is_empty() && stores.mailboxes.facts(account, mailbox).await?.row.messages > FEW {
-        match ask(stores, place, texts).await {
+    if !questions.is_empty() && stores.mailboxes.facts(account, mailbox).await?.row.messages > FEW {
+        match ask(stores, place, questions).await {
             Ok(all) => told = all,
             Err(error) => warn!(%error, "the full-text index does not answer: every message is looked at"),
         }
@@ -144,21 +172,21 @@ async fn looked_at(
     Ok(tokio::task::spawn_blocking(judge).await.unwrap_or(false).then_some(matching))
 }
 
-/// The texts of a key that the index may tell something about.
-fn gather<'k>(key: &'k SearchKey, texts: &mut Vec<(&'k SearchField, &'k str)>) {
+/// The questions of a key that the index may answer.
+fn gather<'k>(key: &'k SearchKey, questions: &mut Vec<Texts<'k>>) {
+    let texts = together(key);
+    if !texts.is_empty() && questions.len() < QUESTIONS_MOST && !questions.contains(&texts) {
+        questions.push(texts);
+    }
     match key {
-        SearchKey::And(keys) => keys.iter().for_each(|key| gather(key, texts)),
+        SearchKey::And(keys) => {
+            keys.iter().filter(|key| !matches!(key, SearchKey::Text(..))).for_each(|key| gather(key, questions));
+        }
         SearchKey::Or(pair) => {
-            gather(&pair.0, texts);
-            gather(&pair.1, texts);
+            gather(&pair.0, questions);
+            gather(&pair.1, questions);
         }
-        SearchKey::Not(key) => gather(key, texts),
-        SearchKey::Text(field, text) => {
-            let known = texts.contains(&(field, text)) || fields(field).is_none();
-            if !known && texts.len() < TEXTS_MOST {
-                texts.push((field, text));
-            }
-        }
+        SearchKey::Not(key) => gather(key, questions),
         _ => {}
     }
 }
@@ -167,7 +195,7 @@ fn gather<'k>(key: &'k SearchKey, texts: &mut Vec<(&'k SearchField, &'k str)>) {
 async fn ask(
     stores: &Stores,
     (account, mailbox): (&Address, u32),
-    texts: Vec<(&SearchField, &str)>,
+    questions: Vec<Texts<'_>>,
 ) -> Result<Told, StoreError> {
     let own = |all: Vec<u64>| -> BTreeSet<u32> {
         let own = all.into_iter().filter(|message| message >> 32 == u64::from(mailbox));
@@ -176,21 +204,30 @@ async fn ask(
     // Asked first: what is indexed meanwhile is looked at, and not missed.
     let mut told = Told { answers: Vec::new(), seen: stores.indexer.seen(account, mailbox).await? };
     let mut cut = None;
-    for (field, text) in texts {
-        let term = Term { fields: fields(field).unwrap_or_default(), text: text.to_owned() };
-        let query = Query { account: account.clone(), terms: vec![term], how: How::Part, most: MATCHES_MOST };
-        let Found::Messages(all) = stores.search.find(&query).await? else { continue };
+    for texts in questions {
+        let term = |(field, text): &(&SearchField, &str)| Term {
+            fields: fields(field).unwrap_or_default(),
+            text: (*text).to_owned(),
+        };
+        let terms = texts.iter().map(term).collect();
+        let query = Query { account: account.clone(), terms, how: How::Part, most: MATCHES_MOST };
+        let (all, decided) = match stores.search.find(&query).await? {
+            Found::TooMany => continue,
+            Found::Among(all) => (all, false),
+            Found::Messages(all) => (all, texts.iter().all(|(_, text)| decides(text))),
+        };
         if all.len() >= MATCHES_MOST {
             continue;
         }
         let mut unsure = None;
-        if decides(text) {
+        if decided {
             if cut.is_none() {
                 cut = Some(stores.search.cut(account).await?.map(own));
             }
             unsure = cut.clone().flatten();
         }
-        told.answers.push(Answer { field: field.clone(), text: text.to_owned(), may: own(all), unsure });
+        let texts = texts.into_iter().map(|(field, text)| (field.clone(), text.to_owned())).collect();
+        told.answers.push(Answer { texts, may: own(all), unsure });
     }
     Ok(told)
 }
@@ -219,11 +256,24 @@ fn fields(field: &SearchField) -> Option<Vec<Field>> {
 
 /// Whether a message matches, as far as its entry and the index tell.
 fn by_entry(key: &SearchKey, entry: &Entry, (told, now): (&Told, i64)) -> Option<bool> {
+    let whole = key;
     match key {
         SearchKey::All => Some(true),
         SearchKey::And(keys) => {
-            let mut all = Some(true);
+            // Texts that stand side by side were one question; those that it could not take are looked at.
+            let asked = told.of(whole).map_or(0, |answer| answer.texts.len());
+            let mut all = if asked > 0 { told.holds(entry.uid, whole) } else { Some(true) };
+            if all == Some(false) {
+                return all;
+            }
+            let mut texts = 0;
             for key in keys {
+                if matches!(key, SearchKey::Text(field, _) if fields(field).is_some()) {
+                    texts += 1;
+                    if texts <= asked {
+                        continue;
+                    }
+                }
                 match by_entry(key, entry, (told, now)) {
                     Some(false) => return Some(false),
                     Some(true) => {}
@@ -246,7 +296,7 @@ fn by_entry(key: &SearchKey, entry: &Entry, (told, now): (&Told, i64)) -> Option
         SearchKey::Older(seconds) => Some(now.saturating_sub(entry.date) >= i64::from(*seconds)),
         SearchKey::Younger(seconds) => Some(now.saturating_sub(entry.date) <= i64::from(*seconds)),
         SearchKey::ModSeq(modseq) => Some(entry.modseq >= *modseq),
-        SearchKey::Text(field, text) => told.holds(entry.uid, field, text),
+        SearchKey::Text(..) => told.holds(entry.uid, key),
         SearchKey::Sent(..) => None,
     }
 }
@@ -274,7 +324,7 @@ fn compares(when: When, this: Date, with: Date) -> bool {
 /// A message's octets, decoded for a search.
 struct Read<'a> {
     header: &'a [u8],
-    texts: Texts,
+    texts: message::Texts,
 }
 
 impl<'a> Read<'a> {

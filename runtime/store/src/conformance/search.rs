@@ -208,6 +208,16 @@ async fn order(make: Make) {
     store.forget(&[DocumentId { account: account.clone(), message: 10 }]).await.unwrap();
     let left = Found::Messages(sorted.iter().copied().filter(|n| *n != 10).collect());
     assert_eq!(ask(&*store, &account, How::Words, "numbered", 99).await, left);
+    // All of one account, and nothing of one that is called nearly the same.
+    let other: Address = "order@example.organic".parse().unwrap();
+    store.index(&[document(&other, 1, vec![(Field::Body, "numbered".to_owned())], false)]).await.unwrap();
+    store.clear(&account).await.unwrap();
+    assert_eq!(store.messages(&account).await.unwrap(), Some(Vec::new()));
+    assert_eq!(ask(&*store, &account, How::Words, "numbered", 99).await, Found::Messages(Vec::new()));
+    assert_eq!(ask(&*store, &other, How::Words, "numbered", 99).await, Found::Messages(vec![1]));
+    store.clear(&account).await.unwrap();
+    store.clear(&other).await.unwrap();
+    assert_eq!(ask(&*store, &other, How::Part, "elsewhere", 99).await, Found::Messages(Vec::new()));
 }
 
 /// Several at once, about the same message too: one of them is what stays.

@@ -329,8 +329,7 @@ impl Search for Elastic {
     }
 
     async fn messages(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
-        let all = json!({ "bool": { "filter": [{ "term": { "account": account.to_string() } }] } });
-        self.all((account, &all), usize::MAX).await
+        self.all((account, &all_of(account)), usize::MAX).await
     }
 
     async fn cut(&self, account: &Address) -> Result<Option<Vec<u64>>, StoreError> {
@@ -344,6 +343,18 @@ impl Search for Elastic {
             format!("{}\n", json!({ "delete": { "_id": id(known), "routing": routing } }))
         });
         self.bulk(lines).await
+    }
+
+    async fn clear(&self, account: &Address) -> Result<(), StoreError> {
+        self.ready().await?;
+        loop {
+            let page = self.page((account, &all_of(account)), (PAGE, None)).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let id = |message: &i64| DocumentId { account: account.clone(), message: message.cast_unsigned() };
+            self.forget(&page.iter().map(id).collect::<Vec<_>>()).await?;
+        }
     }
 }
 
@@ -440,6 +451,10 @@ fn question(query: &Query, clauses: &[Clause]) -> Value {
         How::Part => any(vec![all, not_whole()]),
     };
     json!({ "bool": { "filter": [account, wanted] } })
+}
+
+fn all_of(account: &Address) -> Value {
+    json!({ "bool": { "filter": [{ "term": { "account": account.to_string() } }] } })
 }
 
 fn not_whole() -> Value {

@@ -106,17 +106,16 @@ impl Indexer {
         {
             return Err(StoreError::Misconfigured(Cause::new(format!("{account} has no mailboxes"))));
         }
-        let mut left = keys::all_indexed(account);
-        loop {
-            let page = self.data.scan(left.clone(), Page::first(KEYS_AT_ONCE)).await?;
-            let Some((last, _)) = page.last() else { break };
-            left.from = [&last.0, &[0][..]].concat().into();
-            let mut batch = Batch::new();
-            for (key, _) in page {
-                batch.remove(key);
-            }
-            self.commit(batch).await?;
+        let accounts: Vec<Address> = match account {
+            Some(account) => vec![account.clone()],
+            None => self.accounts().await?,
+        };
+        // Nothing counts as indexed before it is gone; nor what comes in between, and goes with it.
+        self.nothing_indexed(account).await?;
+        for account in &accounts {
+            self.search.clear(account).await?;
         }
+        self.nothing_indexed(account).await?;
         match account {
             Some(account) => {
                 let mut batch = Batch::new();
@@ -124,6 +123,34 @@ impl Indexer {
                 self.commit(batch).await.map(|_| ())
             }
             None => self.mark(keys::all_accounts()).await,
+        }
+    }
+
+    /// Everybody who has mailboxes.
+    async fn accounts(&self) -> Result<Vec<Address>, StoreError> {
+        let (mut range, mut accounts) = (keys::all_accounts(), Vec::new());
+        loop {
+            let page = self.data.scan(range.clone(), Page::first(PAGE_MOST)).await?;
+            let Some((last, _)) = page.last() else { return Ok(accounts) };
+            range.from = [&last.0, &[0][..]].concat().into();
+            for (key, _) in &page {
+                accounts.push(account_of(key)?);
+            }
+        }
+    }
+
+    /// Of an account, or of all, no message is indexed.
+    async fn nothing_indexed(&self, account: Option<&Address>) -> Result<(), StoreError> {
+        let mut left = keys::all_indexed(account);
+        loop {
+            let page = self.data.scan(left.clone(), Page::first(KEYS_AT_ONCE)).await?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            left.from = [&last.0, &[0][..]].concat().into();
+            let mut batch = Batch::new();
+            for (key, _) in page {
+                batch.remove(key);
+            }
+            self.commit(batch).await?;
         }
     }
 

@@ -28,7 +28,7 @@
 use super::analyse::{Analysed, Analyser, Mark, Wants, aside, clauses, is_part};
 use super::{Document, DocumentId, EXPANSIONS_MOST, Field, Found, How, MATCHES_MOST, Query, Search, VOCABULARY_MOST};
 use crate::error::{Cause, StoreError};
-use crate::kv::{Key, KeyRange, KeyValue, PAGE_MOST, Page};
+use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
 use crate::lookup::Clock;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -418,6 +418,7 @@ impl KvSearch {
     async fn answer(&self, state: &State, query: &Query) -> Result<Found, StoreError> {
         let of = (&query.account, state);
         let mut found: Having = None;
+        let mut whole = true;
         for clause in clauses(query) {
             let fields = &clause.fields;
             let having = match &clause.wants {
@@ -426,7 +427,10 @@ impl KvSearch {
                 Wants::Part { text, begins, ends } => self.part(of, fields, (text, *begins, *ends)).await?,
             };
             // What is everywhere narrows nothing; the others still may.
-            let Some(having) = having else { continue };
+            let Some(having) = having else {
+                whole = false;
+                continue;
+            };
             found = Some(match found {
                 Some(mut before) => {
                     before.retain(|message| having.binary_search(message).is_ok());
@@ -441,7 +445,7 @@ impl KvSearch {
             found = self.with_sign(of, CUT).await?.map(|cut| sorted([before, cut].concat()));
         }
         let messages = found.map(|found| found.into_iter().take(query.most).collect());
-        Ok(messages.map_or(Found::TooMany, Found::Messages))
+        Ok(messages.map_or(Found::TooMany, if whole { Found::Messages } else { Found::Among }))
     }
 }
 
@@ -501,6 +505,15 @@ impl Search for KvSearch {
             }
         }
         Ok(())
+    }
+
+    async fn clear(&self, account: &Address) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        // Who writes a segment at this moment loses its guard, and fails.
+        for kind in [b"Si", b"St", b"Sv"] {
+            batch.clear(KeyRange::prefix(&prefix(kind, account)));
+        }
+        self.surely(batch).await
     }
 }
 

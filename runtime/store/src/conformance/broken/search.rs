@@ -25,6 +25,8 @@ enum Flaw {
     NeverForgets,
     /// or all of an account is.
     ForgetsAll,
+    /// An account that is cleared keeps what it has.
+    NeverClears,
     /// All accounts are one.
     OneAccount,
     /// A question for a field asks all of them.
@@ -57,12 +59,13 @@ enum Flaw {
     NothingForAll,
 }
 
-const FLAWS: [Flaw; 20] = [
+const FLAWS: [Flaw; 21] = [
     Flaw::Adds,
     Flaw::LastLost,
     Flaw::FirstStays,
     Flaw::NeverForgets,
     Flaw::ForgetsAll,
+    Flaw::NeverClears,
     Flaw::OneAccount,
     Flaw::AnyField,
     Flaw::FirstTerm,
@@ -221,6 +224,13 @@ impl Search for Flawed {
         }
         let ids: Vec<_> = ids.iter().map(|id| self.id(id)).collect();
         self.index.forget(&ids).await
+    }
+
+    async fn clear(&self, account: &Address) -> Result<(), StoreError> {
+        match self.flaw {
+            Flaw::NeverClears => Ok(()),
+            _ => self.index.clear(&self.account(account)).await,
+        }
     }
 }
 

@@ -217,7 +217,7 @@ impl KvSearch {
     }
 
     /// Commits what may be done twice. Where its ground is gone, somebody has done it.
-    async fn surely(&self, batch: Batch) -> Result<(), StoreError> {
+    pub(super) async fn surely(&self, batch: Batch) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             match self.data.commit(batch.clone()).await {
                 Ok(()) => return Ok(()),
@@ -331,7 +331,7 @@ impl<'s> Source<'s> {
 fn due(state: &State) -> Option<Vec<SegmentId>> {
     let too_dead = |(id, facts): &(&SegmentId, &Facts)| {
         let listed = state.dead.get(*id).map_or(0, |dead| put_messages(dead).len());
-        facts.dead > 0 && (facts.dead * MANY as u64 >= facts.messages || listed > DEAD_MOST)
+        facts.dead > 0 && (facts.dead.saturating_mul(MANY as u64) >= facts.messages || listed > DEAD_MOST)
     };
     if let Some((id, _)) = state.segments.iter().find(too_dead) {
         return Some(vec![*id]);

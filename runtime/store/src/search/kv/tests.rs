@@ -25,7 +25,7 @@ async fn found(search: &KvSearch, text: &str, how: How) -> Vec<u64> {
     let terms = vec![Term { fields: Vec::new(), text: text.to_owned() }];
     match search.find(&Query { account: ada(), terms, how, most: usize::MAX }).await.unwrap() {
         Found::Messages(messages) => messages,
-        Found::TooMany => panic!("{text}: too many"),
+        other => panic!("{text}: {other:?}"),
     }
 }
 
@@ -287,4 +287,52 @@ async fn the_most_and_longest_words_of_the_longest_address_fit() {
         assert_eq!(phrase, Found::Messages(vec![1]));
         assert_eq!(before, Found::Messages(Vec::new()));
     }
+}
+
+#[tokio::test]
+async fn an_index_that_cannot_be_read_is_told_of_and_can_be_cleared() {
+    let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
+    let search = index_in(Arc::clone(&data));
+    search.index(&[document(1, "some words"), document(2, &long(0))]).await.unwrap();
+    for (key, value) in data.scan(KeyRange::prefix(b"S"), Page::first(PAGE_MOST)).await.unwrap() {
+        // Whatever is cut off or changed: an answer or an error, and never a panic.
+        for at in (0..value.len()).step_by(1 + value.len() / 50) {
+            let mut changed = value.to_vec();
+            changed[at] ^= 0xA5;
+            for value in [changed, value[..at].to_vec()] {
+                let mut batch = Batch::new();
+                data.commit(std::mem::take(batch.put(key.clone(), value))).await.unwrap();
+                let terms = vec![Term { fields: Vec::new(), text: "word".into() }];
+                let query = Query { account: ada(), terms, how: How::Part, most: 9 };
+                let asked = (search.find(&query).await, search.messages(&ada()).await);
+                for error in [asked.0.err(), asked.1.err()].into_iter().flatten() {
+                    assert!(error.to_string().contains("full-text index of ada@example.org"), "{error}");
+                }
+            }
+        }
+        let mut batch = Batch::new();
+        data.commit(std::mem::take(batch.put(key, value))).await.unwrap();
+    }
+    let mut batch = Batch::new();
+    let torn = data.scan(KeyRange::prefix(b"Si"), Page::first(2)).await.unwrap().pop().unwrap();
+    data.commit(std::mem::take(batch.put(torn.0, vec![0x80]))).await.unwrap();
+    assert!(matches!(search.index(&[document(3, "x")]).await, Err(StoreError::Corrupt { .. })));
+    search.clear(&ada()).await.unwrap();
+    assert_eq!(data.scan(KeyRange::prefix(b"S"), Page::first(10)).await.unwrap(), []);
+    search.index(&[document(3, "words")]).await.unwrap();
+    assert_eq!(found(&search, "words", How::Words).await, [3]);
+}
+
+#[tokio::test]
+async fn a_part_that_is_everywhere_is_left_out_and_the_answer_says_so() {
+    let search = index_in(Arc::new(Memory::new()));
+    let many: String = (0..=EXPANSIONS_MOST).map(|n| format!("every{n}where ")).collect();
+    search.index(&[document(1, &(many.clone() + "rare")), document(2, &many)]).await.unwrap();
+    let ask = async |texts: &[&str]| {
+        let terms = texts.iter().map(|text| Term { fields: Vec::new(), text: (*text).to_owned() }).collect();
+        search.find(&Query { account: ada(), terms, how: How::Part, most: 9 }).await.unwrap()
+    };
+    assert_eq!(ask(&["very"]).await, Found::TooMany);
+    assert_eq!(ask(&["very", "rare"]).await, Found::Among(vec![1]));
+    assert_eq!(ask(&["very1w", "rare"]).await, Found::Messages(vec![1]));
 }
