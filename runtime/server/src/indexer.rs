@@ -125,7 +125,9 @@ pub async fn again(aside: Aside, account: Option<&Address>, mut say: impl FnMut(
             while let Step::Did(messages) = stores.indexer.step(&account).await? {
                 own += messages;
                 all += messages;
-                say(&format!("{account}: {own} messages"));
+                if messages > 0 {
+                    say(&format!("{account}: {own} messages"));
+                }
             }
         }
         if account.is_some() {

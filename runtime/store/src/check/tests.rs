@@ -347,4 +347,12 @@ async fn the_full_text_index_is_compared_with_the_mailboxes() {
     follow().await;
     let done = look(&How::default()).await;
     assert!(done.findings.is_empty() && done.indexed == 9, "{done:#?}");
+    // What went while the change log forgot it is found by comparing.
+    base.mailboxes.expunge((&ada(), 1), Some(&[2]), NOW).await.unwrap();
+    let mut row = base.mailboxes.facts(&ada(), 1).await.unwrap().row;
+    row.floor = row.modseq;
+    put(&base.data, keys::mailbox(&ada(), 1), row.write()).await;
+    follow().await;
+    let left = index.search.messages(&ada()).await.unwrap().unwrap();
+    assert!(left.len() == 8 && !left.contains(&id(&ada(), 1, 2).message), "{left:?}");
 }

@@ -6,8 +6,8 @@
 //! changes nothing. A mark goes when nothing was left to do and no change came meanwhile.
 //!
 //! Where the index is made by other settings or in another place, all begins anew by itself; until a message is indexed
-//! again, searches look at it ([`Indexer::seen`]). What the change log has forgotten (see
-//! [`crate::mailbox::MailboxError::Forgotten`]) stays in the index until it is made anew: callers see that it is gone.
+//! again, searches look at it ([`Indexer::seen`]). Where the change log has forgotten what went (see
+//! [`crate::mailbox::MailboxError::Forgotten`]), all that is indexed of the mailbox is compared with it.
 
 use super::analyse::aside;
 use super::message::{document, octets};
@@ -21,7 +21,7 @@ use aws_lc_rs::digest;
 use bytes::Bytes;
 use schema::config::IndexOptions;
 use schema::name::Address;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tracing::warn;
 
@@ -259,13 +259,25 @@ impl Indexer {
 
     /// The messages that are gone since a change.
     async fn gone(&self, account: &Address, facts: &MailboxFacts, since: u64) -> Result<Vec<DocumentId>, StoreError> {
-        let since = since.max(facts.row.floor);
+        if since < facts.row.floor {
+            return self.stale(account, facts).await;
+        }
         match self.mailboxes.changes(account, facts.id, since).await {
             Ok(changes) => Ok(changes.vanished.into_iter().map(|uid| id(account, facts.id, uid)).collect()),
             Err(MailboxError::Missing | MailboxError::Forgotten) => Ok(Vec::new()),
             Err(MailboxError::Store(error)) => Err(error),
             Err(other) => Err(StoreError::Unavailable(Cause::new(other))),
         }
+    }
+
+    /// The indexed messages of a mailbox that are not there, for what the change log has forgotten.
+    async fn stale(&self, account: &Address, facts: &MailboxFacts) -> Result<Vec<DocumentId>, StoreError> {
+        let Some(indexed) = self.search.messages(account).await? else { return Ok(Vec::new()) };
+        let entries = self.mailboxes.entries(account, facts.id).await?;
+        let there: HashSet<u64> = entries.iter().map(|entry| id(account, facts.id, entry.uid).message).collect();
+        let gone = |message: &u64| message >> 32 == u64::from(facts.id) && !there.contains(message);
+        let known = |message| DocumentId { account: account.clone(), message };
+        Ok(indexed.into_iter().filter(gone).map(known).collect())
     }
 
     /// The next messages from a UID on, and the first UID that is not among them.
