@@ -23,10 +23,10 @@ impl Dialect for Postgres {
             ("idle_in_transaction_session_timeout", milliseconds.as_str()),
             ("synchronous_commit", "on"),
             ("default_transaction_isolation", "read committed"),
-            // Statements are planned once, perhaps while the table is small, when reading all of it looks cheapest; it is
-            // only ever asked by its keys.
+            // Statements are planned once, perhaps while the table is small, when reading all of it looks cheapest. It is
+            // only ever asked by its keys, in their order.
             ("enable_seqscan", "off"),
-            ("plan_cache_mode", "force_generic_plan"),
+            ("enable_bitmapscan", "off"),
         ]);
         Ok(place.pool(PoolOptions::new()).connect_lazy_with(options))
     }
