@@ -157,8 +157,10 @@ fn imap(server: &Server) -> Client {
 fn letter(number: u32) -> String {
     // One has a word that is not indexed whole.
     let long = if number == 13 { "z".repeat(80) } else { String::new() };
+    // And one is from a program whose name another field might have.
+    let program = if number == 15 { "X-Mailer: listword\r\n" } else { "" };
     format!(
-        "From: sender@example.net\r\nTo: ada@example.org\r\nSubject: letter {number}\r\nMIME-Version: 1.0\r\n\
+        "From: sender@example.net\r\n{program}To: ada@example.org\r\nSubject: letter {number}\r\nMIME-Version: 1.0\r\n\
          Content-Type: multipart/mixed; boundary=o\r\n\r\n--o\r\nContent-Type: text/html; charset=utf-8\r\n\r\n\
          <p>We <b>discussed</b> the gro\u{df}e budget{number}x at length {long}</p>\r\n--o\r\nContent-Disposition: attachment; \
          filename=\"minutes{number}.txt\"\r\n\r\nattached{number}x\r\n--o--\r\n"
@@ -218,6 +220,10 @@ fn finds_everything(client: &mut Client) {
         ("NOT BODY udget1 UID 1:3", "2 3"),
         ("OR NOT TEXT attached BODY budget3x UID 2:4", "3"),
         ("TEXT zzzz", "13"),
+        ("HEADER X-Mailer listword", "15"),
+        ("HEADER List-Id listword", ""),
+        ("NOT HEADER List-Id listword UID 15", "15"),
+        ("TEXT listword", "15"),
         ("BODY discussed FROM sender SUBJECT 14", "14"),
         ("BODY discussed FROM nobodyatall", ""),
         ("BODY discussed BODY \"grosse budget9\" UID 1:24", "9"),

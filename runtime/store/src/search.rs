@@ -31,8 +31,7 @@ pub mod message;
 
 /// The longest word, in octets when folded; longer ones are cut.
 pub const WORD_MOST: usize = 64;
-/// The most different words and stems of a document, over all its fields; later ones are not indexed. An index in a database
-/// may take fewer where addresses are very long.
+/// The most different words and stems of a document, over all its fields; later ones are not indexed.
 pub const WORDS_MOST: usize = 8_000;
 /// The most words of a document, each time it stands there; later ones are not indexed. The places of one word, an octet
 /// or two each, fit [`crate::kv::VALUE_MOST`].

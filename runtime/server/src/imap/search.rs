@@ -214,7 +214,11 @@ async fn ask(
         let (all, decided) = match stores.search.find(&query).await? {
             Found::TooMany => continue,
             Found::Among(all) => (all, false),
-            Found::Messages(all) => (all, texts.iter().all(|(_, text)| decides(text))),
+            // Of the fields that share one of the index, it does not know which it was.
+            Found::Messages(all) => {
+                let alone = |field: &SearchField| fields(field).is_some_and(|fields| fields != [Field::Header]);
+                (all, texts.iter().all(|(field, text)| decides(text) && alone(field)))
+            }
         };
         if all.len() >= MATCHES_MOST {
             continue;
@@ -256,13 +260,12 @@ fn fields(field: &SearchField) -> Option<Vec<Field>> {
 
 /// Whether a message matches, as far as its entry and the index tell.
 fn by_entry(key: &SearchKey, entry: &Entry, (told, now): (&Told, i64)) -> Option<bool> {
-    let whole = key;
     match key {
         SearchKey::All => Some(true),
         SearchKey::And(keys) => {
             // Texts that stand side by side were one question; those that it could not take are looked at.
-            let asked = told.of(whole).map_or(0, |answer| answer.texts.len());
-            let mut all = if asked > 0 { told.holds(entry.uid, whole) } else { Some(true) };
+            let asked = told.of(key).map_or(0, |answer| answer.texts.len());
+            let mut all = if asked > 0 { told.holds(entry.uid, key) } else { Some(true) };
             if all == Some(false) {
                 return all;
             }

@@ -46,7 +46,7 @@ mod tests;
 const TOGETHER: usize = 2 << 20;
 /// How often a change is tried when others change the same index, and a question when its segments go.
 const TRIES: usize = 16;
-/// Messages whose segments are looked for at once.
+/// Messages that one change brings or takes.
 const AT_ONCE: usize = 1_000;
 /// Octets of a segment's list of dead messages from which on it is written anew before it gets longer.
 const DEAD_MOST: usize = 60_000;

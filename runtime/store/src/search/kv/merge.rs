@@ -110,7 +110,6 @@ impl KvSearch {
         let mut segments = state.segments.clone();
         // What is dead in each segment, where that changes.
         let mut dead: BTreeMap<SegmentId, Vec<u64>> = BTreeMap::new();
-        let mut own = draft.map(|draft| draft.built.facts.clone()).filter(|facts| facts.messages > 0);
         match change {
             Change::Replace(messages) => {
                 for (segment, more) in self.having((account, state), messages).await? {
@@ -136,11 +135,10 @@ impl KvSearch {
                 }
             }
         }
-        if let Some(facts) = own.take() {
-            segments.insert(*id, facts);
-            let rows = draft.map(|draft| draft.built.rows.as_slice()).unwrap_or_default();
-            put_rows(&mut batch, (account, id), rows.iter().cloned());
-            batch.put(state_key(account, b's', id), segments.get(id).map(Facts::write).unwrap_or_default());
+        if let Some(built) = draft.map(|draft| &draft.built).filter(|built| built.facts.messages > 0) {
+            put_rows(&mut batch, (account, id), built.rows.iter().cloned());
+            batch.put(state_key(account, b's', id), built.facts.write());
+            segments.insert(*id, built.facts.clone());
         }
         if let Some((begun, guard)) = draft.and_then(|draft| draft.begun.as_ref()) {
             let key = Key::from(state_key(account, b'w', begun));
