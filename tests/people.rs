@@ -64,10 +64,16 @@ fn ask(ports: Ports, key: &str, line: &str, body: &Value) -> (u16, String, Value
     with(ports, (key, ""), line, body)
 }
 
-fn with(ports: Ports, (key, header): (&str, &str), line: &str, body: &Value) -> (u16, String, Value) {
+fn with(ports: Ports, from: (&str, &str), line: &str, body: &Value) -> (u16, String, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (status, etag, body) = raw(ports, from, line, &body);
+    (status, etag, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+/// The same, of any text.
+fn raw(ports: Ports, (key, header): (&str, &str), line: &str, body: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(ports.at(ports.http)).unwrap();
     stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
-    let body = if body.is_null() { String::new() } else { body.to_string() };
     let (method, path) = line.split_once(' ').unwrap();
     write!(
         stream,
@@ -87,7 +93,7 @@ fn with(ports: Ports, (key, header): (&str, &str), line: &str, body: &Value) -> 
     for hidden in [SECRET, "argon2id", "SCRAM-SHA-256$", key] {
         assert!(!text.contains(hidden), "{hidden}: {text}");
     }
-    (status, etag, serde_json::from_str(body).unwrap_or(Value::Null))
+    (status, etag, body.to_owned())
 }
 
 fn made(ports: Ports, address: &str, more: &Value) -> (u16, String, Value) {
@@ -230,6 +236,188 @@ fn an_app_password_opens_its_services_until_it_ends_or_is_taken_back() {
     server.wait_for_log("configuration taken", mark);
     assert!(imap(ports, "ada@example.org", password).is_none() && imap(ports, "ada@example.org", PASSWORD).is_some());
     assert_eq!(ask(ports, KEY, "POST /ada@example.org/app-passwords", &odd).0, 403);
+}
+
+/// A script of a person: status, `ETag`, and what the answer says.
+fn script(ports: Ports, line: &str, text: &str) -> (u16, String, Value) {
+    let (status, etag, body) = raw(ports, (KEY, ""), line, text);
+    (status, etag, serde_json::from_str(&body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn scripts_are_checked_kept_and_one_of_them_is_active() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    made(ports, "bob@example.org", &json!({}));
+    let at = |method: &str, name: &str| format!("{method} /bob@example.org/scripts/{name}");
+    let (status, _, told) =
+        script(ports, &at("PUT", "main"), "keep;\nif header :is \"Subject\" \"x\" { fileinto \"A\"; }\n");
+    let problem = &told["problems"][0];
+    assert_eq!((status, &problem["line"], &problem["column"]), (422, &json!(2), &json!(31)), "{told}");
+    assert!(problem["rule"].as_str().unwrap().starts_with("RFC 5228"), "{told}");
+    let (status, first, told) = script(ports, &at("PUT", "main"), "stop;\nkeep;\n");
+    assert_eq!((status, told["isActive"].as_bool(), told["octets"].as_u64()), (201, Some(false), Some(12)), "{told}");
+    assert_eq!(told["warnings"][0]["line"], 2, "{told}");
+    // Names are people's words, in whatever script.
+    assert_eq!(script(ports, &at("PUT", "M%C3%BCll%2FSpam"), "discard;").0, 201);
+    let long = format!("# {}\nkeep;\n", "x".repeat(1_000_000));
+    assert_eq!(script(ports, &at("PUT", "long"), &long).0, 201);
+    let (status, _, told) = script(ports, &at("PUT", "long"), &"#".repeat((1 << 20) + 1));
+    assert_eq!(status, 413, "{told}");
+    assert_eq!(script(ports, &at("PUT", "bad%0Aname"), "keep;").0, 422);
+    let active = json!({ "isActive": true });
+    assert_eq!(ask(ports, KEY, &at("PATCH", "main"), &active).0, 200);
+    assert_eq!(ask(ports, KEY, &at("PATCH", "long"), &json!({ "name": "main" })).0, 409);
+    assert_eq!(ask(ports, KEY, &at("PATCH", "long"), &json!({ "name": "longer", "isActive": true })).0, 200);
+    assert_eq!(ask(ports, KEY, &at("DELETE", "longer"), &Value::Null).0, 409);
+    // Whoever saw an older one changes nothing.
+    let (status, second, _) = script(ports, &at("PUT", "main"), "keep;");
+    assert!(status == 200 && first != second);
+    for method in ["PUT", "PATCH", "DELETE"] {
+        let body = if method == "PATCH" { "{\"isActive\": false}" } else { "stop;" };
+        assert_eq!(raw(ports, (KEY, &format!("If-Match: {first}\r\n")), &at(method, "main"), body).0, 412, "{method}");
+    }
+    // Who reads lists of people reads no scripts, and writes none.
+    assert_eq!(ask(ports, READER, "GET /bob@example.org/scripts", &Value::Null).0, 200);
+    for method in ["GET", "PUT", "PATCH", "DELETE"] {
+        let (status, _, told) = ask(ports, READER, &at(method, "main"), &active);
+        assert!(status == 403 && told["detail"].as_str().unwrap().contains("set-passwords"), "{method}: {told}");
+    }
+    server.kill();
+    let server = site.serve();
+    let ports = server.ports;
+    let (_, _, listed) = ask(ports, KEY, "GET /bob@example.org/scripts", &Value::Null);
+    let of = |one: &Value| (one["name"].as_str().unwrap().to_owned(), one["isActive"].as_bool().unwrap());
+    let listed: Vec<_> = listed["scripts"].as_array().unwrap().iter().map(of).collect();
+    assert_eq!(listed, [("Müll/Spam".into(), false), ("longer".into(), true), ("main".into(), false)]);
+    assert_eq!(raw(ports, (KEY, ""), &at("GET", "longer"), ""), (200, etag(ports, &at("GET", "longer")), long));
+    assert_eq!(raw(ports, (KEY, ""), &at("GET", "main"), "").2, "keep;");
+    let delete = raw(ports, (KEY, &format!("If-Match: {second}\r\n")), &at("DELETE", "main"), "");
+    assert_eq!((delete.0, raw(ports, (KEY, ""), &at("GET", "main"), "").0), (204, 404));
+    // They go with the person.
+    assert_eq!(ask(ports, KEY, "DELETE /bob@example.org", &Value::Null).0, 204);
+    made(ports, "bob@example.org", &json!({}));
+    assert_eq!(ask(ports, KEY, "GET /bob@example.org/scripts", &Value::Null).2, json!({ "scripts": [] }));
+    assert!(!server.log().contains("discard"));
+}
+
+fn etag(ports: Ports, line: &str) -> String {
+    raw(ports, (KEY, ""), line, "").1
+}
+
+#[test]
+fn identities_are_for_addresses_that_the_person_may_send_as() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    made(ports, "bob@example.org", &json!({ "aliases": ["robert@example.net"] }));
+    let identity = |email: &str| json!({ "email": email, "name": "Bob", "htmlSignature": "<b>Bob</b>" });
+    let mut ids = Vec::new();
+    // The person's own, an alias', and a group's.
+    for email in ["bob@example.org", "robert@example.net", "team@example.org"] {
+        let (status, _, made) = ask(ports, KEY, "POST /bob@example.org/identities", &identity(email));
+        assert_eq!((status, made["email"].as_str()), (201, Some(email)), "{made}");
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    let (status, _, told) = ask(ports, KEY, "POST /bob@example.org/identities", &identity("ada@example.org"));
+    assert!(status == 422 && told["detail"].as_str().unwrap().contains("may not send as"), "{told}");
+    let large = json!({ "email": "bob@example.org", "textSignature": "x".repeat(50_000) });
+    assert_eq!(ask(ports, KEY, "POST /bob@example.org/identities", &large).0, 422);
+    assert_eq!(ask(ports, READER, "POST /bob@example.org/identities", &identity("bob@example.org")).0, 403);
+    let one = |method: &str, id: &str| format!("{method} /bob@example.org/identities/{id}");
+    let changed = json!({ "email": "robert@example.net", "replyTo": [{ "email": "bob@example.org", "name": "Bob" }] });
+    assert_eq!(ask(ports, KEY, &one("PUT", &ids[1]), &changed).0, 200);
+    assert_eq!(ask(ports, KEY, &one("PUT", &ids[1]), &identity("bob@example.org")).0, 422);
+    assert_eq!(ask(ports, KEY, &one("DELETE", &ids[0]), &Value::Null).0, 204);
+    assert_eq!(ask(ports, KEY, &one("GET", &ids[0]), &Value::Null).0, 404);
+    let (_, _, all) = ask(ports, READER, "GET /bob@example.org/identities", &Value::Null);
+    let emails: Vec<_> = all["identities"].as_array().unwrap().iter().map(|one| &one["email"]).collect();
+    assert_eq!(emails, ["robert@example.net", "team@example.org"]);
+    assert_eq!(all["identities"][0]["replyTo"][0]["email"], "bob@example.org");
+    assert_eq!(all["identities"][0]["htmlSignature"], "");
+    // People of the spec have theirs too.
+    assert_eq!(ask(ports, KEY, "POST /ada@example.org/identities", &identity("ada@example.org")).0, 201);
+}
+
+#[test]
+fn people_of_the_spec_have_a_password_of_their_own_where_the_spec_lets_them() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    let set = json!({ "password": SECRET });
+    let line = "PUT /ada@example.org/password";
+    let (status, _, told) = ask(ports, KEY, line, &set);
+    assert!(status == 409 && told["detail"].as_str().unwrap().contains("own-passwords"), "{told}");
+    let take = |spec: &str| {
+        let mark = server.log_mark();
+        site.write_spec(spec);
+        server.wait_for_log("configuration taken", mark);
+    };
+    let lets = rest() + "login { own-passwords; }\n";
+    take(&lets);
+    assert_eq!(ask(ports, KEY, line, &json!({ "password": "short" })).0, 422);
+    assert_eq!(ask(ports, READER, line, &set).0, 403);
+    let gets_in = |password: &str| imap(ports, "ada@example.org", password).is_some();
+    assert_eq!(ask(ports, KEY, line, &set).0, 204);
+    // Each wrong password waits longer than the one before, so only few are tried.
+    assert!(!gets_in(PASSWORD) && gets_in(SECRET));
+    let (_, _, ada) = ask(ports, KEY, "GET /ada@example.org", &Value::Null);
+    assert_eq!((&ada["ownPassword"], &ada["keptBy"]), (&json!(true), &json!("spec")));
+    // Where the spec does not let them any more the spec's is the one, and the other comes back with the permission.
+    take(&rest());
+    assert!(gets_in(PASSWORD));
+    take(&lets);
+    assert!(gets_in(SECRET));
+    // Another one of the spec is another beginning.
+    let other = "$2y$05$YzPKjSHR/0glcFKhTY2m0eqLlvYQQryfE7h3p6pmaU1X.cqXZSPo.";
+    let ada = account("ada");
+    let renewed = format!("account \"ada\" {{ password (hash)\"{other}\"; }}\n");
+    take(&lets.replace(&ada, &renewed));
+    assert!(gets_in(PASSWORD) && !gets_in(SECRET));
+    take(&lets);
+    assert_eq!(ask(ports, KEY, "DELETE /ada@example.org/password", &Value::Null).0, 204);
+    assert_eq!(ask(ports, KEY, "DELETE /ada@example.org/password", &Value::Null).0, 404);
+    assert!(gets_in(PASSWORD) && !gets_in(SECRET));
+}
+
+#[test]
+fn who_is_suspended_is_logged_out_and_gets_in_by_no_password() {
+    let site = site();
+    let server = site.serve();
+    let ports = server.ports;
+    made(ports, "bob@example.org", &json!({}));
+    let app = json!({ "name": "phone", "scope": ["imap"] });
+    let phone = |who: &str| {
+        let (_, _, made) = ask(ports, KEY, &format!("POST /{who}/app-passwords"), &app);
+        made["password"].as_str().unwrap().to_owned()
+    };
+    let users = ["ada@example.org", "bob@example.org"];
+    let secrets = [[PASSWORD.to_owned(), phone(users[0])], [SECRET.to_owned(), phone(users[1])]];
+    let mut sessions = users.map(|user| imap(ports, user, secrets[usize::from(user != users[0])][1].as_str()).unwrap());
+    let suspended = json!({ "suspended": true });
+    assert_eq!(ask(ports, KEY, "PATCH /bob@example.org", &suspended).2["suspended"], true);
+    let mark = server.log_mark();
+    let ada = account("ada");
+    site.write_spec(&rest().replace(&ada, &ada.replacen('{', "{ suspended; ", 1)));
+    server.wait_for_log("configuration taken", mark);
+    for (n, user) in users.into_iter().enumerate() {
+        while !sessions[n].line().unwrap().starts_with("* BYE") {}
+        for secret in &secrets[n] {
+            assert!(imap(ports, user, secret).is_none(), "{user}");
+        }
+        mail(ports, user, &format!("kept for {user}"));
+    }
+    assert_eq!(ask(ports, KEY, "GET /ada@example.org", &Value::Null).2["suspended"], true);
+    let mark = server.log_mark();
+    site.write_spec(&rest());
+    server.wait_for_log("configuration taken", mark);
+    assert_eq!(ask(ports, KEY, "PATCH /bob@example.org", &json!({ "suspended": null })).0, 200);
+    for (n, user) in users.into_iter().enumerate() {
+        for secret in &secrets[n] {
+            assert!(imap(ports, user, secret).is_some(), "{user}");
+        }
+    }
 }
 
 fn seconds() -> i64 {
@@ -498,5 +686,5 @@ fn the_guide_does_what_it_says() {
         assert!(output.status.success(), "{line}: {output:?}");
         count += 1;
     }
-    assert_eq!(count, 8);
+    assert_eq!(count, 12);
 }

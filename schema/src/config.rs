@@ -172,6 +172,11 @@ pub struct Domain {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks this way")]
+fn is_false(told: &bool) -> bool {
+    !told
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks this way")]
 fn is_spec(people: &PeopleFrom) -> bool {
     *people == PeopleFrom::Spec
 }
@@ -205,6 +210,9 @@ pub struct Account {
     /// Passwords for single programs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub app_passwords: Vec<AppPassword>,
+    /// Nobody can log in, whatever the server keeps of the person.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspended: bool,
     /// Other addresses of the same mailbox, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub aliases: Vec<Address>,

@@ -132,6 +132,73 @@ async fn people_are_in_mariadb_and_come_back_with_it() {
     assert!(!asked.may_send_as("bob@example.org", "sales@example.org").await);
 }
 
+/// What is kept of a password becomes argon2id once it is right.
+async fn kept_anew(site: &Site, store: &str, sql: impl Fn(&str) -> String) {
+    let asked = Asked::open(site, &example("Keeping passwords anew", store)).await.unwrap();
+    let kept = |who: &str| sql(&format!("SELECT password FROM virtual_users WHERE email = '{who}@example.org'"));
+    let before = kept("ada");
+    assert_eq!(asked.login("ada@example.org", "wrong").await, "-");
+    assert_eq!(kept("ada"), before);
+    assert_eq!(asked.login("ada@example.org", PASSWORD).await, "ada@example.org");
+    let after = kept("ada");
+    assert!(after.starts_with("$argon2id$"), "{after}");
+    assert_eq!(asked.login("ada@example.org", "wrong").await, "-");
+    for _ in 0..2 {
+        assert_eq!(asked.login("ada@example.org", PASSWORD).await, "ada@example.org");
+        asked.forget();
+    }
+    assert_eq!(kept("ada"), after);
+    // One that somebody changed meanwhile is not put back.
+    assert_eq!(asked.login("bob@example.org", "wrong").await, "-");
+    sql("UPDATE virtual_users SET password = 'another' WHERE email = 'bob@example.org'");
+    assert_eq!(asked.login("bob@example.org", PASSWORD).await, "bob@example.org", "believed for a minute");
+    assert_eq!(kept("bob").trim(), "another");
+}
+
+#[tokio::test]
+async fn a_right_password_is_kept_anew_where_a_query_says_how() {
+    let (site, other) = (Site::new(), Site::new());
+    let (postgresql, mariadb) = (PostgreSql::start(), MariaDb::start());
+    postgresql.sql(&fixture("postfix.sql"));
+    mariadb.sql(&fixture("postfix.sql"));
+    kept_anew(&site, &postgresql_store(&site, &postgresql), |text| postgresql.sql(text)).await;
+    kept_anew(&other, &mariadb_store(&other, &mariadb), |text| mariadb.sql(text)).await;
+    let store = sqlite(&site, &fixture("postfix.sql")).await;
+    let path = site.path().join("people.db").to_str().unwrap().to_owned();
+    let sql = |text: &str| harness::run("sqlite3", &[&path, text]);
+    kept_anew(&site, &store, sql).await;
+    // With a verifier beside it; of several passwords none is changed; and one that cannot be written lets in.
+    sql("ALTER TABLE virtual_users ADD COLUMN scram TEXT");
+    let text = fixture("postfix.sql");
+    let hash = text.split("(1, 1, '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
+    sql(&format!("UPDATE virtual_users SET password = '{hash}'"));
+    sql("CREATE TABLE phones AS SELECT * FROM virtual_users WHERE id = 2");
+    let login = "SELECT email AS address, password AS secret FROM virtual_users WHERE email = $1 \
+                 UNION ALL SELECT email, scram FROM virtual_users WHERE email = $1 AND scram IS NOT NULL \
+                 UNION ALL SELECT email, password FROM phones WHERE email = $1";
+    let password = "UPDATE virtual_users SET password = $3, scram = $4 WHERE email = $1 AND password = $2";
+    let verified = format!(
+        "store \"people\" {{ {store}; }}\ndirectory \"people\" {{ sql \"people\" {{ query {{ login \"{login}\"; \
+         password \"{password}\"; }}; }}; }}\n{DOMAIN}"
+    );
+    let asked = Asked::open(&site, &verified).await.unwrap();
+    let kept = |who: i32| sql(&format!("SELECT password, scram FROM virtual_users WHERE id = {who}"));
+    let before = [kept(1), kept(2)];
+    sql("CREATE TRIGGER no BEFORE UPDATE ON virtual_users BEGIN SELECT RAISE(FAIL, 'no'); END");
+    for user in ["ada@example.org", "bob@example.org"] {
+        assert_eq!(asked.login(user, PASSWORD).await, user);
+    }
+    assert_eq!([kept(1), kept(2)], before);
+    sql("DROP TRIGGER no");
+    asked.forget();
+    for user in ["ada@example.org", "bob@example.org"] {
+        assert_eq!(asked.login(user, PASSWORD).await, user);
+    }
+    assert_eq!(kept(2), before[1], "which of two passwords it was cannot be told");
+    let ada = kept(1);
+    assert!(ada.starts_with("$argon2id$") && ada.contains("|SCRAM-SHA-256$"), "{ada}");
+}
+
 /// A directory of one query.
 fn one(store: &str, login: &str) -> String {
     let login = login.replace('"', "\\\"");
@@ -153,22 +220,25 @@ async fn a_wrong_query_is_told_before_the_configuration_is_taken() {
     ];
     for (site, store) in &stores {
         for login in [
-            "SELECT email AS address, password AS secret FROM no_table WHERE email = ?",
-            "SELECT no_column AS address FROM virtual_users WHERE email = ?",
-            "SELEKT email FROM virtual_users WHERE email = ?",
+            "SELECT email AS address, password AS secret FROM no_table WHERE email = $1",
+            "SELECT no_column AS address FROM virtual_users WHERE email = $1",
+            "SELEKT email FROM virtual_users WHERE email = $1",
             // A column that nothing is known of.
-            "SELECT email AS adress, password AS secret FROM virtual_users WHERE email = ?",
+            "SELECT email AS adress, password AS secret FROM virtual_users WHERE email = $1",
         ] {
             match Asked::open(site, &one(store, login)).await.map(|_| ()) {
                 Err(StoreError::Misconfigured(_)) => {}
                 other => panic!("{store}: {login}: {other:?}"),
             }
         }
-        // A `?` in a string is none, and names and comments may hold it too.
-        let odd =
-            "SELECT email AS address, password AS secret FROM virtual_users /* ? */ WHERE email = ? AND '?' <> ''";
-        let asked = Asked::open(site, &one(store, odd)).await.unwrap();
-        assert_eq!(asked.whose("ada@example.org").await, "ada@example.org", "{store}");
+        // What stands in a string is none, and names and comments may hold it too; without any, `?` is one.
+        for odd in [
+            "SELECT email AS address, password AS secret FROM virtual_users /* $1 */ WHERE email = $1 AND '$2' <> ''",
+            "SELECT email AS address, password AS secret FROM virtual_users /* ? */ WHERE email = ? AND '?' <> ''",
+        ] {
+            let asked = Asked::open(site, &one(store, odd)).await.unwrap();
+            assert_eq!(asked.whose("ada@example.org").await, "ada@example.org", "{store} {odd}");
+        }
     }
 }
 
@@ -187,12 +257,12 @@ async fn a_query_can_only_read() {
     );
     let other = Site::new();
     for (site, store, login) in [
-        (&site, postgresql_store(&site, &postgresql), "SELECT takes(?) AS address"),
-        (&other, mariadb_store(&other, &mariadb), "SELECT takes(?) AS address"),
+        (&site, postgresql_store(&site, &postgresql), "SELECT takes($1) AS address"),
+        (&other, mariadb_store(&other, &mariadb), "SELECT takes($1) AS address"),
         (
             &site,
             sqlite(&site, &fixture("postfix.sql")).await,
-            "DELETE FROM virtual_users WHERE email = ? RETURNING email AS address",
+            "DELETE FROM virtual_users WHERE email = $1 RETURNING email AS address",
         ),
     ] {
         if let Ok(asked) = Asked::open(site, &one(&store, login)).await {
@@ -212,7 +282,7 @@ async fn a_query_can_only_read() {
 async fn a_query_that_hangs_is_given_up() {
     let (site, server) = (Site::new(), PostgreSql::start());
     let store = postgresql_store(&site, &server);
-    let slow = "SELECT CAST(? AS text) AS address FROM pg_sleep(60)";
+    let slow = "SELECT CAST($1 AS text) AS address FROM pg_sleep(60)";
     let asked = Asked::open(&site, &one(&store, slow)).await.unwrap();
     let began = std::time::Instant::now();
     assert_eq!(asked.whose("ada@example.org").await, "?");

@@ -108,7 +108,9 @@ fn came(found: &mut Found<'_>, account: &Account, was: Option<&Address>) {
     if let Some(was) = was {
         says += &format!("; it begins empty, the mail of {} does not come along", v(was));
     }
-    if account.credentials.is_empty() {
+    if account.suspended {
+        says += "; it is suspended, so nobody can log in as it";
+    } else if account.credentials.is_empty() {
         says += "; nobody can log in as it";
     }
     if let Some(quota) = account.quota {
@@ -129,7 +131,13 @@ fn changed(found: &mut Found<'_>, a: &Account, b: &Account) {
             (was, name) => format!("its name changes from {} to {}", v(was), v(name)),
         });
     }
-    if a.credentials != b.credentials {
+    if a.suspended != b.suspended {
+        let text = match b.suspended {
+            true => "it is suspended: who is logged in as it is logged out, and nobody can log in; mail for it is kept",
+            false => "it is suspended no more: who knows its password can log in",
+        };
+        says.push(text.to_owned());
+    } else if a.credentials != b.credentials {
         says.push(passwords(&a.credentials, &b.credentials).to_owned());
     }
     if a.quota != b.quota {
@@ -143,7 +151,7 @@ fn changed(found: &mut Found<'_>, a: &Account, b: &Account) {
         }
         says.push(text);
     }
-    let told = ["address", "name", "credentials", "aliases", "quota"];
+    let told = ["address", "name", "credentials", "suspended", "aliases", "quota"];
     says.extend(rest(&json(a), &json(b), &told));
     for says in says {
         let says = format!("account {}: {says}", v(address));
@@ -163,7 +171,8 @@ fn passwords(old: &[Credential], new: &[Credential]) -> &'static str {
 
 /// SCRAM is offered only where everybody has a verifier.
 fn scram(found: &mut Found<'_>, old: &People, new: &People) {
-    let has = |account: &Account| account.credentials.iter().any(|one| matches!(one, Credential::Scram(_)));
+    let verified = |account: &Account| account.credentials.iter().any(|one| matches!(one, Credential::Scram(_)));
+    let has = |account: &Account| account.suspended || verified(account);
     let lacks = |people: &People| people.accounts.iter().find(|one| !has(one)).map(|one| one.address.clone());
     if old.accounts.is_empty() || new.accounts.is_empty() {
         return;

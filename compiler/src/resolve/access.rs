@@ -19,6 +19,7 @@ pub fn login(given: Option<&spec::Login>, report: &mut Report) -> config::Login 
     config::Login {
         password_least: rules.and_then(|rules| rules.least).unwrap_or(default.password_least),
         app_passwords: given.and_then(|login| login.app_passwords).unwrap_or(default.app_passwords),
+        own_passwords: given.and_then(|login| login.own_passwords).unwrap_or(default.own_passwords),
     }
 }
 

@@ -150,6 +150,9 @@ fn attributes(given: spec::LdapAttribute, at: &Path, report: &mut Report) -> Lda
     }
 }
 
+/// What `$1`, `$2` and `$3` of a query stand for.
+const VALUES: [&str; 3] = ["the one who is asked for", "what is kept", "what is to be kept"];
+
 /// `None` where its store is none, which is told where names are held against each other.
 fn sql(given: &spec::Sql, spec: &Spec, at: &Path, report: &mut Report) -> Option<Sql> {
     let queries = &given.query;
@@ -158,18 +161,28 @@ fn sql(given: &spec::Sql, spec: &Spec, at: &Path, report: &mut Report) -> Option
         ("address", queries.address.as_ref()),
         ("alias", queries.alias.as_ref()),
         ("group", queries.group.as_ref()),
+        ("password", queries.password.as_ref()),
     ];
     for (name, query) in written {
         let Some(query) = query else { continue };
+        let (needed, known, help) = match name {
+            "password" => (3, 4, "as in `UPDATE accounts SET secret = $3 WHERE address = $1 AND secret = $2`"),
+            _ => (1, 1, "as in `SELECT address, name, secret FROM accounts WHERE address = $1`"),
+        };
         let says = match config::marks(query) {
             None => "a string, a quoted name or a comment does not end".to_owned(),
-            Some(marks) if marks.is_empty() => "no `?` says where the one who is asked for goes".to_owned(),
-            Some(marks) if marks.len() > MARKS_MOST => format!("more than {MARKS_MOST} `?`"),
-            Some(_) => continue,
+            Some(marks) if marks.len() > MARKS_MOST => format!("more than {MARKS_MOST} values"),
+            Some(marks) => {
+                let absent = (1..=needed).find(|number| marks.iter().all(|mark| mark.number != *number));
+                let strange = marks.iter().find(|mark| !(1..=known).contains(&mark.number));
+                match (absent, strange) {
+                    (Some(number), _) => format!("no `${number}` says where {} goes", VALUES[number - 1]),
+                    (None, Some(mark)) => format!("`${}` stands for nothing", mark.number),
+                    (None, None) => continue,
+                }
+            }
         };
-        report
-            .find(Code::WrongForm, at.field("query").field(name), says)
-            .help("as in `SELECT address, name, secret FROM accounts WHERE address = ?`");
+        report.find(Code::WrongForm, at.field("query").field(name), says).help(help);
     }
     let store = spec.store.iter().find(|store| store.name == given.store).and_then(stores::bound)?;
     let tables = matches!(store, Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. });
@@ -181,6 +194,7 @@ fn sql(given: &spec::Sql, spec: &Spec, at: &Path, report: &mut Report) -> Option
             address: queries.address.clone(),
             alias: queries.alias.clone(),
             group: queries.group.clone(),
+            password: queries.password.clone(),
         },
     })
 }

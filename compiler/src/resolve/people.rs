@@ -242,6 +242,7 @@ fn account(
         name: one.name.clone().unwrap_or_default(),
         credentials: if suspended { Vec::new() } else { one.password.clone() },
         app_passwords: one.app_password.iter().filter(|_| !suspended).map(app_password).collect(),
+        suspended,
         aliases: Vec::new(),
         quota: one.quota.or(quota),
     }

@@ -5,7 +5,7 @@ use crate::aside::Aside;
 use crate::clock;
 use crate::import::opened;
 use crate::run::StartError;
-use store::check::{self, Checked, How, State};
+use store::check::{self, Beside, Checked, How, State};
 use store::open;
 
 /// Checks, and mends where told to.
@@ -21,7 +21,9 @@ pub async fn fsck(aside: Aside, how: &How) -> Result<Checked, StartError> {
         open::to_read(&ground, &config.storage).await?
     };
     let index = open::index(&ground, &config.storage, &base, !how.repair).await?;
-    Ok(check::check(&base, index.as_ref(), how, clock::now()).await?)
+    let lookups = open::lookups(&ground, &config.storage, &base, !how.repair).await?;
+    let beside = Beside { index: index.as_ref(), lookups: lookups.as_ref() };
+    Ok(check::check(&base, beside, how, clock::now()).await?)
 }
 
 /// Lines for people: each finding, then what was looked at.
@@ -48,6 +50,9 @@ pub fn report(done: &Checked) -> String {
     }
     if done.indexed > 0 {
         text.push_str(&format!(", {} in the full-text index", done.indexed));
+    }
+    if done.lookups > 0 {
+        text.push_str(&format!(", {} lookups", done.lookups));
     }
     if *octets > 0 {
         text.push_str(&format!(", {octets} octets read"));

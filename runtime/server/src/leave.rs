@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(600);
 pub enum Why {
     /// The server stops.
     Stopping,
-    /// Nobody has the account any more.
+    /// Nobody has the account any more, or it is suspended.
     Gone,
 }
 
@@ -68,7 +68,6 @@ impl Leave {
 
     /// A directory that does not answer takes nobody's session.
     async fn is_gone(&self, account: &Address) -> bool {
-        let found = self.server.live.now().directory.account(&account.to_string()).await;
-        found.is_ok_and(|found| found.as_ref() != Some(account))
+        matches!(self.server.live.now().directory.is_open(account).await, Ok(false))
     }
 }

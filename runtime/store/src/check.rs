@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 mod account;
 mod index;
+mod lookup;
+mod owned;
 mod people;
 mod queue;
 #[cfg(test)]
@@ -93,6 +95,8 @@ pub struct Checked {
     pub indexed: u64,
     /// Messages in the queue.
     pub queued: u64,
+    /// Lookups, where they are in a database.
+    pub lookups: u64,
     /// References to blobs.
     pub references: u64,
     /// Blobs.
@@ -141,12 +145,22 @@ fn left(kind: &'static str, place: impl Into<String>, what: impl Into<String>, r
     Finding { state: State::Left, ..mendable(kind, place, what, remedy) }
 }
 
+/// What is checked beside the data, where it can be looked into.
+#[derive(Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// The full-text index.
+    pub index: Option<&'a Index>,
+    /// The database of the lookups.
+    pub lookups: Option<&'a Arc<dyn KeyValue>>,
+}
+
 /// Checks, and mends where it is told to.
 ///
 /// # Errors
 /// The store's; what was mended by then is.
-pub async fn check(base: &Base, index: Option<&Index>, how: &How, now: i64) -> Result<Checked, StoreError> {
-    let mut check = Check { base, index, how, now, done: Checked::default() };
+pub async fn check(base: &Base, beside: Beside<'_>, how: &How, now: i64) -> Result<Checked, StoreError> {
+    let Beside { index, lookups } = beside;
+    let mut check = Check { base, index, lookups, how, now, done: Checked::default() };
     match &how.account {
         Some(account) => {
             check.account(account).await?;
@@ -158,7 +172,9 @@ pub async fn check(base: &Base, index: Option<&Index>, how: &How, now: i64) -> R
                 check.index(&account).await?;
             }
             check.people().await?;
+            check.owned().await?;
             check.queue().await?;
+            check.lookups().await?;
             check.references().await?;
             check.blobs().await?;
         }
@@ -169,6 +185,7 @@ pub async fn check(base: &Base, index: Option<&Index>, how: &How, now: i64) -> R
 struct Check<'a> {
     base: &'a Base,
     index: Option<&'a Index>,
+    lookups: Option<&'a Arc<dyn KeyValue>>,
     how: &'a How,
     now: i64,
     done: Checked,
@@ -197,14 +214,18 @@ async fn page(data: &Arc<dyn KeyValue>, range: &mut KeyRange) -> Result<Vec<(Key
     Ok(found)
 }
 
+async fn commit(data: &Arc<dyn KeyValue>, batch: Batch) -> Result<bool, StoreError> {
+    match data.commit(batch).await {
+        Ok(()) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(error) => Err(plain(error)),
+    }
+}
+
 impl Check<'_> {
     /// Commits what mends something found; false where somebody changed it meanwhile.
     async fn mend(&self, batch: Batch) -> Result<bool, StoreError> {
-        match self.base.data.commit(batch).await {
-            Ok(()) => Ok(true),
-            Err(CommitError::Conflict) => Ok(false),
-            Err(error) => Err(plain(error)),
-        }
+        commit(&self.base.data, batch).await
     }
 
     /// What is wrong with a blob that something of this size refers to.

@@ -184,4 +184,13 @@ pub trait Directory: Send + Sync + 'static {
     /// Whether the password is the person's, where the directory itself says so; `None`: the caller compares it with
     /// [`Person::secrets`]. Never asked about an empty password.
     async fn proves(&self, person: &Person, password: &str) -> Result<Option<bool>, StoreError>;
+    /// Whether passwords can be kept anew.
+    fn is_written(&self) -> bool {
+        false
+    }
+    /// Keeps a hash and, where there is room for it, a SCRAM verifier in place of an old hash; false where that is not what
+    /// is kept any more.
+    async fn renew(&self, _person: &Person, _old: &str, _new: (&str, &str)) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 }

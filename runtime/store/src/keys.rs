@@ -15,6 +15,8 @@
 //! | `Pa` domain 0 local 0 | whose this address is: the address of a person that the API keeps |
 //! | `Pp` domain 0 local 0 | such a person; or what somebody that is kept elsewhere has beside: app passwords, second factor |
 //! | `Pw` domain 0 local 0 | nothing: SCRAM would lock this person out |
+//! | `Po` domain 0 local 0 | what the person owns: the list of its scripts and identities |
+//! | `Pt` domain 0 local 0 number piece | octets of one of them, piece by piece |
 //! | `Qm` id | a message in the queue |
 //! | `Qr` id recipient | one of its recipients |
 //! | `Qv` id copy | nothing: this copy of the message is in its mailbox; only where it has several recipients |
@@ -27,7 +29,7 @@
 //! | `Rp` blob pin | the blob is about to be referred to, until this time; the pin is a number by chance |
 //! | `Rx` blob | the blob is being removed from a store apart from this one: since this time, and a number by chance |
 //!
-//! Numbers are big-endian: lane u16, mailbox, uid and recipient u32, the others u64 (times are seconds since 1970).
+//! Numbers are big-endian: lane u16, mailbox, uid, recipient and piece u32, the others u64 (times are seconds since 1970).
 
 use crate::blob::BlobId;
 use crate::kv::{Key, KeyRange};
@@ -209,6 +211,40 @@ pub fn without_scram(address: &Address) -> Key {
 /// Everybody whom SCRAM would lock out.
 pub fn all_without_scram() -> KeyRange {
     KeyRange::prefix(b"Pw")
+}
+
+/// The list of what a person owns.
+pub fn owned(address: &Address) -> Key {
+    of_person(b"Po", address).into()
+}
+
+/// Everybody's lists.
+pub fn all_owned() -> KeyRange {
+    KeyRange::prefix(b"Po")
+}
+
+/// A piece of something that a person owns.
+pub fn owned_piece(address: &Address, number: u64, piece: u32) -> Key {
+    with(of_person(b"Pt", address), &[&number.to_be_bytes(), &piece.to_be_bytes()]).into()
+}
+
+/// Every piece of one thing that a person owns; `None`: of all of them.
+pub fn owned_pieces(address: &Address, number: Option<u64>) -> KeyRange {
+    let all = of_person(b"Pt", address);
+    KeyRange::prefix(&number.map_or_else(|| all.clone(), |number| with(all.clone(), &[&number.to_be_bytes()])))
+}
+
+/// Every piece of what anybody owns.
+pub fn all_owned_pieces() -> KeyRange {
+    KeyRange::prefix(b"Pt")
+}
+
+/// Whose a piece is, of what, and which.
+pub fn read_owned_piece(key: &Key) -> Option<(Address, u64, u32)> {
+    let (owner, tail) = key.0.split_last_chunk::<12>()?;
+    let (number, piece) = tail.split_first_chunk::<8>()?;
+    let owner = read_person(&owner.to_vec().into())?;
+    Some((owner, u64::from_be_bytes(*number), u32::from_be_bytes(piece.try_into().ok()?)))
 }
 
 /// The queue's secret.

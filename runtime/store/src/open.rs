@@ -136,6 +136,24 @@ pub async fn index(ground: &Ground, storage: &Storage, base: &Base, read: bool) 
     Ok(Some(Index { search, indexer: indexer(follows, storage) }))
 }
 
+/// The database of the lookups beside [`to_read`] or [`to_write`]; `None` where they are in a cache, or in another process's
+/// memory.
+///
+/// # Errors
+/// [`StoreError`], naming the store.
+pub async fn lookups(
+    ground: &Ground,
+    storage: &Storage,
+    base: &Base,
+    read: bool,
+) -> Result<Option<Arc<dyn KeyValue>>, StoreError> {
+    match &storage.lookup {
+        store if *store == storage.data => Ok(Some(Arc::clone(&base.data))),
+        Store::Memory { .. } | Store::Redis(_) => Ok(None),
+        store => beside(ground, store, read).await.map(Some),
+    }
+}
+
 fn indexer(follows: (Arc<dyn KeyValue>, Arc<Mailboxes>, Arc<dyn Search>), storage: &Storage) -> Indexer {
     let made_by = format!("{} {} {:?}", storage.search.kind(), storage.search.place(), storage.index);
     Indexer::new(follows, storage.index.clone(), &made_by)

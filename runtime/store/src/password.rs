@@ -134,6 +134,11 @@ pub fn is_hash(text: &str) -> bool {
     PasswordHash::new(text).is_ok_and(|phc| whole(&phc) && known.contains(&phc.algorithm.as_str()))
 }
 
+/// Whether a hash is one of argon2id, with a `{SCHEME}` before it or without.
+pub fn is_argon2id(text: &str) -> bool {
+    text.rsplit_once('}').map_or(text, |(_, rest)| rest).starts_with("$argon2id$")
+}
+
 /// An argon2id hash and a SCRAM verifier of a password, with fresh salts. Takes as long as [`matches`].
 pub fn fresh(password: &str) -> Option<(String, String)> {
     let mut salts = [[0; 16]; 2];

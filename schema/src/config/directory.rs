@@ -127,7 +127,7 @@ pub struct Sql {
     pub query: SqlQuery,
 }
 
-/// Queries for people; each `?` ([`marks`]) stands for what is asked.
+/// Queries for people; `$1` ([`marks`]) stands for what is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "RuntimeSqlQuery")]
@@ -140,13 +140,29 @@ pub struct SqlQuery {
     pub alias: Option<String>,
     /// By login: the groups that the person is in.
     pub group: Option<String>,
+    /// Keeps a password that was right as it would be kept today: `$1` the login, `$2` what is kept, `$3` the hash to keep
+    /// in place of it, `$4` a SCRAM verifier. `None`: nothing is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
 }
 
-/// Where the `?` of a query stand, in octets: outside of strings, quoted names and comments, as PostgreSQL, MySQL and
-/// SQLite read them alike. `None` where one of those does not end.
-pub fn marks(query: &str) -> Option<Vec<usize>> {
+/// Where a value goes in a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Where it stands, in octets,
+    pub at: usize,
+    /// and how many it has.
+    pub length: usize,
+    /// Which value: that of `$1` is 1.
+    pub number: usize,
+}
+
+/// Where values go in a query: its `$1`, `$2` and so on or, where it has none of them, its `?`, which are all the first
+/// value. Those in strings, quoted names and comments are none, as PostgreSQL, MySQL and SQLite read these alike. `None`
+/// where one of those does not end.
+pub fn marks(query: &str) -> Option<Vec<Mark>> {
     let octets = query.as_bytes();
-    let mut marks = Vec::new();
+    let (mut numbered, mut plain) = (Vec::new(), Vec::new());
     let mut at = 0;
     while let Some(octet) = octets.get(at) {
         let rest = octets.get(at..).unwrap_or_default();
@@ -161,13 +177,23 @@ pub fn marks(query: &str) -> Option<Vec<usize>> {
             b'-' if rest.starts_with(b"--") => past(2, b"\n").unwrap_or(octets.len()),
             b'/' if rest.starts_with(b"/*") => past(2, b"*/")?,
             b'?' => {
-                marks.push(at);
+                plain.push(Mark { at, length: 1, number: 1 });
                 at + 1
+            }
+            b'$' => {
+                let digits = rest.iter().skip(1).take(3).take_while(|octet| octet.is_ascii_digit()).count();
+                let number = query.get(at + 1..at + 1 + digits).and_then(|digits| digits.parse().ok());
+                // A name may hold a `$`.
+                let named = |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'_' | b'$');
+                let begins =
+                    at.checked_sub(1).and_then(|before| octets.get(before)).is_none_or(|before| !named(before));
+                numbered.extend(number.filter(|_| begins).map(|number| Mark { at, length: 1 + digits, number }));
+                at + 1 + digits
             }
             _ => at + 1,
         };
     }
-    Some(marks)
+    Some(if numbered.is_empty() { plain } else { numbered })
 }
 
 #[cfg(test)]
@@ -178,16 +204,21 @@ mod tests {
     #[test]
     fn marks_are_counted_outside_of_strings_names_and_comments_alone() {
         for (query, want) in [
-            ("SELECT a FROM b WHERE c = ?", Some(vec![26])),
-            ("SELECT '?', ?", Some(vec![12])),
-            ("SELECT 'it''s ?', \"a?\", `b?`, ?", Some(vec![30])),
-            ("SELECT ? -- why?\n, ?", Some(vec![7, 19])),
-            ("SELECT /* ? */ ?", Some(vec![15])),
-            ("SELECT 'open ?", None),
-            ("SELECT /* open ?", None),
-            ("SELECT 1 -- ?", Some(vec![])),
+            ("SELECT a FROM b WHERE c = $1", Some(vec![(26, 1)])),
+            ("SELECT '$1', $1", Some(vec![(13, 1)])),
+            ("SELECT 'it''s $1', \"a$1\", `b$1`, $12", Some(vec![(34, 12)])),
+            ("SELECT $1 -- $2?\n, $3", Some(vec![(7, 1), (19, 3)])),
+            ("SELECT /* $1 */ $1", Some(vec![(16, 1)])),
+            ("SELECT a$1, $tag, $$, $1::text", Some(vec![(22, 1)])),
+            ("SELECT 'open $1", None),
+            ("SELECT /* open $1", None),
+            ("SELECT 1 -- $1", Some(vec![])),
+            // In some databases' own way, and an operator of PostgreSQL where there is the other one.
+            ("SELECT ?, '?', ?", Some(vec![(7, 1), (15, 1)])),
+            ("SELECT a ? 'b' FROM c WHERE d = $1", Some(vec![(32, 1)])),
         ] {
-            assert_eq!(marks(query), want, "{query}");
+            let found = marks(query).map(|marks| marks.iter().map(|mark| (mark.at, mark.number)).collect());
+            assert_eq!(found, want, "{query}");
         }
     }
 }

@@ -15,12 +15,14 @@ pub struct Login {
     pub password_least: u32,
     /// Whether people have passwords for single programs beside those of the spec.
     pub app_passwords: bool,
+    /// Whether people of the spec may have a password of their own in place of the spec's.
+    pub own_passwords: bool,
 }
 
 impl Default for Login {
     /// NIST SP 800-63B §3.1.1.2.
     fn default() -> Login {
-        Login { password_least: 15, app_passwords: true }
+        Login { password_least: 15, app_passwords: true, own_passwords: false }
     }
 }
 

@@ -127,7 +127,7 @@ pub struct Sql {
     /// How long a query may take. Left out: `5s` (Waybill).
     #[schemars(extend("x-kdl" = "property"))]
     pub timeout: Option<Period>,
-    /// The queries; `?` stands for what is asked, and is never put into the text.
+    /// The queries; `$1` stands for what is asked, and is never put into the text. Where a query has none, `?` does.
     pub query: SqlQuery,
 }
 
@@ -136,17 +136,21 @@ pub struct Sql {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SqlQuery {
     /// By login: columns `address`, `name`, `secret`, `quota`, as many as there are.
-    #[schemars(extend("examples" = ["SELECT address, name, secret, quota FROM accounts WHERE address = ? AND active"]))]
+    #[schemars(extend("examples" = ["SELECT address, name, secret, quota FROM accounts WHERE address = $1 AND active"]))]
     pub login: String,
     /// By address: the logins of those who get its mail. Left out: whose login it is.
-    #[schemars(extend("examples" = ["SELECT login FROM addresses WHERE address = ?"]))]
+    #[schemars(extend("examples" = ["SELECT login FROM addresses WHERE address = $1"]))]
     pub address: Option<String>,
     /// By login: other addresses. Left out: none.
-    #[schemars(extend("examples" = ["SELECT address FROM addresses WHERE login = ?"]))]
+    #[schemars(extend("examples" = ["SELECT address FROM addresses WHERE login = $1"]))]
     pub alias: Option<String>,
     /// By login: the groups that the person is in. Left out: none.
-    #[schemars(extend("examples" = ["SELECT name FROM members WHERE login = ?"]))]
+    #[schemars(extend("examples" = ["SELECT name FROM members WHERE login = $1"]))]
     pub group: Option<String>,
+    /// Keeps a password that was right, where its hash is older than argon2id: `$1` the login, `$2` what is kept, `$3` the
+    /// hash to keep in place of it, `$4` a SCRAM verifier. Left out: nothing is written.
+    #[schemars(extend("examples" = ["UPDATE accounts SET secret = $3 WHERE address = $1 AND secret = $2"]))]
+    pub password: Option<String>,
 }
 
 /// An OpenID provider.

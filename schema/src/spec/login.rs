@@ -17,6 +17,9 @@ pub struct Login {
     pub password: Option<PasswordRules>,
     /// People may make passwords for single programs. Left out: `#true` (Waybill).
     pub app_passwords: Option<bool>,
+    /// People of the spec may have another password than the spec's, kept by the server, until the spec's changes. Left
+    /// out: `#false` (Waybill).
+    pub own_passwords: Option<bool>,
     /// A second factor is asked for, where a program can show a form. Left out: `optional` (Waybill).
     #[schemars(extend("x-unserved" = "the second factor"))]
     pub second_factor: Option<SecondFactor>,

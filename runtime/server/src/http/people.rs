@@ -1,5 +1,6 @@
 //! `/api/v1/people`: people of the spec to look at, those of domains that say `people "api"` to make, change and remove,
-//! and everybody's app passwords and second factors. `docs/people.md` shows each request.
+//! and everybody's app passwords and second factors, with scripts and identities in [`owned`]. `docs/people.md` shows
+//! each request.
 
 use super::Facts;
 use super::key::{bearer, may};
@@ -8,7 +9,7 @@ use crate::server::Server;
 use crate::snapshot::Snapshot;
 use axum::Router;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{delete, get, put};
@@ -21,10 +22,12 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use store::directory::people::{AppPassword, Entry, Kept, NAME_MOST, PAGE_MOST, People, Secrets, Update, Whom};
+use store::directory::people::{AppPassword, Entry, Kept, NAME_MOST, PAGE_MOST, People, Print, Secrets, Update, Whom};
 use store::directory::{Access, Scope, Target, totp};
 use store::password::PASSWORD_MOST;
 use tracing::info;
+
+mod owned;
 
 type Answered = Result<Answer, Answer>;
 
@@ -33,10 +36,11 @@ pub fn routes() -> Router<Facts> {
     Router::new()
         .route("/api/v1/people", get(list).post(create))
         .route("/api/v1/people/{address}", get(show).patch(update).delete(remove))
-        .route("/api/v1/people/{address}/password", put(set_password))
+        .route("/api/v1/people/{address}/password", put(set_password).delete(remove_password))
         .route("/api/v1/people/{address}/app-passwords", get(app_passwords).post(add_app_password))
         .route("/api/v1/people/{address}/app-passwords/{id}", delete(remove_app_password))
         .route("/api/v1/people/{address}/totp", put(confirm_totp).post(begin_totp).delete(remove_totp))
+        .merge(owned::routes())
 }
 
 /// A request of a key that holds.
@@ -53,6 +57,22 @@ struct Somebody {
     /// The account of the spec; `None`: kept by the API.
     of_spec: Option<Account>,
     entry: Entry,
+}
+
+/// A body, whole.
+struct Sent(Bytes);
+
+impl FromRequest<Facts> for Sent {
+    type Rejection = Answer;
+
+    async fn from_request(request: Request, facts: &Facts) -> Result<Sent, Answer> {
+        Bytes::from_request(request, facts).await.map(Sent).map_err(|error| match error.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than this request may have")
+            }
+            _ => problem(StatusCode::BAD_REQUEST, "the body ended too early"),
+        })
+    }
 }
 
 /// Before anything else of a request is read: who has no key learns nothing of what is wrong with the rest.
@@ -111,15 +131,37 @@ impl Asked {
 
     /// What is to be changed, if it is still what `If-Match` says (RFC 9110 §13.1.1).
     fn whom<'a>(&self, somebody: &'a Somebody) -> Result<Whom<'a>, Answer> {
-        let etag = self.etag(somebody);
+        let conditional = self.is_what_it_was(Some(self.etag(somebody)))?;
+        let stamp = conditional.then_some(somebody.entry.stamp);
+        Ok(Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp })
+    }
+
+    /// Whether `If-Match` names something, which then is this.
+    fn is_what_it_was(&self, etag: Option<String>) -> Result<bool, Answer> {
         let given = self.headers.get_all(header::IF_MATCH).iter();
         let mut tags = given.flat_map(|tags| tags.to_str().unwrap_or_default().split(',')).map(str::trim).peekable();
         let conditional = tags.peek().is_some();
-        if conditional && !tags.any(|tag| tag == "*" || tag == etag) {
+        if conditional && !tags.any(|tag| etag.as_ref().is_some_and(|etag| tag == "*" || tag == etag)) {
             return Err(problem(StatusCode::PRECONDITION_FAILED, "it is not what `If-Match` names any more"));
         }
-        let stamp = conditional.then_some(somebody.entry.stamp);
-        Ok(Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp })
+        Ok(conditional)
+    }
+
+    /// What a password of somebody of the spec would be in place of, if it may be.
+    fn replaceable(&self, account: &Account) -> Result<Print, Answer> {
+        let address = &account.address;
+        let conflict = |says: String| problem(StatusCode::CONFLICT, &says);
+        if !self.snapshot.config.login.own_passwords {
+            return Err(conflict(format!(
+                "the password of `{address}` is kept by the spec: change it there, or write `login {{ own-passwords; }}` \
+                 there, which lets people have their own in place of it"
+            )));
+        }
+        let says = match account.suspended {
+            true => format!("`{address}` is suspended in the spec, so nobody logs in as it"),
+            false => format!("the spec gives `{address}` no password, so there is none to have another in place of"),
+        };
+        Print::of(account).ok_or_else(|| conflict(says))
     }
 
     fn etag(&self, somebody: &Somebody) -> String {
@@ -249,16 +291,19 @@ fn described(somebody: &Somebody) -> Value {
         Some(_) => "pending",
     };
     let kept = entry.kept.clone().unwrap_or_default();
-    let (by, name, aliases, quota, has_password) = match of_spec {
-        Some(account) => {
-            let quota = account.quota.map(|size| size.0);
-            ("spec", &account.name, &account.aliases, quota, !account.credentials.is_empty())
-        }
-        None => ("api", &kept.name, &kept.aliases, kept.quota, kept.secrets.are_there()),
+    let (by, name, aliases, quota) = match of_spec {
+        Some(account) => ("spec", &account.name, &account.aliases, account.quota.map(|size| size.0)),
+        None => ("api", &kept.name, &kept.aliases, kept.quota),
     };
+    let (has_password, suspended) = match of_spec {
+        Some(account) => (!account.credentials.is_empty(), account.suspended),
+        None => (kept.secrets.are_there(), kept.suspended),
+    };
+    let own = of_spec.as_ref().and_then(Print::of).is_some_and(|given| entry.in_place_of(&given).is_some());
     json!({
-        "address": address, "name": name, "aliases": aliases, "quota": quota, "keptBy": by,
-        "hasPassword": has_password, "appPasswords": entry.app_passwords.len(), "secondFactor": second,
+        "address": address, "name": name, "aliases": aliases, "quota": quota, "keptBy": by, "suspended": suspended,
+        "hasPassword": has_password, "ownPassword": own, "appPasswords": entry.app_passwords.len(),
+        "secondFactor": second,
     })
 }
 
@@ -319,10 +364,12 @@ struct NewPerson {
     password: Option<String>,
     hash: Option<String>,
     #[serde(default)]
+    suspended: bool,
+    #[serde(default)]
     take_over: bool,
 }
 
-async fn create(asked: Asked, body: Bytes) -> Answered {
+async fn create(asked: Asked, Sent(body): Sent) -> Answered {
     let given: NewPerson = read(&body)?;
     let address = parsed(&given.address)?;
     asked.free(&address)?;
@@ -332,7 +379,7 @@ async fn create(asked: Asked, body: Bytes) -> Answered {
     }
     let secrets = asked.secrets(given.password, given.hash).await?;
     let (aliases, quota) = (asked.aliases(&given.aliases)?, octets(&given.quota)?);
-    let kept = Kept { name: name(&given.name)?, aliases, quota, secrets };
+    let kept = Kept { name: name(&given.name)?, aliases, quota, secrets, suspended: given.suspended };
     let entry = asked.people().create(&address, kept, given.take_over).await?;
     asked.note(&address, "a person was made");
     let place = format!("/api/v1/people/{address}");
@@ -355,6 +402,8 @@ struct Patch {
     aliases: Option<Option<Vec<String>>>,
     #[serde(default, deserialize_with = "said")]
     quota: Option<Value>,
+    #[serde(default, deserialize_with = "said")]
+    suspended: Option<Option<bool>>,
 }
 
 /// Tells `null` from nothing.
@@ -362,7 +411,7 @@ fn said<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Resul
     T::deserialize(from).map(Some)
 }
 
-async fn update(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
+async fn update(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let mut somebody = asked.kept(&address, Permission::WritePeople).await?;
     let given: Patch = read(&body)?;
     // Those that are there already may stay, even where a key could not make them.
@@ -377,8 +426,12 @@ async fn update(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answe
         name: given.name.map(|given| name(&given.unwrap_or_default())).transpose()?,
         aliases: aliases.transpose()?,
         quota: given.quota.as_ref().map(octets).transpose()?,
+        suspended: given.suspended.map(Option::unwrap_or_default),
     };
     somebody.entry = asked.people().update(asked.whom(&somebody)?, &update).await?;
+    if update.suspended == Some(true) {
+        asked.server.people.send_replace(());
+    }
     asked.note(&somebody.address, "a person was changed");
     Ok(asked.shown(StatusCode::OK, &somebody))
 }
@@ -398,16 +451,35 @@ struct NewSecret {
     hash: Option<String>,
 }
 
-async fn set_password(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
-    let somebody = asked.kept(&address, Permission::SetPasswords).await?;
+async fn set_password(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
+    let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
+    let replaces = somebody.of_spec.as_ref().map(|account| asked.replaceable(account)).transpose()?;
     let given: NewSecret = read(&body)?;
     let whom = asked.whom(&somebody)?;
     let secrets = asked.secrets(given.password, given.hash).await?;
     if !secrets.are_there() {
         return Err(problem(StatusCode::UNPROCESSABLE_ENTITY, "send `password` or `hash`"));
     }
-    asked.people().set_secrets(whom, &secrets).await?;
+    match replaces {
+        None => asked.people().set_secrets(whom, &secrets).await.map(drop)?,
+        Some(replaces) => asked.people().set_own(whom, Some((&secrets, replaces))).await?,
+    }
     asked.note(&somebody.address, "a password was set");
+    Ok(Answer::done())
+}
+
+async fn remove_password(asked: Asked, Path(address): Path<String>) -> Answered {
+    // Whatever the spec says of own passwords, those that there are can be taken back.
+    let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
+    if somebody.of_spec.is_none() {
+        let says = "who is kept by the API has no other password to go back to: set one, or say `\"suspended\": true`";
+        return Err(problem(StatusCode::CONFLICT, says));
+    }
+    if somebody.entry.own.is_none() {
+        return Err(problem(StatusCode::NOT_FOUND, "there is none in place of the spec's"));
+    }
+    asked.people().set_own(asked.whom(&somebody)?, None).await?;
+    asked.note(&somebody.address, "the spec's password is the one again");
     Ok(Answer::done())
 }
 
@@ -436,7 +508,7 @@ struct NewAppPassword {
     until: Option<String>,
 }
 
-async fn add_app_password(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
+async fn add_app_password(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let somebody = asked.owner(&address).await?;
     let given: NewAppPassword = read(&body)?;
     let wrong = |says: &str| problem(StatusCode::UNPROCESSABLE_ENTITY, says);
@@ -480,7 +552,7 @@ struct Code {
     code: String,
 }
 
-async fn confirm_totp(asked: Asked, Path(address): Path<String>, body: Bytes) -> Answered {
+async fn confirm_totp(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let somebody = asked.owner(&address).await?;
     let Code { code } = read(&body)?;
     asked.people().take_code(asked.whom(&somebody)?, &code).await?;

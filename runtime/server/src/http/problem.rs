@@ -24,6 +24,15 @@ impl Answer {
         Answer { status: StatusCode::NO_CONTENT, body: None, headers: Vec::new() }
     }
 
+    /// A problem with more to say of it (RFC 9457 §3.2).
+    #[must_use]
+    pub fn and(mut self, member: &str, value: Value) -> Answer {
+        if let Some(body) = self.body.as_mut().and_then(Value::as_object_mut) {
+            body.insert(member.to_owned(), value);
+        }
+        self
+    }
+
     /// With a header field; one that cannot be sent is left out.
     #[must_use]
     pub fn with(mut self, name: header::HeaderName, value: String) -> Answer {
@@ -85,6 +94,10 @@ impl From<PeopleError> for Answer {
             PeopleError::Nobody => problem(StatusCode::NOT_FOUND, "nobody has this address"),
             PeopleError::Missing => problem(StatusCode::NOT_FOUND, "there is none"),
             PeopleError::Taken(address) => conflict(&format!("`{address}` is somebody's already")),
+            PeopleError::NameTaken => conflict("another script of the person is called so"),
+            PeopleError::Active => conflict(
+                "the script is active: `PATCH` it with `{\"isActive\": false}` first, or make another the active one",
+            ),
             PeopleError::MailLies => conflict(
                 "the mailbox of a former person lies at this address: take another, or say `\"takeOver\": true` where \
                  the new person is to have it",

@@ -109,7 +109,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn settle(&mut self, found: Vec<super::Finding>, batch: Batch) -> Result<(), StoreError> {
+    pub(super) async fn settle(&mut self, found: Vec<super::Finding>, batch: Batch) -> Result<(), StoreError> {
         let mended = self.how.repair && !batch.writes.is_empty() && self.mend(batch).await?;
         self.done.tell(found, mended);
         Ok(())

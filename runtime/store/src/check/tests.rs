@@ -3,9 +3,12 @@
 
 use super::*;
 use crate::blob::shelves::Shelves;
+use crate::directory::people::owned::{Identity, Named};
 use crate::directory::people::{Kept, People, Whom};
 use crate::directory::{Access, Scope};
 use crate::kv::memory::Memory;
+use crate::lookup::Lookups;
+use crate::lookup::kv::KvLookups;
 use crate::mailbox::row::{AccountRow, MailboxRow};
 use crate::mailbox::{Flags, How as Flagging, Mailboxes, NewMessage, SpecialUse};
 use crate::search::analyse::Analyser;
@@ -16,6 +19,7 @@ use crate::spool::{NewEntry, Recipient, Spool};
 use schema::config::IndexOptions;
 use schema::unit::Size;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const NOW: i64 = 1_000_000;
 
@@ -56,6 +60,16 @@ async fn sound() -> Base {
     people.create(&"pia@example.org".parse().unwrap(), kept, false).await.unwrap();
     let whom = Whom { account: &ada, kept: false, stamp: None };
     people.add_app_password(whom, "phone", (Scope::of([Access::Imap]), None)).await.unwrap();
+    people.put_script(whom, "main", &"# a long one\n".repeat(10_000)).await.unwrap();
+    let identity = Identity {
+        email: ada.clone(),
+        name: "Ada".into(),
+        reply_to: vec![Named { name: String::new(), email: ada.clone() }],
+        bcc: Vec::new(),
+        text_signature: "Ada".into(),
+        html_signature: String::new(),
+    };
+    people.put_identity(whom, None, &identity).await.unwrap();
     Base { data, blobs, mailboxes }
 }
 
@@ -79,7 +93,7 @@ async fn put(data: &Arc<dyn KeyValue>, key: Key, value: impl Into<Bytes>) {
 
 async fn kinds(base: &Base, how: &How) -> Vec<&'static str> {
     let mut kinds: Vec<_> =
-        check(base, None, how, NOW).await.unwrap().findings.iter().map(|found| found.kind).collect();
+        check(base, Beside::default(), how, NOW).await.unwrap().findings.iter().map(|found| found.kind).collect();
     kinds.sort_unstable();
     kinds.dedup();
     kinds
@@ -247,6 +261,15 @@ async fn plant_elsewhere(base: &Base, which: usize) -> Option<&'static str> {
             put(&base.data, keys::without_scram(&"pia@example.org".parse().unwrap()), "").await;
             "plain-of-nobody"
         }
+        33 => {
+            put(&base.data, keys::owned_piece(&ada(), 7, 0), "keep;").await;
+            "text-of-nobody"
+        }
+        34 => {
+            let (list, _) = first(base, b"Po").await;
+            remove(base, list).await;
+            "text-of-nobody"
+        }
         _ => return None,
     })
 }
@@ -262,7 +285,7 @@ impl Spool {
 async fn every_damage_is_found_and_mended_and_nothing_is_changed_unasked() {
     let repair = How { repair: true, blobs: true, ..How::default() };
     let base = sound().await;
-    let done = check(&base, None, &How { blobs: true, ..How::default() }, NOW).await.unwrap();
+    let done = check(&base, Beside::default(), &How { blobs: true, ..How::default() }, NOW).await.unwrap();
     assert!(done.is_sound() && done.findings.is_empty(), "{:#?}", done.findings);
     assert_eq!((done.accounts, done.messages, done.queued), (1, 9, 2));
     let mut which = 0;
@@ -270,18 +293,18 @@ async fn every_damage_is_found_and_mended_and_nothing_is_changed_unasked() {
         let base = sound().await;
         let Some(kind) = plant(&base, which).await else { break };
         let before = everything(&base.data).await;
-        let found = check(&base, None, &How::default(), NOW).await.unwrap();
+        let found = check(&base, Beside::default(), &How::default(), NOW).await.unwrap();
         assert!(found.findings.iter().any(|found| found.kind == kind), "{which} {kind}: {:#?}", found.findings);
         assert!(found.findings.len() <= 10, "{which} {kind}: {:#?}", found.findings);
         assert!(everything(&base.data).await == before, "{which} {kind}: changed unasked");
-        let mended = check(&base, None, &repair, NOW).await.unwrap();
+        let mended = check(&base, Beside::default(), &repair, NOW).await.unwrap();
         assert!(mended.mended > 0 && mended.is_sound(), "{which} {kind}: {:#?}", mended.findings);
-        let again = check(&base, None, &repair, NOW).await.unwrap();
+        let again = check(&base, Beside::default(), &repair, NOW).await.unwrap();
         assert!(again.findings.is_empty(), "{which} {kind}: {:#?}", again.findings);
         assert_eq!((again.messages, again.queued), (9, 2), "{which} {kind}");
         which += 1;
     }
-    assert_eq!(which, 33);
+    assert_eq!(which, 35);
 }
 
 #[tokio::test]
@@ -290,12 +313,12 @@ async fn a_message_without_its_octets_stays_until_it_is_to_be_dropped() {
     let entry = base.mailboxes.entries(&ada(), 1).await.unwrap().remove(0);
     base.blobs.remove(entry.blob).await.unwrap();
     let repair = How { repair: true, ..How::default() };
-    let done = check(&base, None, &repair, NOW).await.unwrap();
+    let done = check(&base, Beside::default(), &repair, NOW).await.unwrap();
     assert_eq!((done.left, done.mended), (1, 0), "{:#?}", done.findings);
     assert!(done.findings[0].place.contains("ada@example.org, INBOX, UID 2"), "{:?}", done.findings);
     let drop_broken = How { drop_broken: true, ..repair.clone() };
     let before = base.mailboxes.facts(&ada(), 1).await.unwrap().row;
-    let done = check(&base, None, &drop_broken, NOW).await.unwrap();
+    let done = check(&base, Beside::default(), &drop_broken, NOW).await.unwrap();
     assert_eq!((done.left, done.mended), (0, 1), "{:#?}", done.findings);
     let changes = base.mailboxes.changes(&ada(), 1, before.modseq).await.unwrap();
     assert_eq!(changes.vanished, [entry.uid]);
@@ -314,7 +337,7 @@ async fn what_a_blob_holds_is_compared_with_its_name_when_asked() {
     // An entry that cannot be read is told of, and nothing else is taken away for it.
     let (key, _) = first(&base, b"Me").await;
     put(&base.data, key, vec![9]).await;
-    let done = check(&base, None, &How { repair: true, ..How::default() }, NOW).await.unwrap();
+    let done = check(&base, Beside::default(), &How { repair: true, ..How::default() }, NOW).await.unwrap();
     assert!(done.left >= 1 && done.findings.iter().all(|found| found.kind != "dangling-reference"), "{done:#?}");
 }
 
@@ -326,7 +349,8 @@ async fn the_full_text_index_is_compared_with_the_mailboxes() {
     let options = IndexOptions { languages: Vec::new(), attachments: true, most: Size(1 << 20) };
     let follows = (base.data.clone(), base.mailboxes.clone(), search.clone());
     let index = Index { search, indexer: Indexer::new(follows, options, "") };
-    let look = async |how: &How| check(&base, Some(&index), how, NOW).await.unwrap();
+    let look =
+        async |how: &How| check(&base, Beside { index: Some(&index), ..Beside::default() }, how, NOW).await.unwrap();
     let follow = async || while index.indexer.step(&ada()).await.unwrap() != Step::Done {};
     // What is not followed yet is no damage.
     assert!(look(&How::default()).await.findings.is_empty());
@@ -355,4 +379,69 @@ async fn the_full_text_index_is_compared_with_the_mailboxes() {
     follow().await;
     let left = index.search.messages(&ada()).await.unwrap().unwrap();
     assert!(left.len() == 8 && !left.contains(&id(&ada(), 1, 2).message), "{left:?}");
+}
+
+#[tokio::test]
+async fn lookups_can_be_read_and_end() {
+    let base = sound().await;
+    let lookups = KvLookups::new(base.data.clone(), Arc::new(|| NOW * 1000));
+    for n in 0..3 {
+        lookups.add(&format!("counter {n}"), 5, Duration::from_secs(60)).await.unwrap();
+        lookups.note(&format!("fact {n}"), Some("told".into()), Duration::from_secs(60)).await.unwrap();
+    }
+    lookups.lease("lease", Duration::from_secs(60)).await.unwrap().unwrap();
+    let beside = Beside { lookups: Some(&base.data), ..Beside::default() };
+    let look = async |repair| check(&base, beside, &How { repair, ..How::default() }, NOW).await.unwrap();
+    let done = look(false).await;
+    assert!(done.findings.is_empty() && done.lookups == 7, "{done:#?}");
+    put(&base.data, "Lccounter 0".into(), "torn").await;
+    put(&base.data, "Lccounter 1".into(), "0123456789").await;
+    put(&base.data, "Lffact 0".into(), "torn").await;
+    let end = all(&base.data, b"Lx").await.into_iter().find(|(key, _)| key.0.ends_with(b"fact 1")).unwrap().0;
+    remove(&base, end).await;
+    put(&base.data, "Lx........Lfnever there".into(), "").await;
+    let before = everything(&base.data).await;
+    let kinds = |done: &Checked| done.findings.iter().map(|found| found.kind).collect::<Vec<_>>();
+    // What cannot be read has a mark that fits nothing.
+    let mut want = ["unreadable-lookup"; 3].to_vec();
+    want.extend(["endless-lookup", "end-of-nothing", "end-of-nothing", "end-of-nothing", "end-of-nothing"]);
+    let done = look(false).await;
+    assert!(kinds(&done) == want && done.mendable == 8, "{:#?}", done.findings);
+    assert!(everything(&base.data).await == before);
+    let done = look(true).await;
+    assert!(done.is_sound() && done.mended == 8, "{:#?}", done.findings);
+    let done = look(true).await;
+    assert!(done.findings.is_empty() && done.lookups == 4, "{done:#?}");
+    assert_eq!(lookups.add("counter 0", 1, Duration::from_secs(60)).await.unwrap(), 1);
+    assert_eq!(lookups.add("counter 2", 1, Duration::from_secs(60)).await.unwrap(), 6);
+    // A lease's number would be given twice.
+    put(&base.data, "Lllease".into(), "torn").await;
+    let done = look(true).await;
+    assert_eq!((kinds(&done), done.left), (vec!["unreadable"], 1));
+}
+
+#[tokio::test]
+async fn scripts_and_identities_without_all_of_their_octets_stay_until_they_are_to_be_dropped() {
+    let repair = How { repair: true, ..How::default() };
+    let pieces = all(&sound().await.data, b"Pt").await.len();
+    assert_eq!(pieces, 3, "a script of two, and an identity");
+    for which in 0..pieces {
+        for cut in [true, false] {
+            let base = sound().await;
+            let (piece, octets) = all(&base.data, b"Pt").await.swap_remove(which);
+            match cut {
+                true => put(&base.data, piece, octets.slice(..octets.len() - 1)).await,
+                false => remove(&base, piece).await,
+            }
+            let before = everything(&base.data).await;
+            let done = check(&base, Beside::default(), &repair, NOW).await.unwrap();
+            assert_eq!((done.left, done.findings[0].kind), (1, "broken-text"), "{:#?}", done.findings);
+            assert!(everything(&base.data).await == before);
+            let drop_broken = How { drop_broken: true, ..repair.clone() };
+            let done = check(&base, Beside::default(), &drop_broken, NOW).await.unwrap();
+            assert_eq!((done.left, done.mended), (0, 1), "{:#?}", done.findings);
+            assert_eq!(kinds(&base, &How::default()).await, Vec::<&str>::new());
+            assert!(all(&base.data, b"Pt").await.len() < pieces);
+        }
+    }
 }

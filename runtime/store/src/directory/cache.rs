@@ -5,8 +5,9 @@
 //! full of mail for it does not wait for it once a message.
 
 use super::{Directory, Found, Person};
-use crate::error::StoreError;
+use crate::error::{Cause, StoreError};
 use crate::lookup::Clock;
+use crate::password;
 use aws_lc_rs::{hmac, rand};
 use schema::name::Address;
 use schema::unit::Period;
@@ -155,6 +156,30 @@ impl Cached {
         answer
     }
 
+    /// Has a password that was right kept as it would be kept today, where it is kept otherwise and the directory lets
+    /// itself be written. Of somebody with several passwords none is: it cannot be told which one was right.
+    ///
+    /// # Errors
+    /// The directory's, and [`StoreError::Unavailable`] where nothing can be hashed now.
+    pub async fn renew(&self, person: &Person, password: &str) -> Result<(), StoreError> {
+        if !self.directory.is_written() {
+            return Ok(());
+        }
+        let mut hashes = person.secrets.iter().filter(|secret| password::scram(secret).is_none());
+        let (Some(old), None) = (hashes.next(), hashes.next()) else { return Ok(()) };
+        if password::is_argon2id(old) {
+            return Ok(());
+        }
+        let given = password.to_owned();
+        let made = tokio::task::spawn_blocking(move || password::fresh(&given)).await.ok().flatten();
+        let why = || StoreError::Unavailable(Cause::new("no password can be hashed now"));
+        let (hash, verifier) = made.ok_or_else(why)?;
+        if self.directory.renew(person, old, (&hash, &verifier)).await? {
+            lock(&self.people.known).remove(&person.login);
+        }
+        Ok(())
+    }
+
     /// Whether this password was right a little while ago.
     pub fn was_right(&self, person: &Person, password: &str) -> bool {
         let print = self.print(person, password);
@@ -206,7 +231,6 @@ impl Cached {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::error::Cause;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 

@@ -56,10 +56,11 @@ fn at(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
-/// Whether an account's password has a verifier, and none for a single program beside, which never has one.
+/// Whether an account's password has a verifier, and none for a single program beside, which never has one; or nobody logs
+/// in to it.
 fn has_scram(account: &Account) -> bool {
     let is_verifier = |one: &Credential| matches!(one, Credential::Scram(text) if password::scram(text).is_some());
-    account.app_passwords.is_empty() && account.credentials.iter().any(is_verifier)
+    account.suspended || account.app_passwords.is_empty() && account.credentials.iter().any(is_verifier)
 }
 
 impl Internal {
@@ -207,18 +208,25 @@ impl Internal {
         password::false_scram(&user.to_lowercase(), secret, self.some_scram.as_ref().filter(|_| !by_api))
     }
 
-    /// Whether a password is an account's. For nobody it takes as long, and is wrong.
+    /// Whether a password is an account's: one of the spec's, or where there is one in place of it, that one. For nobody
+    /// it takes as long, and is wrong.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where it cannot be checked now.
-    pub async fn verify(&self, account: Option<&Address>, given: String) -> Result<bool, StoreError> {
+    pub async fn verify(
+        &self,
+        account: Option<&Address>,
+        own: Option<Vec<String>>,
+        given: String,
+    ) -> Result<bool, StoreError> {
         let row = account.and_then(|account| self.account_row(account));
-        let apps = row.iter().flat_map(|row| &row.app_passwords).map(|app| &app.password);
-        let secrets = row.iter().flat_map(|row| &row.credentials).chain(apps);
-        let secrets = secrets.map(|one| match one {
+        let text = |one: &Credential| match one {
             Credential::Hash(text) | Credential::Scram(text) => text.clone(),
-        });
-        let right = self.proves(row.map(|row| &row.address), secrets.collect(), given).await?;
+        };
+        let of_spec = || row.iter().flat_map(|row| &row.credentials).map(text).collect();
+        let mut secrets: Vec<String> = own.unwrap_or_else(of_spec);
+        secrets.extend(row.iter().flat_map(|row| &row.app_passwords).map(|app| text(&app.password)));
+        let right = self.proves(row.map(|row| &row.address), secrets, given).await?;
         Ok(right && row.is_some())
     }
 

@@ -1,5 +1,5 @@
-//! People that the API keeps in the data store, and what those that are kept elsewhere own beside: app passwords and a
-//! second factor.
+//! People that the API keeps in the data store, and what those that are kept elsewhere own beside: a password in place of
+//! the spec's, app passwords, a second factor, and, in [`owned`], Sieve scripts and identities.
 //!
 //! One row holds everything of one account, so that every change is one commit that asserts the row as it was read. Each
 //! address, the person's own and every alias, has a key of its own besides, which is asserted to be absent when it is
@@ -16,11 +16,12 @@ use bytes::Bytes;
 use schema::name::{Address, DomainName, LocalPart};
 use std::sync::Arc;
 
+pub mod owned;
 mod row;
 #[cfg(test)]
 mod tests;
 
-pub use row::{AppPassword, Entry, Given, Kept, Secrets, Totp};
+pub use row::{AppPassword, Entry, Given, Kept, Own, Print, Secrets, Totp};
 
 /// Aliases of one person.
 pub const ALIASES_MOST: usize = 100;
@@ -42,9 +43,15 @@ pub enum PeopleError {
     /// Nobody that the API keeps has this address.
     #[error("nobody has this address")]
     Nobody,
-    /// There is no such app password, or no second factor that waits for a code.
+    /// There is no such app password, script or identity, or no second factor that waits for a code.
     #[error("there is no such thing")]
     Missing,
+    /// Another script has this name.
+    #[error("another script is called so")]
+    NameTaken,
+    /// The active script is not removed.
+    #[error("the script is active")]
+    Active,
     /// Somebody that the API keeps has this address already.
     #[error("{0} is somebody's already")]
     Taken(Address),
@@ -94,6 +101,8 @@ pub struct Update {
     pub aliases: Option<Vec<Address>>,
     /// The quota in octets, or none.
     pub quota: Option<Option<u64>>,
+    /// Whether nobody can log in.
+    pub suspended: Option<bool>,
 }
 
 /// The people of a data store.
@@ -193,6 +202,7 @@ impl People {
             }
             // Nothing that a former person had beside passes on.
             let after = Entry { stamp: chance()?, kept: Some(kept.clone()), ..Entry::default() };
+            batch.remove(keys::owned(account)).clear(keys::owned_pieces(account, None));
             if self.commit((account, raw), (&before, &after), batch).await? {
                 return Ok(after);
             }
@@ -200,7 +210,7 @@ impl People {
         Err(busy())
     }
 
-    /// Changes a person's name, aliases or quota.
+    /// Changes a person's name, aliases, quota or suspension.
     ///
     /// # Errors
     /// [`PeopleError`].
@@ -214,6 +224,7 @@ impl People {
                 kept.aliases.clone_from(aliases);
             }
             kept.quota = update.quota.unwrap_or(kept.quota);
+            kept.suspended = update.suspended.unwrap_or(kept.suspended);
             fit(kept, whom.account)
         };
         Ok(self.alter(whom, edit).await?.0)
@@ -231,17 +242,33 @@ impl People {
         Ok(self.alter(whom, edit).await?.0)
     }
 
-    /// Removes a person with its addresses, app passwords and second factor. The mailbox stays.
+    /// Sets a password in place of the one that the spec gives somebody; `None` takes it back.
+    ///
+    /// # Errors
+    /// [`PeopleError`].
+    pub async fn set_own(&self, whom: Whom<'_>, own: Option<(&Secrets, Print)>) -> Result<(), PeopleError> {
+        let own = own.map(|(secrets, replaces)| Own::new(secrets.clone(), replaces));
+        let edit = |entry: &mut Entry| {
+            entry.own.clone_from(&own);
+            Ok(())
+        };
+        self.alter(whom, edit).await.map(drop)
+    }
+
+    /// Removes a person with its addresses and everything that it owns but the mailbox.
     ///
     /// # Errors
     /// [`PeopleError`].
     pub async fn remove(&self, whom: Whom<'_>) -> Result<(), PeopleError> {
-        self.alter(whom, |entry| {
-            *entry = Entry::default();
-            Ok(())
-        })
-        .await
-        .map(drop)
+        for _ in 0..TRIES {
+            let (before, raw) = self.seen(whom).await?;
+            let mut batch = Batch::new();
+            batch.remove(keys::owned(whom.account)).clear(keys::owned_pieces(whom.account, None));
+            if self.commit((whom.account, raw), (&before, &Entry::default()), batch).await? {
+                return Ok(());
+            }
+        }
+        Err(busy())
     }
 
     /// Makes an app password, and shows it this once. `until` is in milliseconds since 1970.
@@ -323,21 +350,29 @@ impl People {
         self.alter(whom, |entry| entry.totp.take().map(drop).ok_or(PeopleError::Missing)).await.map(drop)
     }
 
-    /// Keeps a password that was right as it would be kept today, where it is kept otherwise. Tried once: the next login
-    /// is another chance.
+    /// Keeps a password that was right as it would be kept today, where it is kept otherwise: that of a person kept here, or
+    /// the one that somebody of the spec has in place of the spec's. Tried once: the next login is another chance.
     ///
     /// # Errors
     /// The store's.
-    pub async fn renew(&self, account: &Address, seen: &Entry, password: &str) -> Result<(), PeopleError> {
-        let Some(old) = seen.kept.as_ref().map(|kept| &kept.secrets).filter(|secrets| secrets.are_old()) else {
+    pub async fn renew(
+        &self,
+        (account, of_spec): (&Address, bool),
+        seen: &Entry,
+        password: &str,
+    ) -> Result<(), PeopleError> {
+        let mut seen = seen.clone();
+        let Some(old) = seen.secrets_mut(of_spec).filter(|secrets| secrets.are_old()) else { return Ok(()) };
+        // The person may have come in by a password for a single program.
+        if !old.are_proved_by(password.to_owned()).await {
             return Ok(());
-        };
+        }
         let new = Secrets::of_password(password.to_owned()).await?;
         let (before, raw) = self.read(account).await?;
         // The stamp stays: nothing changed that anybody can see.
         let mut after = before.clone();
-        if let Some(kept) = after.kept.as_mut().filter(|kept| kept.secrets == *old) {
-            kept.secrets = old.renewed(new);
+        if let Some(secrets) = after.secrets_mut(of_spec).filter(|secrets| **secrets == *old) {
+            *secrets = old.renewed(new);
             self.commit((account, raw), (&before, &after), Batch::new()).await?;
         }
         Ok(())
@@ -349,19 +384,25 @@ impl People {
         Ok((entry, raw))
     }
 
+    /// A person's row, if it is the one that is to be changed.
+    async fn seen(&self, whom: Whom<'_>) -> Result<(Entry, Option<Bytes>), PeopleError> {
+        let (entry, raw) = self.read(whom.account).await?;
+        if whom.kept && entry.kept.is_none() {
+            return Err(PeopleError::Nobody);
+        }
+        if whom.stamp.is_some_and(|stamp| stamp != entry.stamp) {
+            return Err(PeopleError::Changed);
+        }
+        Ok((entry, raw))
+    }
+
     async fn alter<T>(
         &self,
         whom: Whom<'_>,
         edit: impl Fn(&mut Entry) -> Result<T, PeopleError>,
     ) -> Result<(Entry, T), PeopleError> {
         for _ in 0..TRIES {
-            let (before, raw) = self.read(whom.account).await?;
-            if whom.kept && before.kept.is_none() {
-                return Err(PeopleError::Nobody);
-            }
-            if whom.stamp.is_some_and(|stamp| stamp != before.stamp) {
-                return Err(PeopleError::Changed);
-            }
+            let (before, raw) = self.seen(whom).await?;
             let mut after = before.clone();
             let out = edit(&mut after)?;
             if after == before {

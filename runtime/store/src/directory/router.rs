@@ -2,7 +2,7 @@
 
 use super::cache::Cached;
 use super::internal::Internal;
-use super::people::{Given, People};
+use super::people::{Entry, Given, People, Print};
 use super::{Access, Directory, Found, Person, Target, ldap, sql};
 use crate::error::StoreError;
 use crate::kv::KeyValue;
@@ -28,6 +28,7 @@ pub struct Router {
     by_api: HashMap<DomainName, Option<u64>>,
     people: Arc<People>,
     app_passwords: bool,
+    own_passwords: bool,
     all_have_scram: bool,
 }
 
@@ -69,8 +70,9 @@ impl Router {
         let somebody = !(config.accounts.is_empty() && directories.is_empty() && by_api.is_empty());
         let all = internal.all_have_scram() && config.directories.iter().all(|directory| directory.scram);
         let people = Arc::new(People::new(data, Arc::clone(&ground.clock)));
-        let app_passwords = config.login.app_passwords;
-        Ok(Router { internal, directories, by_api, people, app_passwords, all_have_scram: somebody && all })
+        let config::Login { app_passwords, own_passwords, .. } = config.login;
+        let all_have_scram = somebody && all;
+        Ok(Router { internal, directories, by_api, people, app_passwords, own_passwords, all_have_scram })
     }
 
     /// Whether mail for this domain ends here: a domain of the configuration, or a host.
@@ -203,6 +205,21 @@ impl Router {
         }
     }
 
+    /// Whether somebody may stay logged in to an account: it is somebody's, and not suspended.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn is_open(&self, account: &Address) -> Result<bool, StoreError> {
+        if let Some(row) = self.internal.account_row(account) {
+            return Ok(!row.suspended);
+        }
+        if self.is_by_api(&account.domain) {
+            return Ok(self.people.entry(account).await?.kept.is_some_and(|kept| !kept.suspended));
+        }
+        let person = self.person(account).await?;
+        Ok(person.is_some_and(|(person, _)| person.address == *account))
+    }
+
     /// Whose account it is that this name and password log in to; `None`: nobody's. For a name that nobody has it takes
     /// as long as for a wrong password, where hashes are compared here.
     ///
@@ -227,8 +244,7 @@ impl Router {
             _ => None,
         };
         let Some((person, directory)) = elsewhere else {
-            let right = self.internal.verify(account.as_ref(), password).await?;
-            return Ok(account.filter(|_| right));
+            return Ok(if self.verifies(account.as_ref(), password).await? { account } else { None });
         };
         if directory.was_right(&person, &password) {
             return Ok(Some(person.address.clone()));
@@ -239,6 +255,9 @@ impl Router {
         };
         if right {
             directory.is_right(&person, &password);
+            if let Err(error) = directory.renew(&person, &password).await {
+                warn!(%error, login = user, "a password is still kept as it came; the next login tries again");
+            }
         }
         Ok(right.then(|| person.address.clone()))
     }
@@ -254,18 +273,50 @@ impl Router {
         let Some(given) = Given::read(password).filter(|_| self.app_passwords) else { return Ok(false) };
         let entry = self.people.entry(account).await?;
         // What a person that is gone had beside opens nothing.
-        let there = !kept || entry.kept.is_some();
+        let there = match kept {
+            true => entry.kept.as_ref().is_some_and(|kept| !kept.suspended),
+            false => self.internal.account_row(account).is_some_and(|row| !row.suspended),
+        };
         Ok(there && entry.opened_by(account, &given, (access, self.people.now())).is_some())
+    }
+
+    /// What somebody of the spec has in place of the spec's password, where that may be.
+    async fn own(&self, account: Option<&Address>) -> Result<Option<Entry>, StoreError> {
+        let row = account.filter(|_| self.own_passwords).and_then(|account| self.internal.account_row(account));
+        let Some((row, given)) = row.and_then(|row| Some((row, Print::of(row)?))) else { return Ok(None) };
+        let entry = self.people.entry(&row.address).await?;
+        Ok(entry.in_place_of(&given).is_some().then_some(entry))
+    }
+
+    /// Whether a password is that of somebody of the spec; nobody's takes as long, and is wrong.
+    async fn verifies(&self, account: Option<&Address>, password: String) -> Result<bool, StoreError> {
+        let Some((account, entry)) = account.zip(self.own(account).await?) else {
+            return self.internal.verify(account, None, password).await;
+        };
+        let own = entry.own.as_ref().map(|own| own.secrets());
+        let right = self.internal.verify(Some(account), own, password.clone()).await?;
+        if right {
+            self.renew((account, true), &entry, &password).await;
+        }
+        Ok(right)
+    }
+
+    /// Keeps a password that was right as it would be kept today.
+    async fn renew(&self, whom: (&Address, bool), entry: &Entry, password: &str) {
+        if let Err(error) = self.people.renew(whom, entry, password).await {
+            warn!(%error, account = %whom.0, "a password is still kept as it came; the next login tries again");
+        }
     }
 
     /// Whether a password is that of a person that the API keeps; nobody's takes as long, and is wrong.
     async fn proves(&self, account: &Address, password: String) -> Result<bool, StoreError> {
         let entry = self.people.entry(account).await?;
-        let secrets = entry.kept.as_ref().map(|kept| kept.secrets.texts()).unwrap_or_default();
+        let kept = entry.kept.as_ref().filter(|kept| !kept.suspended);
+        let secrets = kept.map(|kept| kept.secrets.texts()).unwrap_or_default();
         let known = !secrets.is_empty();
         let right = self.internal.proves(Some(account), secrets, password.clone()).await? && known;
-        if right && let Err(error) = self.people.renew(account, &entry, &password).await {
-            warn!(%error, %account, "a password is still kept as it came; the next login tries again");
+        if right {
+            self.renew((account, false), &entry, &password).await;
         }
         Ok(right)
     }
@@ -280,10 +331,13 @@ impl Router {
         if let Ok(login) = user.parse::<Address>() {
             by_api = self.is_by_api(&login.domain);
             known = match self.internal.account(&login) {
-                Some(account) => self.internal.scram(&account),
+                Some(account) => match self.own(Some(&account)).await?.and_then(|entry| entry.own) {
+                    Some(own) => own.verifier().and_then(password::scram),
+                    None => self.internal.scram(&account),
+                },
                 None if by_api => {
-                    let person = self.owner(&login).await?;
-                    person.and_then(|person| person.secrets.iter().find_map(|one| password::scram(one)))
+                    let kept = self.people.entry(&login).await?.kept.filter(|kept| !kept.suspended);
+                    kept.and_then(|kept| password::scram(kept.secrets.verifier()?))
                 }
                 None => {
                     let person = self.person(&login).await?;

@@ -2,7 +2,8 @@
 //!
 //! What is asked for is always bound, never put into a query's text. Every query is prepared before a configuration is
 //! taken, so that a wrong one is told then. The sessions can only read: PostgreSQL's and MySQL's transactions are
-//! read-only from the start, SQLite's connections are `query_only`.
+//! read-only from the start, SQLite's connections are `query_only`. Where the operator wrote a query that writes, it has
+//! connections of its own.
 
 use super::{ASKED_MOST, Directory, Found, MEMBERS_MOST, Person, SECRETS_MOST};
 use crate::error::{Cause, StoreError};
@@ -25,6 +26,8 @@ mod engine;
 
 /// Columns that the query of a login may have.
 const COLUMNS: [&str; 4] = ["address", "name", "secret", "quota"];
+/// Connections that write passwords: there is one write for each person, once.
+const WRITERS_MOST: u32 = 2;
 /// The largest value that is read, in octets.
 const CELL_MOST: usize = 64 << 10;
 
@@ -36,8 +39,8 @@ struct Query {
     /// What it is for.
     what: &'static str,
     text: String,
-    /// How often what is asked for is bound.
-    marks: usize,
+    /// Which value each of its parameters is, from 1.
+    values: Vec<usize>,
 }
 
 /// A directory in a database.
@@ -49,6 +52,8 @@ struct SqlDirectory<D: Engine> {
     address: Option<Query>,
     alias: Option<Query>,
     group: Option<Query>,
+    /// What keeps a password anew, and the connections that may write.
+    password: Option<(Query, Pool<D>)>,
 }
 
 /// Makes a directory; nothing is connected yet.
@@ -92,13 +97,22 @@ impl<D: Engine> SqlDirectory<D> {
                 let says = format!("the directory `{name}`: the query `{what}` has a string that does not end");
                 StoreError::Misconfigured(Cause::new(says))
             })?;
-            Ok::<_, StoreError>(Query { what, text: D::numbered(text, &marks), marks: marks.len() })
+            Ok::<_, StoreError>(Query { what, text: D::numbered(text, &marks), values: D::values(&marks) })
         };
         let optional =
             |what: &'static str, text: &Option<String>| text.as_ref().map(|text| query(what, text)).transpose();
+        let failed = |error| D::meaning(error).into_error(&place);
+        let password = match optional("password", &given.query.password)? {
+            Some(query) => {
+                let place = Place { most: WRITERS_MOST, ..place.clone() };
+                Some((query, D::connected(options.clone(), &place, false).map_err(failed)?))
+            }
+            None => None,
+        };
         Ok(SqlDirectory {
             name: format!("{name} ({})", place.name),
-            pool: D::reading(options, &place).map_err(|error| D::meaning(error).into_error(&place))?,
+            pool: D::connected(options, &place, true).map_err(failed)?,
+            password,
             login: query("login", &given.query.login)?,
             address: optional("address", &given.query.address)?,
             alias: optional("alias", &given.query.alias)?,
@@ -116,7 +130,7 @@ impl<D: Engine> SqlDirectory<D> {
         loop {
             let answer = timeout(self.place.patience, async {
                 let mut connection = self.pool.acquire().await.map_err(|error| (error, false))?;
-                let answer = D::ask(&mut connection, query, asked).await;
+                let answer = D::ask(&mut connection, query, &[asked]).await;
                 if answer.is_err() {
                     // It may be gone, and nobody else is to find that out.
                     connection.close_on_drop();
@@ -176,9 +190,9 @@ impl<D: Engine> SqlDirectory<D> {
         Ok(values)
     }
 
-    async fn prepare(&self, query: &Query) -> Result<(), StoreError> {
+    async fn prepare(&self, query: &Query, pool: &Pool<D>) -> Result<(), StoreError> {
         let prepared = timeout(self.place.patience, async {
-            let mut connection = self.pool.acquire().await?;
+            let mut connection = pool.acquire().await?;
             D::prepared(&mut connection, &query.text).await
         });
         let told = |error: sqlx::Error| match error {
@@ -192,9 +206,9 @@ impl<D: Engine> SqlDirectory<D> {
             error => D::meaning(error).into_error(&self.place),
         };
         let (marks, columns) = prepared.await.map_err(|_| self.place.late())?.map_err(told)?;
-        let wanted = D::parameters(query.marks);
+        let wanted = query.values.len();
         if marks != wanted {
-            let says = format!("the query `{}` has {} `?`, and the database sees {marks}", query.what, query.marks);
+            let says = format!("the query `{}` has {wanted} values, and the database sees {marks}", query.what);
             return Err(self.wrong(&says));
         }
         let unknown = columns.iter().find(|column| !COLUMNS.contains(&column.to_lowercase().as_str()));
@@ -203,7 +217,9 @@ impl<D: Engine> SqlDirectory<D> {
                 let says = format!("the query `login` has a column `{unknown}`; known are {}", COLUMNS.join(", "));
                 Err(self.wrong(&says))
             }
-            _ if columns.is_empty() => Err(self.wrong(&format!("the query `{}` has no columns", query.what))),
+            _ if columns.is_empty() && query.what != "password" => {
+                Err(self.wrong(&format!("the query `{}` has no columns", query.what)))
+            }
             _ => Ok(()),
         }
     }
@@ -229,11 +245,14 @@ impl<D: Engine> Directory for SqlDirectory<D> {
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        self.prepare(&self.login).await?;
+        self.prepare(&self.login, &self.pool).await?;
         for query in [&self.address, &self.alias, &self.group].into_iter().flatten() {
-            self.prepare(query).await?;
+            self.prepare(query, &self.pool).await?;
         }
-        Ok(())
+        match &self.password {
+            Some((query, pool)) => self.prepare(query, pool).await,
+            None => Ok(()),
+        }
     }
 
     async fn find(&self, address: &Address) -> Result<Option<Found>, StoreError> {
@@ -304,5 +323,31 @@ impl<D: Engine> Directory for SqlDirectory<D> {
 
     async fn proves(&self, _: &Person, _: &str) -> Result<Option<bool>, StoreError> {
         Ok(None)
+    }
+
+    fn is_written(&self) -> bool {
+        self.password.is_some()
+    }
+
+    async fn renew(&self, person: &Person, old: &str, (hash, verifier): (&str, &str)) -> Result<bool, StoreError> {
+        let Some((query, pool)) = &self.password else { return Ok(false) };
+        let values = [person.login.as_str(), old, hash, verifier];
+        let written = timeout(self.place.patience, async {
+            let mut connection = pool.acquire().await?;
+            let written = D::write(&mut connection, query, &values).await;
+            if written.is_err() {
+                connection.close_on_drop();
+            }
+            written
+        });
+        match written.await.map_err(|_| self.place.late())? {
+            Ok(rows) => Ok(rows > 0),
+            // What a database says of a value may be the value.
+            Err(sqlx::Error::Database(told)) => {
+                let code = told.code().unwrap_or_default().into_owned();
+                Err(self.wrong(&format!("the query `password` is refused (SQLSTATE {code})")))
+            }
+            Err(error) => Err(D::meaning(error).into_error(&self.place)),
+        }
     }
 }

@@ -25,6 +25,15 @@ const SWEEP_EVERY: usize = 64;
 /// at most so many entries at a time: more than are made meanwhile.
 const SWEEP_MOST: usize = 256;
 
+/// What a counter's key begins with,
+pub(crate) const COUNTERS: &[u8; 2] = b"Lc";
+/// a fact's,
+pub(crate) const FACTS: &[u8; 2] = b"Lf";
+/// a lease's,
+pub(crate) const LEASES: &[u8; 2] = b"Ll";
+/// and a mark's of when a counter or fact ends.
+pub(crate) const MARKS: &[u8; 2] = b"Lx";
+
 /// Lookups in `data`.
 pub struct KvLookups {
     data: Arc<dyn KeyValue>,
@@ -54,12 +63,12 @@ impl KvLookups {
     /// `decide` gets the entry also when it has ended.
     async fn change<T>(
         &self,
-        kind: u8,
+        kind: &[u8; 2],
         name: &str,
         decide: impl Fn(Option<Entry>, i64) -> Result<Change<T>, StoreError>,
     ) -> Result<T, StoreError> {
         fits(name, None)?;
-        let key = Key::from([&[b'L', kind], name.as_bytes()].concat());
+        let key = Key::from([kind, name.as_bytes()].concat());
         for _ in 0..TRIES {
             let now = (self.clock)();
             let stored = self.data.get(std::slice::from_ref(&key)).await?.pop().flatten();
@@ -72,12 +81,12 @@ impl KvLookups {
             let mut batch = Batch::new();
             batch.assert(key.clone(), stored);
             // Forgetting a counter harms nobody much; forgetting a lease gives its number to two.
-            batch.lazy = kind != b'l';
+            batch.lazy = kind != LEASES;
             if batch.lazy {
                 if let Some(was) = was {
-                    batch.remove(end_key(was, &key));
+                    batch.remove(mark(was, &key));
                 }
-                batch.put(end_key(next.until, &key), Bytes::new());
+                batch.put(mark(next.until, &key), Bytes::new());
             }
             batch.put(key.clone(), next.write());
             match self.data.commit(batch).await {
@@ -98,9 +107,9 @@ impl KvLookups {
         if !self.changes.fetch_add(1, Ordering::Relaxed).is_multiple_of(SWEEP_EVERY) {
             return Ok(());
         }
-        let ended = KeyRange { from: Key::from("Lx"), to: end_key(now, &Key::from("")) };
+        let ended = KeyRange { from: MARKS.to_vec().into(), to: mark(now, &Key::from("")) };
         for (mark, _) in self.data.scan(ended, Page::first(SWEEP_MOST)).await? {
-            let key = Key(mark.0.slice(mark.0.len().min(10)..));
+            let key = marked(&mark);
             let stored = self.data.get(std::slice::from_ref(&key)).await?.pop().flatten();
             let mut batch = Batch::new();
             batch.lazy = true;
@@ -129,7 +138,7 @@ impl Lookups for KvLookups {
             let entry = Entry { until, value: sum.to_be_bytes().to_vec().into() };
             Ok(if by == 0 { Change::Keep(value) } else { Change::Put(entry, sum) })
         };
-        self.change(b'c', counter, decide).await
+        self.change(COUNTERS, counter, decide).await
     }
 
     async fn note(&self, fact: &str, value: Option<Bytes>, lives: Duration) -> Result<Option<Bytes>, StoreError> {
@@ -141,7 +150,7 @@ impl Lookups for KvLookups {
                 None => Change::Keep(known),
             })
         };
-        self.change(b'f', fact, decide).await
+        self.change(FACTS, fact, decide).await
     }
 
     async fn lease(&self, name: &str, lives: Duration) -> Result<Option<Lease>, StoreError> {
@@ -155,7 +164,7 @@ impl Lookups for KvLookups {
             let lease = Lease { name: name.to_owned(), number: number.cast_unsigned(), until };
             Ok(Change::Put(Entry { until, value: number.to_be_bytes().to_vec().into() }, Some(lease)))
         };
-        self.change(b'l', name, decide).await
+        self.change(LEASES, name, decide).await
     }
 
     async fn release(&self, lease: Lease) -> Result<(), StoreError> {
@@ -166,7 +175,7 @@ impl Lookups for KvLookups {
                 None => Change::Keep(()),
             })
         };
-        self.change(b'l', &lease.name, decide).await
+        self.change(LEASES, &lease.name, decide).await
     }
 }
 
@@ -186,8 +195,21 @@ impl Entry {
     }
 }
 
-fn end_key(until: i64, key: &Key) -> Key {
-    [b"Lx", &until.max(0).to_be_bytes()[..], &key.0].concat().into()
+/// The mark of when something ends.
+pub(crate) fn mark(until: i64, key: &Key) -> Key {
+    [MARKS, &until.max(0).to_be_bytes()[..], &key.0].concat().into()
+}
+
+/// What a mark is of.
+pub(crate) fn marked(mark: &Key) -> Key {
+    Key(mark.0.slice(mark.0.len().min(10)..))
+}
+
+/// When something ends; `None` where it cannot be read.
+pub(crate) fn end_of(key: &Key, stored: &Bytes) -> Option<i64> {
+    let entry = Entry::read(key, stored).ok()?;
+    let fits = key.0.starts_with(FACTS) || entry.number("").is_ok();
+    fits.then_some(entry.until)
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@ use crate::error::StoreError;
 use crate::password;
 use crate::row::{Packer, Unpacker};
 use aws_lc_rs::{constant_time, digest};
+use schema::config::Account;
 use schema::name::Address;
+use schema::spec::Credential;
 use std::fmt;
 
 use super::super::{Access, Person, Scope, totp};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Before people could be suspended, and have a password in place of the spec's.
+const VERSION_BEFORE: u8 = 1;
 const WHAT: &str = "a person kept by the API";
 /// Letters and digits of an app password: RFC 4648 §6's in small letters, none of which look alike.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
@@ -57,9 +61,25 @@ impl Secrets {
         self.hash.is_some() || self.scram.is_some()
     }
 
+    fn read(row: &mut Unpacker<'_>) -> Result<Secrets, StoreError> {
+        Ok(Secrets { hash: row.option()?.map(str::to_owned), scram: row.option()?.map(str::to_owned) })
+    }
+
+    /// The SCRAM verifier, as [`crate::password::scram`] reads it.
+    pub fn verifier(&self) -> Option<&str> {
+        self.scram.as_deref()
+    }
+
     /// All of them, as [`crate::password`] reads them.
     pub fn texts(&self) -> Vec<String> {
         self.hash.iter().chain(&self.scram).cloned().collect()
+    }
+
+    /// Whether this is the password that they are of.
+    pub(super) async fn are_proved_by(&self, given: String) -> bool {
+        let texts = self.texts();
+        let check = move || texts.iter().any(|hash| password::matches(&given, hash));
+        tokio::task::spawn_blocking(check).await.unwrap_or(false)
     }
 
     /// Whether they are not what would be made today of the same password.
@@ -85,6 +105,54 @@ pub struct Kept {
     pub quota: Option<u64>,
     /// What the person proves itself by.
     pub secrets: Secrets,
+    /// Nobody can log in, and mail is kept.
+    pub suspended: bool,
+}
+
+/// Which passwords the spec gives somebody, not telling them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print([u8; 32]);
+
+impl Print {
+    /// Of what the spec gives; `None` where nobody can log in by it, so that nothing takes its place.
+    pub fn of(account: &Account) -> Option<Print> {
+        if account.suspended || account.credentials.is_empty() {
+            return None;
+        }
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for one in &account.credentials {
+            let (Credential::Hash(text) | Credential::Scram(text)) = one;
+            digest.update(&(text.len() as u64).to_be_bytes());
+            digest.update(text.as_bytes());
+        }
+        digest.finish().as_ref().try_into().ok().map(Print)
+    }
+}
+
+/// A password that a person of the spec has in place of the one that the spec gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Own {
+    /// The password.
+    secrets: Secrets,
+    /// What the spec gave when this one was set. Once the spec gives another, this one counts no more.
+    replaces: Print,
+}
+
+impl Own {
+    /// One in place of what the spec gives.
+    pub(super) fn new(secrets: Secrets, replaces: Print) -> Own {
+        Own { secrets, replaces }
+    }
+
+    /// What the person proves itself by, as [`crate::password`] reads it.
+    pub fn secrets(&self) -> Vec<String> {
+        self.secrets.texts()
+    }
+
+    /// The SCRAM verifier, as [`crate::password::scram`] reads it.
+    pub fn verifier(&self) -> Option<&str> {
+        self.secrets.verifier()
+    }
 }
 
 /// A password for one program.
@@ -136,6 +204,8 @@ pub struct Entry {
     pub stamp: u64,
     /// The person; `None`: it is kept elsewhere, and has the rest of this beside.
     pub kept: Option<Kept>,
+    /// A password in place of the spec's.
+    pub own: Option<Own>,
     /// Passwords for single programs.
     pub app_passwords: Vec<AppPassword>,
     /// The second factor.
@@ -168,7 +238,7 @@ impl Entry {
 
     /// Nothing that would be missed.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_none() && self.app_passwords.is_empty() && self.totp.is_none()
+        self.kept.is_none() && self.own.is_none() && self.app_passwords.is_empty() && self.totp.is_none()
     }
 
     /// Every address that is the person's own.
@@ -179,9 +249,23 @@ impl Entry {
     /// Whether a client that takes SCRAM because it is offered could not log in: the password has no verifier, or is one
     /// for a single program, which never has.
     pub(crate) fn needs_plain(&self) -> bool {
-        let unverified =
-            self.kept.as_ref().is_some_and(|kept| kept.secrets.are_there() && kept.secrets.scram.is_none());
-        unverified || !self.app_passwords.is_empty()
+        let unverified = |secrets: &Secrets| secrets.are_there() && secrets.scram.is_none();
+        let kept = self.kept.as_ref().map(|kept| &kept.secrets);
+        let own = self.own.as_ref().map(|own| &own.secrets);
+        kept.into_iter().chain(own).any(unverified) || !self.app_passwords.is_empty()
+    }
+
+    /// The password of a person that is kept here; or the one in place of the spec's.
+    pub(super) fn secrets_mut(&mut self, of_spec: bool) -> Option<&mut Secrets> {
+        match of_spec {
+            true => self.own.as_mut().map(|own| &mut own.secrets),
+            false => self.kept.as_mut().map(|kept| &mut kept.secrets),
+        }
+    }
+
+    /// The password in place of what the spec gives, if it still counts.
+    pub fn in_place_of(&self, given: &Print) -> Option<&Secrets> {
+        self.own.as_ref().filter(|own| own.replaces == *given).map(|own| &own.secrets)
     }
 
     pub(super) fn write(&self) -> Vec<u8> {
@@ -190,11 +274,15 @@ impl Entry {
         row.u8(self.kept.is_some().into());
         if let Some(kept) = &self.kept {
             row.text(&kept.name).option(kept.secrets.hash.as_deref()).option(kept.secrets.scram.as_deref());
-            row.u8(kept.quota.is_some().into()).u64(kept.quota.unwrap_or(0));
+            row.u8(kept.quota.is_some().into()).u64(kept.quota.unwrap_or(0)).u8(kept.suspended.into());
             row.u32(count(kept.aliases.len()));
             kept.aliases.iter().for_each(|alias| {
                 row.text(&alias.to_string());
             });
+        }
+        row.u8(self.own.is_some().into());
+        if let Some(own) = &self.own {
+            row.option(own.secrets.hash.as_deref()).option(own.secrets.scram.as_deref()).fixed(&own.replaces.0);
         }
         row.u32(count(self.app_passwords.len()));
         for one in &self.app_passwords {
@@ -209,18 +297,24 @@ impl Entry {
     }
 
     pub(crate) fn read(value: &[u8]) -> Result<Entry, StoreError> {
-        let mut row = Unpacker::new(value, VERSION, WHAT)?;
+        let version = if value.first() == Some(&VERSION_BEFORE) { VERSION_BEFORE } else { VERSION };
+        let mut row = Unpacker::new(value, version, WHAT)?;
         let mut entry = Entry { stamp: row.u64()?, ..Entry::default() };
         if row.u8()? == 1 {
             let name = row.text()?.to_owned();
-            let secrets = Secrets { hash: row.option()?.map(str::to_owned), scram: row.option()?.map(str::to_owned) };
+            let secrets = Secrets::read(&mut row)?;
             let (limited, octets) = (row.u8()?, row.u64()?);
-            let mut kept = Kept { name, secrets, quota: (limited == 1).then_some(octets), aliases: Vec::new() };
+            let suspended = version != VERSION_BEFORE && row.u8()? == 1;
+            let quota = (limited == 1).then_some(octets);
+            let mut kept = Kept { name, secrets, quota, suspended, aliases: Vec::new() };
             for _ in 0..row.u32()? {
                 let alias = row.text()?.parse().map_err(|_| StoreError::Corrupt { what: WHAT.to_owned() })?;
                 kept.aliases.push(alias);
             }
             entry.kept = Some(kept);
+        }
+        if version != VERSION_BEFORE && row.u8()? == 1 {
+            entry.own = Some(Own { secrets: Secrets::read(&mut row)?, replaces: Print(row.fixed()?) });
         }
         for _ in 0..row.u32()? {
             let (id, name, scope, made) = (row.u64()?, row.text()?.to_owned(), Scope::of_octet(row.u8()?), row.i64()?);

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::directory::Access;
+use crate::kv::KeyRange;
 use crate::kv::memory::Memory;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -143,7 +144,7 @@ async fn a_hash_from_elsewhere_becomes_ours_when_its_password_is_right() {
     // Who has no verifier would be locked out where SCRAM is offered.
     assert!(people.some_need_plain().await.unwrap());
     let entry = people.entry(&ada).await.unwrap();
-    people.renew(&ada, &entry, "secret").await.unwrap();
+    people.renew((&ada, false), &entry, "secret").await.unwrap();
     let renewed = people.entry(&ada).await.unwrap();
     let texts = renewed.kept.as_ref().unwrap().secrets.texts();
     assert!(texts[0].starts_with("$argon2id$") && texts[1].starts_with("SCRAM-SHA-256$"));
@@ -152,7 +153,7 @@ async fn a_hash_from_elsewhere_becomes_ours_when_its_password_is_right() {
     // A password that was set meanwhile is not overwritten.
     people.set_secrets(whom(&ada), &Secrets::foreign("{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=").unwrap()).await.unwrap();
     let before = people.entry(&ada).await.unwrap();
-    people.renew(&ada, &entry, "secret").await.unwrap();
+    people.renew((&ada, false), &entry, "secret").await.unwrap();
     assert_eq!(people.entry(&ada).await.unwrap(), before);
     assert!(Secrets::foreign("secret").is_none() && Secrets::foreign("{PLAIN}secret").is_none());
 }
@@ -193,4 +194,150 @@ async fn pages_hold_the_people_of_one_domain_in_order() {
     assert_eq!(locals(people.page(&domain, None, 2).await.unwrap()), "p1@example.org p2@example.org");
     let after = "p1".parse().unwrap();
     assert_eq!(locals(people.page(&domain, Some(&after), 9).await.unwrap()), "p2@example.org p3@example.org");
+}
+
+/// A row of before people could be suspended and have a password in place of the spec's.
+#[test]
+fn a_row_of_an_older_server_is_read() {
+    let mut row = crate::row::Packer::new(1);
+    row.u64(7).u8(1).text("Ada").option(Some("$argon2id$x")).option(None).u8(1).u64(5).u32(1).text("a@example.org");
+    row.u32(0).u8(0);
+    let entry = Entry::read(&row.done()).unwrap();
+    let kept = entry.kept.clone().unwrap();
+    assert_eq!((entry.stamp, kept.name.as_str(), kept.quota, kept.suspended), (7, "Ada", Some(5), false));
+    assert_eq!((kept.aliases, entry.own.clone(), kept.secrets.are_there()), (vec![at("a@example.org")], None, true));
+    assert_eq!(Entry::read(&entry.write()).unwrap(), entry);
+}
+
+#[tokio::test]
+async fn a_password_in_place_of_the_specs_counts_until_the_spec_gives_another() {
+    let Ground { people, .. } = ground();
+    let ada = at("ada@example.org");
+    let of_spec = |hash: &str, suspended| schema::config::Account {
+        address: ada.clone(),
+        name: String::new(),
+        credentials: vec![schema::spec::Credential::Hash(hash.to_owned())],
+        app_passwords: Vec::new(),
+        suspended,
+        aliases: Vec::new(),
+        quota: None,
+    };
+    let (first, second) = (Print::of(&of_spec("one", false)).unwrap(), Print::of(&of_spec("two", false)).unwrap());
+    assert_eq!(Print::of(&of_spec("one", true)), None);
+    let whom = Whom { kept: false, ..whom(&ada) };
+    let secrets = Secrets::foreign("{SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=").unwrap();
+    people.set_own(whom, Some((&secrets, first))).await.unwrap();
+    assert!(people.some_need_plain().await.unwrap(), "a hash has no verifier");
+    let entry = people.entry(&ada).await.unwrap();
+    assert_eq!((entry.in_place_of(&first), entry.in_place_of(&second)), (Some(&secrets), None));
+    assert_eq!(Entry::read(&entry.write()).unwrap(), entry);
+    // What is right once is kept as it would be kept today.
+    people.renew((&ada, true), &entry, "a password for a single program").await.unwrap();
+    assert_eq!(people.entry(&ada).await.unwrap(), entry);
+    people.renew((&ada, true), &entry, "test").await.unwrap();
+    assert!(!people.some_need_plain().await.unwrap());
+    assert!(people.entry(&ada).await.unwrap().own.unwrap().verifier().is_some());
+    people.set_own(whom, None).await.unwrap();
+    assert_eq!(people.entry(&ada).await.unwrap(), Entry::default());
+}
+
+#[tokio::test]
+async fn scripts_are_written_read_renamed_and_removed() {
+    let Ground { people, other, time, .. } = ground();
+    let ada = at("ada@example.org");
+    people.create(&ada, kept(&[]), false).await.unwrap();
+    let long = "# ünd so weiter\n".repeat(50_000);
+    let (first, is_new) = people.put_script(whom(&ada), "main", &long).await.unwrap();
+    assert!(is_new && !first.active);
+    assert_eq!(other.script(&ada, "main").await.unwrap(), Some((first.clone(), long.clone())));
+    assert_eq!(people.script(&ada, "other").await.unwrap(), None);
+    time.fetch_add(5, Ordering::SeqCst);
+    people.put_script(whom(&ada), "away", "").await.unwrap();
+    assert_eq!(people.script(&ada, "away").await.unwrap().unwrap().1, "");
+    // The one that is active stays so when it is written anew.
+    people.change_script(whom(&ada), "main", (None, Some(true))).await.unwrap();
+    let (again, is_new) = people.put_script(whom(&ada), "main", "keep;").await.unwrap();
+    assert!(!is_new && again.active && again.id == first.id && again.text != first.text);
+    let stale = Whom { stamp: Some(first.text), ..whom(&ada) };
+    assert!(matches!(people.put_script(stale, "main", "stop;").await, Err(PeopleError::Changed)));
+    assert!(matches!(people.put_script(stale, "new", "stop;").await, Err(PeopleError::Changed)));
+    assert!(matches!(people.remove_script(whom(&ada), "main").await, Err(PeopleError::Active)));
+    let clash = people.change_script(whom(&ada), "main", (Some("away"), None)).await;
+    assert!(matches!(clash, Err(PeopleError::NameTaken)));
+    people.change_script(whom(&ada), "away", (Some("zzz"), Some(true))).await.unwrap();
+    let listed = people.scripts(&ada).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|one| (one.name.as_str(), one.active)).collect::<Vec<_>>(),
+        [("main", false), ("zzz", true)]
+    );
+    people.remove_script(whom(&ada), "main").await.unwrap();
+    assert!(matches!(people.remove_script(whom(&ada), "main").await, Err(PeopleError::Missing)));
+}
+
+#[tokio::test]
+async fn scripts_and_identities_have_limits_and_go_with_the_person() {
+    let Ground { people, data, .. } = ground();
+    let ada = at("ada@example.org");
+    assert!(matches!(people.put_script(whom(&ada), "x", "keep;").await, Err(PeopleError::Nobody)));
+    people.create(&ada, kept(&[]), false).await.unwrap();
+    let long = "#".repeat(mail::sieve::SCRIPT_MOST);
+    for n in 0..4 {
+        people.put_script(whom(&ada), &format!("{n}"), &long).await.unwrap();
+    }
+    people.put_script(whom(&ada), "3", &long).await.unwrap();
+    assert!(matches!(people.put_script(whom(&ada), "4", "#").await, Err(PeopleError::TooMany { .. })));
+    for n in 0..4 {
+        people.put_script(whom(&ada), &format!("{n}"), "").await.unwrap();
+    }
+    let name = |n: usize| format!("{n:0>width$}", width = owned::SCRIPT_NAME_MOST);
+    for n in 4..owned::SCRIPTS_MOST {
+        people.put_script(whom(&ada), &name(n), "").await.unwrap();
+    }
+    assert!(matches!(people.put_script(whom(&ada), "more", "").await, Err(PeopleError::TooMany { .. })));
+    let named = owned::Named { name: "n".repeat(NAME_MOST), email: at(&format!("{}@example.org", "a".repeat(64))) };
+    let identity = owned::Identity {
+        email: ada.clone(),
+        name: "n".repeat(NAME_MOST),
+        reply_to: vec![named.clone(); owned::COPIES_MOST],
+        bcc: vec![named; owned::COPIES_MOST],
+        text_signature: "t".repeat(owned::SIGNATURES_MOST),
+        html_signature: String::new(),
+    };
+    let mut ids = Vec::new();
+    for _ in 0..owned::IDENTITIES_MOST {
+        ids.push(people.put_identity(whom(&ada), None, &identity).await.unwrap());
+    }
+    assert!(matches!(people.put_identity(whom(&ada), None, &identity).await, Err(PeopleError::TooMany { .. })));
+    let all = people.identities(&ada).await.unwrap();
+    assert!(all.iter().map(|one| one.0).eq(ids.iter().copied()) && all.iter().all(|one| one.1 == identity));
+    let other = owned::Identity { text_signature: "other".into(), ..identity.clone() };
+    people.put_identity(whom(&ada), Some(ids[1]), &other).await.unwrap();
+    people.remove_identity(whom(&ada), ids[0]).await.unwrap();
+    assert_eq!(people.identities(&ada).await.unwrap()[0], (ids[1], other));
+    people.remove(whom(&ada)).await.unwrap();
+    let all = KeyRange { from: Key::from(vec![0]), to: Key::from(vec![255]) };
+    assert_eq!(data.scan(all, Page::first(9)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn of_scripts_that_two_servers_change_at_once_one_is_active_and_none_is_torn() {
+    let Ground { people, other, .. } = ground();
+    let ada = at("ada@example.org");
+    people.create(&ada, kept(&[]), false).await.unwrap();
+    for name in ["a", "b"] {
+        people.put_script(whom(&ada), name, "").await.unwrap();
+    }
+    let long = ["a", "b"].map(|letter| letter.repeat(200_000));
+    for round in 0..20 {
+        let (one, two, three, read) = tokio::join!(
+            people.change_script(whom(&ada), "a", (None, Some(true))),
+            other.change_script(whom(&ada), "b", (None, Some(true))),
+            other.put_script(whom(&ada), "c", &long[round % 2]),
+            people.script(&ada, "c"),
+        );
+        assert!(one.is_ok() && two.is_ok() && three.is_ok(), "{one:?} {two:?} {three:?}");
+        let read = read.unwrap().map(|(_, text)| text);
+        assert!(read.is_none_or(|read| long.contains(&read)));
+        assert_eq!(people.scripts(&ada).await.unwrap().iter().filter(|one| one.active).count(), 1);
+    }
 }

@@ -4,6 +4,7 @@ use super::{CELL_MOST, MEMBERS_MOST, Query, Row};
 use crate::kv::sql::dialect::{Dialect, Place};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use schema::config::Mark;
 use sqlx::mysql::{MySqlConnectOptions, MySqlRow};
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::{PgConnectOptions, PgRow};
@@ -16,24 +17,39 @@ use sqlx::{
 /// A database that people are asked of.
 #[async_trait]
 pub(super) trait Engine: Dialect {
-    /// Connections that can only read, none of them made yet.
-    fn reading(options: Self::Options, place: &Place) -> Result<Pool<Self>, Error>;
+    /// Connections, none of them made yet, which may be such that can only read.
+    fn connected(options: Self::Options, place: &Place, reads: bool) -> Result<Pool<Self>, Error>;
 
-    /// A query as this database writes it.
-    fn numbered(query: &str, _marks: &[usize]) -> String {
-        query.to_owned()
+    /// How this database writes a parameter.
+    fn parameter(number: usize) -> String;
+
+    /// Which value each parameter of a query is, in the order that they are bound in: where parameters have numbers, each
+    /// value once.
+    fn values(marks: &[Mark]) -> Vec<usize> {
+        (1..=marks.iter().map(|mark| mark.number).max().unwrap_or(0)).collect()
     }
 
-    /// How many parameters a query with so many marks has.
-    fn parameters(marks: usize) -> usize {
-        marks
+    /// A query as this database writes it.
+    fn numbered(query: &str, marks: &[Mark]) -> String {
+        let mut text = String::with_capacity(query.len() + marks.len());
+        let mut from = 0;
+        for mark in marks {
+            text.push_str(query.get(from..mark.at).unwrap_or_default());
+            text.push_str(&Self::parameter(mark.number));
+            from = mark.at + mark.length;
+        }
+        text.push_str(query.get(from..).unwrap_or_default());
+        text
     }
 
     /// Prepares a query; tells how many parameters it has, and its columns.
     async fn prepared(connection: &mut Self::Connection, text: &str) -> Result<(usize, Vec<String>), Error>;
 
     /// Asks; one row more than [`MEMBERS_MOST`] at most.
-    async fn ask(connection: &mut Self::Connection, query: &Query, asked: &str) -> Result<Vec<Row>, Error>;
+    async fn ask(connection: &mut Self::Connection, query: &Query, values: &[&str]) -> Result<Vec<Row>, Error>;
+
+    /// Writes, and tells how many rows it changed.
+    async fn write(connection: &mut Self::Connection, query: &Query, values: &[&str]) -> Result<u64, Error>;
 }
 
 /// A value that stands for no text.
@@ -45,7 +61,7 @@ fn text(column: &str, octets: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(octets).map_err(|_| odd(column, "the value is no UTF-8"))
 }
 
-/// An engine, with the two methods that are the same for all but for types that share no trait.
+/// An engine, with the methods that are the same for all but for types that share no trait.
 macro_rules! engine {
     ($database:ty, $cell:ident, { $($own:tt)* }) => {
         #[async_trait]
@@ -62,10 +78,18 @@ macro_rules! engine {
             Ok((parameters, statement.columns().iter().map(|column| column.name().to_owned()).collect()))
         }
 
-        async fn ask(connection: &mut Self::Connection, query: &Query, asked: &str) -> Result<Vec<Row>, Error> {
+        async fn write(connection: &mut Self::Connection, query: &Query, values: &[&str]) -> Result<u64, Error> {
             let mut statement = sqlx::query::<$database>(AssertSqlSafe(query.text.clone()));
-            for _ in 0..Self::parameters(query.marks) {
-                statement = statement.bind(asked);
+            for number in &query.values {
+                statement = statement.bind(values.get(number.wrapping_sub(1)).copied());
+            }
+            Ok(statement.execute(connection).await?.rows_affected())
+        }
+
+        async fn ask(connection: &mut Self::Connection, query: &Query, values: &[&str]) -> Result<Vec<Row>, Error> {
+            let mut statement = sqlx::query::<$database>(AssertSqlSafe(query.text.clone()));
+            for number in &query.values {
+                statement = statement.bind(values.get(number.wrapping_sub(1)).copied());
             }
             let mut rows = statement.fetch(connection);
             let mut found = Vec::new();
@@ -91,55 +115,57 @@ macro_rules! engine {
 }
 
 engine!(Postgres, postgresql, {
-    fn reading(options: PgConnectOptions, place: &Place) -> Result<Pool<Postgres>, Error> {
+    fn connected(options: PgConnectOptions, place: &Place, reads: bool) -> Result<Pool<Postgres>, Error> {
         let milliseconds = place.patience.as_millis().to_string();
         let options = options.application_name("waybilld").options([
             ("statement_timeout", milliseconds.as_str()),
             ("lock_timeout", milliseconds.as_str()),
-            ("default_transaction_read_only", "on"),
+            ("default_transaction_read_only", if reads { "on" } else { "off" }),
         ]);
         Ok(place.pool(PoolOptions::new()).connect_lazy_with(options))
     }
 
-    /// `?` is written `$1`: all of them stand for the same.
-    fn numbered(query: &str, marks: &[usize]) -> String {
-        let mut text = String::with_capacity(query.len() + marks.len());
-        let mut from = 0;
-        for mark in marks {
-            text.push_str(query.get(from..*mark).unwrap_or_default());
-            text.push_str("$1");
-            from = mark + 1;
-        }
-        text.push_str(query.get(from..).unwrap_or_default());
-        text
-    }
-
-    fn parameters(marks: usize) -> usize {
-        marks.min(1)
+    fn parameter(number: usize) -> String {
+        format!("${number}")
     }
 });
 
 engine!(MySql, mysql, {
-    fn reading(options: MySqlConnectOptions, place: &Place) -> Result<Pool<MySql>, Error> {
-        let pool = place.pool(PoolOptions::<MySql>::new()).after_connect(|connection, _| {
+    fn connected(options: MySqlConnectOptions, place: &Place, reads: bool) -> Result<Pool<MySql>, Error> {
+        let pool = place.pool(PoolOptions::<MySql>::new()).after_connect(move |connection, _| {
             Box::pin(async move {
-                connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
+                if reads {
+                    connection.execute("SET SESSION TRANSACTION READ ONLY").await?;
+                }
                 Ok(())
             })
         });
         Ok(pool.connect_lazy_with(options))
     }
+
+    /// Parameters have no numbers, so each is bound where it stands.
+    fn parameter(_: usize) -> String {
+        "?".to_owned()
+    }
+
+    fn values(marks: &[Mark]) -> Vec<usize> {
+        marks.iter().map(|mark| mark.number).collect()
+    }
 });
 
 engine!(Sqlite, sqlite, {
-    fn reading(options: SqliteConnectOptions, place: &Place) -> Result<Pool<Sqlite>, Error> {
+    fn connected(options: SqliteConnectOptions, place: &Place, reads: bool) -> Result<Pool<Sqlite>, Error> {
         // Another program's database: how it is written is that one's business.
         let options = options
             .create_if_missing(false)
             .busy_timeout(place.patience)
-            .pragma("query_only", "ON")
+            .pragma("query_only", if reads { "ON" } else { "OFF" })
             .pragma("trusted_schema", "OFF");
         Ok(place.pool(PoolOptions::new()).connect_lazy_with(options))
+    }
+
+    fn parameter(number: usize) -> String {
+        format!("?{number}")
     }
 });
 
