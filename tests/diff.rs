@@ -75,6 +75,26 @@ fn a_person_who_goes_takes_the_mail_along() {
 }
 
 #[test]
+fn who_gets_in_is_told_in_words() {
+    let told = |from: &str, to: &str| told(&base(), &base().replace(from, to));
+    has(
+        &told("domain \"example.org\"", "login { own-passwords; password least=20; }\ndomain \"example.org\""),
+        "hot: people of the spec may have another password than the spec's",
+    );
+    has(
+        &told(
+            "domain \"example.org\"",
+            "directory \"corp\" { ldap \"ldaps://ldap.example.org\"; }\ndomain \"corp.example\" { directory \"corp\"; }\ndomain \"example.org\"",
+        ),
+        "hot: directory `corp` is added",
+    );
+    has(
+        &told("account \"bob\" {", "account \"bob\" { suspended;"),
+        "hot: account `bob@example.org`: it is suspended: who is logged in as it is logged out",
+    );
+}
+
+#[test]
 fn each_difference_has_words_and_a_class() {
     let told = |from: &str, to: &str| {
         let new = base().replace(from, to);

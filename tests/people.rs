@@ -341,6 +341,42 @@ fn identities_are_for_addresses_that_the_person_may_send_as() {
 }
 
 #[test]
+fn people_of_a_directory_own_what_others_do_and_are_only_read() {
+    let site = Site::new();
+    write_keys(&site);
+    let hash = harness::password_hash();
+    let (file, rows) =
+        (site.path().join("others.db"), format!("INSERT INTO people VALUES ('eva@sql.example', '{hash}')"));
+    let sql = |text: &str| harness::run("sqlite3", &[file.to_str().unwrap(), text]);
+    sql(&format!("CREATE TABLE people (address TEXT, secret TEXT); {rows}"));
+    site.write_spec(
+        &(rest()
+            + "store \"others\" { sqlite \"others.db\"; }\ndirectory \"others\" { sql \"others\" { query {\n\
+        login \"SELECT address, secret FROM people WHERE address = $1\"; }; }; }\n\
+        domain \"sql.example\" { directory \"others\"; alias \"postmaster\" \"eva@sql.example\"; }\n"),
+    );
+    let server = site.serve();
+    let ports = server.ports;
+    let none = Value::Null;
+    let (status, _, eva) = ask(ports, READER, "GET /eva@sql.example", &none);
+    assert_eq!((status, &eva["keptBy"]), (200, &json!("directory")), "{eva}");
+    let (_, _, made) =
+        ask(ports, KEY, "POST /eva@sql.example/app-passwords", &json!({ "name": "x", "scope": ["imap"] }));
+    let phone = made["password"].as_str().unwrap();
+    assert!(imap(ports, "eva@sql.example", phone).is_some() && imap(ports, "eva@sql.example", PASSWORD).is_some());
+    assert_eq!(script(ports, "PUT /eva@sql.example/scripts/main", "keep;").0, 201);
+    let identity = json!({ "email": "postmaster@sql.example" });
+    assert_eq!(ask(ports, KEY, "POST /eva@sql.example/identities", &identity).0, 201);
+    let identity = json!({ "email": "ada@example.org" });
+    assert_eq!(ask(ports, KEY, "POST /eva@sql.example/identities", &identity).0, 422);
+    for line in ["PATCH /eva@sql.example", "DELETE /eva@sql.example", "PUT /eva@sql.example/password"] {
+        let (status, _, told) = ask(ports, KEY, line, &json!({}));
+        assert!(status == 409 && told["detail"].as_str().unwrap().contains("directory"), "{line}: {told}");
+    }
+    assert_eq!(ask(ports, KEY, "GET /nobody@sql.example", &none).0, 404);
+}
+
+#[test]
 fn people_of_the_spec_have_a_password_of_their_own_where_the_spec_lets_them() {
     let site = site();
     let server = site.serve();

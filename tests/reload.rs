@@ -151,8 +151,15 @@ fn the_servers_own_data_in_the_folder_of_the_spec_is_no_change_of_it() {
         let (site, beside) = (Site::new(), tempfile::tempdir().unwrap());
         let write = |people: &[&str]| {
             let (head, domain) = (site.ports.host("mail.example.org"), domain("example.org", people));
-            site.write("mail.kdl", &format!("waybill 1\n{head}store \"local\" {{ {store}; }}\n{domain}"));
+            // People of a directory change as they do.
+            let others = "store \"others\" { sqlite \"others.db\"; }\ndirectory \"others\" { sql \"others\" { query {\n\
+                          login \"SELECT address FROM people WHERE address = $1\"; }; }; }\n\
+                          domain \"sql.example\" { directory \"others\"; alias \"postmaster\" \"eva@sql.example\"; }\n";
+            site.write("mail.kdl", &format!("waybill 1\n{head}store \"local\" {{ {store}; }}\n{domain}{others}"));
         };
+        let path = site.path().join("others.db");
+        let sql = |text: &str| harness::run("sqlite3", &[path.to_str().unwrap(), text]);
+        sql("CREATE TABLE people (address TEXT)");
         write(&["bob"]);
         // A compiler that notes what it is asked for.
         let (compiler, asked) = (beside.path().join("waybill"), beside.path().join("asked"));
@@ -178,6 +185,7 @@ fn the_servers_own_data_in_the_folder_of_the_spec_is_no_change_of_it() {
                 let reply = client.mail("s@example.net", &["bob@example.org"], &message("own", 2_000)).unwrap();
                 assert!(reply.starts_with("250"), "{reply}");
             }
+            sql("INSERT INTO people VALUES ('eva@sql.example')");
             // Longer than what a change is waited for to be over.
             thread::park_timeout(Duration::from_millis(100));
         }

@@ -5,6 +5,7 @@
 //! new, swaps once, and stops accepting where it no longer listens. Only `storage` and the host's own name cannot
 //! change while it runs. Mailboxes are kept by address, so who loses the address loses the mailbox.
 
+mod access;
 mod domains;
 mod machines;
 mod people;
@@ -149,6 +150,7 @@ impl<'a> Side<'a> {
 pub fn diff(old: &Side<'_>, new: &Side<'_>, state: Option<&Counts>, now: i64) -> Diff {
     let mut found = Found { old, new, state, differences: Vec::new() };
     people::people(&mut found);
+    access::access(&mut found);
     domains::routes(&mut found);
     domains::policies(&mut found);
     machines::hosts(&mut found);

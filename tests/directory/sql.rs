@@ -4,6 +4,8 @@ use super::{Asked, documented};
 use harness::mariadb::{self, MariaDb};
 use harness::postgresql::{self, PostgreSql};
 use harness::{PASSWORD, Site, root};
+use store::directory::people::Whom;
+use store::directory::{Access, Scope};
 use store::error::StoreError;
 
 const DOMAIN: &str = "domain \"example.org\" { directory \"people\"; }\n";
@@ -197,6 +199,33 @@ async fn a_right_password_is_kept_anew_where_a_query_says_how() {
     assert_eq!(kept(2), before[1], "which of two passwords it was cannot be told");
     let ada = kept(1);
     assert!(ada.starts_with("$argon2id$") && ada.contains("|SCRAM-SHA-256$"), "{ada}");
+}
+
+#[tokio::test]
+async fn people_of_a_directory_have_app_passwords_as_long_as_they_are_there() {
+    let site = Site::new();
+    let store = sqlite(&site, &fixture("postfix.sql")).await;
+    let asked = Asked::open(&site, &example("Tables of Postfix and Dovecot", &store)).await.unwrap();
+    let (ada, bob) = ("ada@example.org", "bob@example.org");
+    let account = ada.parse().unwrap();
+    let whom = Whom { account: &account, kept: false, stamp: None };
+    let phone = |access| asked.router.people().add_app_password(whom, "phone", (Scope::of([access]), None));
+    let (made, imap) = phone(Access::Imap).await.unwrap();
+    let (_, sending) = phone(Access::Submission).await.unwrap();
+    assert!(!asked.router.all_have_scram().await);
+    for (user, password, whose) in [(ada, &imap, ada), (ada, &sending, "-"), (bob, &imap, "-")] {
+        assert_eq!(asked.login(user, password).await, whose, "{user}");
+    }
+    assert_eq!(asked.login(ada, PASSWORD).await, ada);
+    asked.router.people().remove_app_password(whom, made.id).await.unwrap();
+    assert_eq!(asked.login(ada, &imap).await, "-");
+    let (_, imap) = phone(Access::Imap).await.unwrap();
+    harness::run(
+        "sqlite3",
+        &[site.path().join("people.db").to_str().unwrap(), "DELETE FROM virtual_users WHERE id = 1"],
+    );
+    asked.forget();
+    assert_eq!(asked.login(ada, &imap).await, "-");
 }
 
 /// A directory of one query.

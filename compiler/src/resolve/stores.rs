@@ -99,7 +99,13 @@ fn choose(spec: &Spec, part: &'static str, name: Option<&str>, report: &mut Repo
             None
         }
         (None, [_]) => Some(0),
-        (None, _) => {
+        (None, stores) => {
+            let asked =
+                |name: &str| spec.directory.iter().any(|one| one.sql.as_ref().is_some_and(|sql| sql.store == name));
+            let mut others = stores.iter().enumerate().filter(|(_, store)| !asked(&store.name));
+            if let (Some((only, _)), None) = (others.next(), others.next()) {
+                return Some(only);
+            }
             let says = format!("it is not said which store keeps `{part}`");
             let list = names().collect::<Vec<_>>().join("`, `");
             report

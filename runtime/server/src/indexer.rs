@@ -1,13 +1,13 @@
 //! The full-text index follows the mailboxes, behind delivery; and is made anew by `waybilld reindex`.
 
 use crate::aside::Aside;
+use crate::clock;
 use crate::run::StartError;
 use crate::server::Server;
 use futures_util::stream::{self, StreamExt};
 use schema::name::Address;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::error::StoreError;
 use store::open::{Registry, Stores};
 use store::search::indexer::{Indexer, Step};
@@ -21,8 +21,10 @@ const AFTER_ERROR: Duration = Duration::from_secs(10);
 const LEASE: &str = "full-text index";
 /// How long the lease lives.
 const LIVES: Duration = Duration::from_secs(60);
-/// Steps under one lease: some seconds, since a step has a few hundred messages at most.
-const STEPS: usize = 32;
+/// How long one turn begins further steps, each of which has a few hundred messages at most; far below [`LIVES`].
+const TURN: Duration = Duration::from_secs(10);
+/// Steps of one account in a turn, so that one that gets mail all the time does not keep the others waiting.
+const STEPS: usize = 8;
 /// The name that `reindex` opens the stores by; it works no queue.
 const NODE: &str = "reindex";
 /// Accounts that are looked up at once.
@@ -30,10 +32,19 @@ const ACCOUNTS: usize = 100;
 /// Accounts that are indexed at once: most of a small step is waiting for the stores.
 const ACCOUNTS_AT_ONCE: usize = 2;
 
+/// What is known from one turn to the next.
+#[derive(Default)]
+struct Known {
+    /// The index that was begun.
+    begun: Option<Arc<Indexer>>,
+    /// The account that was worked on last.
+    last: Option<Address>,
+}
+
 /// Indexes until the server stops.
 pub async fn run(server: Arc<Server>) {
     let mut stopping = server.stopping.subscribe();
-    let mut begun = None;
+    let mut known = Known::default();
     let mut wait = EVERY;
     loop {
         tokio::select! {
@@ -42,7 +53,7 @@ pub async fn run(server: Arc<Server>) {
         }
         let stores = server.live.now().stores.clone();
         let worked = tokio::select! {
-            worked = turn(&server, &stores, &mut begun) => worked,
+            worked = turn(&server, &stores, &mut known) => worked,
             _ = stopping.changed() => return,
         };
         wait = match worked {
@@ -57,22 +68,30 @@ pub async fn run(server: Arc<Server>) {
 }
 
 /// Indexes for a while; whether there may be more to do.
-async fn turn(server: &Server, stores: &Stores, begun: &mut Option<Arc<Indexer>>) -> Result<bool, StoreError> {
+async fn turn(server: &Server, stores: &Stores, known: &mut Known) -> Result<bool, StoreError> {
     // A reload may bring another index.
-    if begun.as_ref().is_none_or(|begun| !Arc::ptr_eq(begun, &stores.indexer)) {
+    if known.begun.as_ref().is_none_or(|begun| !Arc::ptr_eq(begun, &stores.indexer)) {
         stores.indexer.begin().await?;
-        *begun = Some(Arc::clone(&stores.indexer));
+        known.begun = Some(Arc::clone(&stores.indexer));
     }
-    let waiting = stores.indexer.waiting(ACCOUNTS).await?;
+    let mut waiting = stores.indexer.waiting(ACCOUNTS).await?;
     if waiting.is_empty() {
         return Ok(false);
     }
     let Some(lease) = stores.lookups.lease(LEASE, LIVES).await? else { return Ok(false) };
-    let steps = AtomicUsize::new(0);
-    let mut worked = stream::iter(waiting.into_iter().map(|account| steps_of(server, stores, account, &steps)))
+    // The others come first.
+    if let Some(place) = waiting.iter().position(|account| Some(account) == known.last.as_ref()) {
+        waiting.rotate_left(place + 1);
+    }
+    let until = clock::instant() + TURN;
+    let mut worked = stream::iter(waiting.into_iter().map(|account| steps_of(server, stores, account, until)))
         .buffer_unordered(ACCOUNTS_AT_ONCE);
     let mut failed = None;
-    while let Some(worked) = worked.next().await {
+    while let Some((account, worked)) = worked.next().await {
+        if let Ok(0) = worked {
+            continue;
+        }
+        known.last = Some(account);
         // One account's trouble does not keep the others waiting, unless it is the store's.
         if let Err(error) = worked {
             let of_one = matches!(error, StoreError::Corrupt { .. });
@@ -87,17 +106,28 @@ async fn turn(server: &Server, stores: &Stores, begun: &mut Option<Arc<Indexer>>
     failed.map_or(Ok(true), Err)
 }
 
-async fn steps_of(server: &Server, stores: &Stores, account: Address, steps: &AtomicUsize) -> Result<(), StoreError> {
-    while steps.fetch_add(1, Ordering::Relaxed) < STEPS {
-        match stores.indexer.step(&account).await? {
-            Step::Did(messages) => {
+/// Works on an account until it is done or the turn is over; tells in how many steps.
+async fn steps_of(
+    server: &Server,
+    stores: &Stores,
+    account: Address,
+    until: Instant,
+) -> (Address, Result<usize, StoreError>) {
+    // What a reload put aside needs no more messages.
+    let is_used = || Arc::ptr_eq(&server.live.now().stores.indexer, &stores.indexer);
+    let mut steps = 0;
+    while steps < STEPS && clock::instant() < until && is_used() {
+        steps += 1;
+        match stores.indexer.step(&account).await {
+            Ok(Step::Did(messages)) => {
                 debug!(%account, messages, "indexed");
                 server.metrics.indexed.add(messages as u64);
             }
-            Step::Done => return Ok(()),
+            Ok(Step::Done) => break,
+            Err(error) => return (account, Err(error)),
         }
     }
-    Ok(())
+    (account, Ok(steps))
 }
 
 /// Makes the full-text index of an account, or of all, anew and says how far it is. A server may run meanwhile where the

@@ -8,7 +8,7 @@
 use crate::server::Server;
 use crate::snapshot::generation;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use schema::config::{RuntimeConfig, Store};
+use schema::config::{DirectorySource, RuntimeConfig, Store};
 use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -307,7 +307,7 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     prints
 }
 
-/// The server's own data.
+/// The server's own data, and that of its directories.
 #[derive(Default)]
 struct Own {
     folders: Vec<PathBuf>,
@@ -319,7 +319,12 @@ impl Own {
     fn of(config: &RuntimeConfig, root: &Path) -> Own {
         let mut own = Own::default();
         let storage = &config.storage;
-        for store in [&storage.data, &storage.blob, &storage.search, &storage.lookup] {
+        let people = config.directories.iter().filter_map(|directory| match &directory.source {
+            DirectorySource::Sql(sql) => Some(&sql.store),
+            DirectorySource::Ldap(_) => None,
+        });
+        // Whom a directory names is asked of it anew; that its file changes is nothing to build for.
+        for store in [&storage.data, &storage.blob, &storage.search, &storage.lookup].into_iter().chain(people) {
             match store {
                 Store::Rocksdb { path } | Store::Filesystem { path, .. } => own.folders.push(root.join(path)),
                 Store::Sqlite { path, .. } => own.files.push(root.join(path)),

@@ -206,7 +206,7 @@ mod tests {
         for (query, want) in [
             ("SELECT a FROM b WHERE c = $1", Some(vec![(26, 1)])),
             ("SELECT '$1', $1", Some(vec![(13, 1)])),
-            ("SELECT 'it''s $1', \"a$1\", `b$1`, $12", Some(vec![(34, 12)])),
+            ("SELECT 'it''s $1', \"a$1\", `b$1`, $12", Some(vec![(33, 12)])),
             ("SELECT $1 -- $2?\n, $3", Some(vec![(7, 1), (19, 3)])),
             ("SELECT /* $1 */ $1", Some(vec![(16, 1)])),
             ("SELECT a$1, $tag, $$, $1::text", Some(vec![(22, 1)])),

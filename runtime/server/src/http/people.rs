@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use store::directory::people::{AppPassword, Entry, Kept, NAME_MOST, PAGE_MOST, People, Print, Secrets, Update, Whom};
-use store::directory::{Access, Scope, Target, totp};
+use store::directory::{Access, Person, Scope, Target, totp};
 use store::password::PASSWORD_MOST;
 use tracing::info;
 
@@ -54,9 +54,25 @@ struct Asked {
 /// Somebody that a request is about.
 struct Somebody {
     address: Address,
-    /// The account of the spec; `None`: kept by the API.
-    of_spec: Option<Account>,
+    by: Keeper,
     entry: Entry,
+}
+
+/// Who keeps somebody.
+enum Keeper {
+    /// The spec, in this account.
+    Spec(Account),
+    /// The API.
+    Api,
+    /// The directory of the domain.
+    Directory(Arc<Person>),
+}
+
+impl Somebody {
+    /// To be changed, if it is what this stamp says.
+    fn whom(&self, stamp: Option<u64>) -> Whom<'_> {
+        Whom { account: &self.address, kept: matches!(self.by, Keeper::Api), stamp }
+    }
 }
 
 /// A body, whole.
@@ -96,27 +112,30 @@ impl Asked {
         let address = parsed(address)?;
         may(&self.key, permission, &address.domain)?;
         let directory = &self.snapshot.directory;
-        let of_spec = directory.account_of_spec(&address).cloned();
         let entry = self.people().entry(&address).await.map_err(|error| unavailable(&error))?;
-        if of_spec.is_none() && (entry.kept.is_none() || !directory.is_by_api(&address.domain)) {
-            let says = match self.snapshot.domain(&address.domain) {
-                None => format!("no domain of the spec is called `{}`", address.domain),
-                Some(domain) if domain.directory.is_some() => {
-                    format!("the people of {} are kept by a directory, not by the API", address.domain)
-                }
-                Some(_) => format!("nobody's own address is `{address}`"),
-            };
-            return Err(problem(StatusCode::NOT_FOUND, &says));
-        }
-        Ok(Somebody { address, of_spec, entry })
+        let by = match directory.account_of_spec(&address) {
+            Some(account) => Some(Keeper::Spec(account.clone())),
+            None if directory.is_by_api(&address.domain) => entry.kept.as_ref().map(|_| Keeper::Api),
+            None => {
+                let person = directory.person_elsewhere(&address).await.map_err(|error| unavailable(&error))?;
+                person.map(Keeper::Directory)
+            }
+        };
+        let says = match self.snapshot.domain(&address.domain) {
+            None => format!("no domain of the spec is called `{}`", address.domain),
+            Some(_) => format!("nobody's own address is `{address}`"),
+        };
+        let by = by.ok_or_else(|| problem(StatusCode::NOT_FOUND, &says))?;
+        Ok(Somebody { address, by, entry })
     }
 
     /// The same, if the API keeps the person.
     async fn kept(&self, address: &str, permission: Permission) -> Result<Somebody, Answer> {
         let somebody = self.somebody(address, permission).await?;
-        match somebody.of_spec {
-            None => Ok(somebody),
-            Some(_) => Err(of_the_spec(&somebody.address)),
+        match somebody.by {
+            Keeper::Api => Ok(somebody),
+            Keeper::Spec(_) => Err(of_the_spec(&somebody.address)),
+            Keeper::Directory(_) => Err(of_a_directory(&somebody.address)),
         }
     }
 
@@ -132,8 +151,7 @@ impl Asked {
     /// What is to be changed, if it is still what `If-Match` says (RFC 9110 §13.1.1).
     fn whom<'a>(&self, somebody: &'a Somebody) -> Result<Whom<'a>, Answer> {
         let conditional = self.is_what_it_was(Some(self.etag(somebody)))?;
-        let stamp = conditional.then_some(somebody.entry.stamp);
-        Ok(Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp })
+        Ok(somebody.whom(conditional.then_some(somebody.entry.stamp)))
     }
 
     /// Whether `If-Match` names something, which then is this.
@@ -165,9 +183,9 @@ impl Asked {
     }
 
     fn etag(&self, somebody: &Somebody) -> String {
-        match somebody.of_spec {
-            Some(_) => format!("\"{}-{:016x}\"", self.snapshot.generation, somebody.entry.stamp),
-            None => format!("\"{:016x}\"", somebody.entry.stamp),
+        match somebody.by {
+            Keeper::Spec(_) => format!("\"{}-{:016x}\"", self.snapshot.generation, somebody.entry.stamp),
+            Keeper::Api | Keeper::Directory(_) => format!("\"{:016x}\"", somebody.entry.stamp),
         }
     }
 
@@ -245,6 +263,13 @@ fn of_the_spec(address: &Address) -> Answer {
     problem(StatusCode::CONFLICT, &says)
 }
 
+fn of_a_directory(address: &Address) -> Answer {
+    problem(
+        StatusCode::CONFLICT,
+        &format!("`{address}` is kept by a directory: change it there, which the API never does"),
+    )
+}
+
 fn parsed(address: &str) -> Result<Address, Answer> {
     let wrong = |why| problem(StatusCode::UNPROCESSABLE_ENTITY, &format!("an address {why}"));
     address.parse().map_err(|why: schema::name::NameError| wrong(why.to_string()))
@@ -284,24 +309,29 @@ fn octets(given: &Value) -> Result<Option<u64>, Answer> {
 }
 
 fn described(somebody: &Somebody) -> Value {
-    let Somebody { address, of_spec, entry } = somebody;
+    let Somebody { address, by, entry } = somebody;
     let second = match &entry.totp {
         None => "none",
         Some(totp) if totp.confirmed => "on",
         Some(_) => "pending",
     };
     let kept = entry.kept.clone().unwrap_or_default();
-    let (by, name, aliases, quota) = match of_spec {
-        Some(account) => ("spec", &account.name, &account.aliases, account.quota.map(|size| size.0)),
-        None => ("api", &kept.name, &kept.aliases, kept.quota),
+    let (kept_by, name, aliases, quota) = match by {
+        Keeper::Spec(account) => ("spec", &account.name, &account.aliases, account.quota.map(|size| size.0)),
+        Keeper::Api => ("api", &kept.name, &kept.aliases, kept.quota),
+        Keeper::Directory(person) => ("directory", &person.name, &person.aliases, person.quota),
     };
-    let (has_password, suspended) = match of_spec {
-        Some(account) => (!account.credentials.is_empty(), account.suspended),
-        None => (kept.secrets.are_there(), kept.suspended),
+    let (has_password, suspended, own) = match by {
+        Keeper::Spec(account) => {
+            let own = Print::of(account).is_some_and(|given| entry.in_place_of(&given).is_some());
+            (!account.credentials.is_empty(), account.suspended, own)
+        }
+        Keeper::Api => (kept.secrets.are_there(), kept.suspended, false),
+        // Many say it only by letting somebody in.
+        Keeper::Directory(_) => (true, false, false),
     };
-    let own = of_spec.as_ref().and_then(Print::of).is_some_and(|given| entry.in_place_of(&given).is_some());
     json!({
-        "address": address, "name": name, "aliases": aliases, "quota": quota, "keptBy": by, "suspended": suspended,
+        "address": address, "name": name, "aliases": aliases, "quota": quota, "keptBy": kept_by, "suspended": suspended,
         "hasPassword": has_password, "ownPassword": own, "appPasswords": entry.app_passwords.len(),
         "secondFactor": second,
     })
@@ -333,7 +363,7 @@ async fn list(asked: Asked, query: Result<Query<Paging>, QueryRejection>) -> Ans
     let (mut people, mut more) = (Vec::new(), false);
     for account in of_spec {
         let entry = asked.people().entry(&account.address).await.map_err(|error| unavailable(&error))?;
-        people.push(Somebody { address: account.address.clone(), of_spec: Some(account.clone()), entry });
+        people.push(Somebody { address: account.address.clone(), by: Keeper::Spec(account.clone()), entry });
     }
     if snapshot.directory.is_by_api(&domain) {
         let page = asked.people().page(&domain, after.as_ref(), most + 1).await;
@@ -341,7 +371,7 @@ async fn list(asked: Asked, query: Result<Query<Paging>, QueryRejection>) -> Ans
         // Some of them may be behind people of the spec.
         more = page.len() > most;
         let kept = page.into_iter().filter(|(address, _)| snapshot.directory.account_of_spec(address).is_none());
-        people.extend(kept.map(|(address, entry)| Somebody { address, of_spec: None, entry }));
+        people.extend(kept.map(|(address, entry)| Somebody { address, by: Keeper::Api, entry }));
     }
     people.sort_by(|a, b| a.address.cmp(&b.address));
     let more = more || people.len() > most;
@@ -383,7 +413,7 @@ async fn create(asked: Asked, Sent(body): Sent) -> Answered {
     let entry = asked.people().create(&address, kept, given.take_over).await?;
     asked.note(&address, "a person was made");
     let place = format!("/api/v1/people/{address}");
-    let somebody = Somebody { address, of_spec: None, entry };
+    let somebody = Somebody { address, by: Keeper::Api, entry };
     Ok(asked.shown(StatusCode::CREATED, &somebody).with(header::LOCATION, place))
 }
 
@@ -453,7 +483,11 @@ struct NewSecret {
 
 async fn set_password(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
-    let replaces = somebody.of_spec.as_ref().map(|account| asked.replaceable(account)).transpose()?;
+    let replaces = match &somebody.by {
+        Keeper::Api => None,
+        Keeper::Spec(account) => Some(asked.replaceable(account)?),
+        Keeper::Directory(_) => return Err(of_a_directory(&somebody.address)),
+    };
     let given: NewSecret = read(&body)?;
     let whom = asked.whom(&somebody)?;
     let secrets = asked.secrets(given.password, given.hash).await?;
@@ -471,7 +505,7 @@ async fn set_password(asked: Asked, Path(address): Path<String>, Sent(body): Sen
 async fn remove_password(asked: Asked, Path(address): Path<String>) -> Answered {
     // Whatever the spec says of own passwords, those that there are can be taken back.
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
-    if somebody.of_spec.is_none() {
+    if matches!(somebody.by, Keeper::Api) {
         let says = "who is kept by the API has no other password to go back to: set one, or say `\"suspended\": true`";
         return Err(problem(StatusCode::CONFLICT, says));
     }

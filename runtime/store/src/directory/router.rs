@@ -180,6 +180,15 @@ impl Router {
         Ok(person.filter(|person| self.is_there(person, directory)).map(|person| (person, directory)))
     }
 
+    /// The person of a directory that has this mailbox, where the directory of its domain keeps it.
+    ///
+    /// # Errors
+    /// The directory's.
+    pub async fn person_elsewhere(&self, account: &Address) -> Result<Option<Arc<Person>>, StoreError> {
+        let is_elsewhere = self.directories.contains_key(&account.domain) && self.internal.account(account).is_none();
+        if is_elsewhere { self.owner(account).await } else { Ok(None) }
+    }
+
     /// The person of a directory or the API that has this mailbox.
     async fn owner(&self, account: &Address) -> Result<Option<Arc<Person>>, StoreError> {
         if self.is_by_api(&account.domain) {
@@ -232,9 +241,16 @@ impl Router {
         let usable = !password.is_empty() && password.len() <= PASSWORD_MOST;
         let by_api = login.as_ref().filter(|login| account.is_none() && usable && self.is_by_api(&login.domain));
         if let Some(whom) = account.as_ref().or(by_api)
-            && self.opens(whom, by_api.is_some(), (&password, access)).await?
+            && let Some(entry) = self.opened(whom, (&password, access)).await?
         {
-            return Ok(Some(whom.clone()));
+            // What a person that is gone had beside opens nothing, nor what one has who is suspended.
+            let open = match by_api {
+                Some(_) => entry.kept.as_ref().is_some_and(|kept| !kept.suspended),
+                None => self.internal.account_row(whom).is_some_and(|row| !row.suspended),
+            };
+            if open {
+                return Ok(Some(whom.clone()));
+            }
         }
         if let Some(whom) = by_api {
             return Ok(self.proves(whom, password).await?.then(|| whom.clone()));
@@ -246,7 +262,8 @@ impl Router {
         let Some((person, directory)) = elsewhere else {
             return Ok(if self.verifies(account.as_ref(), password).await? { account } else { None });
         };
-        if directory.was_right(&person, &password) {
+        if self.opened(&person.address, (&password, access)).await?.is_some() || directory.was_right(&person, &password)
+        {
             return Ok(Some(person.address.clone()));
         }
         let right = match directory.proves(&person, &password).await? {
@@ -262,22 +279,13 @@ impl Router {
         Ok(right.then(|| person.address.clone()))
     }
 
-    /// Whether a password is one that the account has for a single program, and for this service. The store is asked only
-    /// where it has the form of one.
-    async fn opens(
-        &self,
-        account: &Address,
-        kept: bool,
-        (password, access): (&str, Access),
-    ) -> Result<bool, StoreError> {
-        let Some(given) = Given::read(password).filter(|_| self.app_passwords) else { return Ok(false) };
+    /// What is kept of an account, if a password is one that it has for a single program, and for this service. The store is
+    /// asked only where it has the form of one.
+    async fn opened(&self, account: &Address, (password, access): (&str, Access)) -> Result<Option<Entry>, StoreError> {
+        let Some(given) = Given::read(password).filter(|_| self.app_passwords) else { return Ok(None) };
         let entry = self.people.entry(account).await?;
-        // What a person that is gone had beside opens nothing.
-        let there = match kept {
-            true => entry.kept.as_ref().is_some_and(|kept| !kept.suspended),
-            false => self.internal.account_row(account).is_some_and(|row| !row.suspended),
-        };
-        Ok(there && entry.opened_by(account, &given, (access, self.people.now())).is_some())
+        let is_one = entry.opened_by(account, &given, (access, self.people.now())).is_some();
+        Ok(is_one.then_some(entry))
     }
 
     /// What somebody of the spec has in place of the spec's password, where that may be.

@@ -36,8 +36,7 @@ pub(super) fn routes() -> Router<Facts> {
 impl Asked {
     /// Whose something is changed, if that is still what `If-Match` says; `number` is what the store knows it by.
     fn of_whom<'a>(&self, somebody: &'a Somebody, number: Option<u64>) -> Result<Whom<'a>, Answer> {
-        let stamp = self.is_what_it_was(number.map(tag))?.then_some(number).flatten();
-        Ok(Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp })
+        Ok(somebody.whom(self.is_what_it_was(number.map(tag))?.then_some(number).flatten()))
     }
 
     /// The script with a name, if there is one.
@@ -221,10 +220,6 @@ async fn known(asked: &Asked, somebody: &Somebody, id: &str) -> Result<(u64, Ide
     all.into_iter().find(|(one, _)| *one == id).ok_or_else(none)
 }
 
-fn whose(somebody: &Somebody) -> Whom<'_> {
-    Whom { account: &somebody.address, kept: somebody.of_spec.is_none(), stamp: None }
-}
-
 async fn identities(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.somebody(&address, Permission::ReadPeople).await?;
     let all = asked.people().identities(&somebody.address).await.map_err(|error| unavailable(&error))?;
@@ -240,7 +235,7 @@ async fn identity(asked: Asked, Path((address, id)): Path<(String, String)>) -> 
 async fn add_identity(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
     let identity = read_identity(&asked, &somebody, &body).await?;
-    let id = asked.people().put_identity(whose(&somebody), None, &identity).await?;
+    let id = asked.people().put_identity(somebody.whom(None), None, &identity).await?;
     asked.note(&somebody.address, "an identity was made");
     let place = format!("/api/v1/people/{}/identities/{id:016x}", somebody.address);
     Ok(Answer::json(StatusCode::CREATED, shown(&(id, identity))).with(header::LOCATION, place))
@@ -254,7 +249,7 @@ async fn put_identity(asked: Asked, Path((address, id)): Path<(String, String)>,
         // RFC 8621 §6: programs know an identity by it.
         return Err(wrong("an identity keeps its `email`: make another one"));
     }
-    asked.people().put_identity(whose(&somebody), Some(id), &identity).await?;
+    asked.people().put_identity(somebody.whom(None), Some(id), &identity).await?;
     asked.note(&somebody.address, "an identity was changed");
     Ok(Answer::json(StatusCode::OK, shown(&(id, identity))))
 }
@@ -262,7 +257,7 @@ async fn put_identity(asked: Asked, Path((address, id)): Path<(String, String)>,
 async fn remove_identity(asked: Asked, Path((address, id)): Path<(String, String)>) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
     let id = u64::from_str_radix(&id, 16).map_err(|_| none())?;
-    asked.people().remove_identity(whose(&somebody), id).await?;
+    asked.people().remove_identity(somebody.whom(None), id).await?;
     asked.note(&somebody.address, "an identity was removed");
     Ok(Answer::done())
 }
