@@ -327,7 +327,12 @@ fn identities_are_for_addresses_that_the_person_may_send_as() {
     assert_eq!(ask(ports, READER, "POST /bob@example.org/identities", &identity("bob@example.org")).0, 403);
     let one = |method: &str, id: &str| format!("{method} /bob@example.org/identities/{id}");
     let changed = json!({ "email": "robert@example.net", "replyTo": [{ "email": "bob@example.org", "name": "Bob" }] });
+    let seen = etag(ports, &one("GET", &ids[1]));
     assert_eq!(ask(ports, KEY, &one("PUT", &ids[1]), &changed).0, 200);
+    for method in ["PUT", "DELETE"] {
+        let stale = format!("If-Match: {seen}\r\n");
+        assert_eq!(with(ports, (KEY, &stale), &one(method, &ids[1]), &changed).0, 412, "{method}");
+    }
     assert_eq!(ask(ports, KEY, &one("PUT", &ids[1]), &identity("bob@example.org")).0, 422);
     assert_eq!(ask(ports, KEY, &one("DELETE", &ids[0]), &Value::Null).0, 204);
     assert_eq!(ask(ports, KEY, &one("GET", &ids[0]), &Value::Null).0, 404);

@@ -13,7 +13,7 @@
 //! | `Mp` | what the full-text index was made by |
 //! | `Mo` account 0 source | how far the mail of a mailbox elsewhere was imported |
 //! | `Pa` domain 0 local 0 | whose this address is: the address of a person that the API keeps |
-//! | `Pp` domain 0 local 0 | such a person; or what somebody that is kept elsewhere has beside: app passwords, second factor |
+//! | `Pp` domain 0 local 0 | such a person; or what somebody that is kept elsewhere has beside: own password, app passwords, second factor |
 //! | `Pw` domain 0 local 0 | nothing: SCRAM would lock this person out |
 //! | `Po` domain 0 local 0 | what the person owns: the list of its scripts and identities |
 //! | `Pt` domain 0 local 0 number piece | octets of one of them, piece by piece |

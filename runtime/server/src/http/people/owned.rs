@@ -151,7 +151,11 @@ async fn remove_script(asked: Asked, Path((address, name)): Path<(String, String
     Ok(Answer::done())
 }
 
-fn shown((id, identity): &(u64, Identity)) -> Value {
+fn shown((id, number, identity): &(u64, u64, Identity), status: StatusCode) -> Answer {
+    Answer::json(status, said(*id, identity)).with(header::ETAG, tag(*number))
+}
+
+fn said(id: u64, identity: &Identity) -> Value {
     let named =
         |list: &[Named]| -> Value { list.iter().map(|one| json!({ "name": one.name, "email": one.email })).collect() };
     json!({
@@ -214,50 +218,51 @@ async fn read_identity(asked: &Asked, somebody: &Somebody, body: &Bytes) -> Resu
 }
 
 /// The identity with this id, and how it is to be known again.
-async fn known(asked: &Asked, somebody: &Somebody, id: &str) -> Result<(u64, Identity), Answer> {
+async fn known(asked: &Asked, somebody: &Somebody, id: &str) -> Result<(u64, u64, Identity), Answer> {
     let id = u64::from_str_radix(id, 16).map_err(|_| none())?;
     let all = asked.people().identities(&somebody.address).await.map_err(|error| unavailable(&error))?;
-    all.into_iter().find(|(one, _)| *one == id).ok_or_else(none)
+    all.into_iter().find(|one| one.0 == id).ok_or_else(none)
 }
 
 async fn identities(asked: Asked, Path(address): Path<String>) -> Answered {
     let somebody = asked.somebody(&address, Permission::ReadPeople).await?;
     let all = asked.people().identities(&somebody.address).await.map_err(|error| unavailable(&error))?;
-    let all: Vec<Value> = all.iter().map(shown).collect();
+    let all: Vec<Value> = all.iter().map(|(id, _, identity)| said(*id, identity)).collect();
     Ok(Answer::json(StatusCode::OK, json!({ "identities": all })))
 }
 
 async fn identity(asked: Asked, Path((address, id)): Path<(String, String)>) -> Answered {
     let somebody = asked.somebody(&address, Permission::ReadPeople).await?;
-    Ok(Answer::json(StatusCode::OK, shown(&known(&asked, &somebody, &id).await?)))
+    Ok(shown(&known(&asked, &somebody, &id).await?, StatusCode::OK))
 }
 
 async fn add_identity(asked: Asked, Path(address): Path<String>, Sent(body): Sent) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
     let identity = read_identity(&asked, &somebody, &body).await?;
-    let id = asked.people().put_identity(somebody.whom(None), None, &identity).await?;
+    let (id, number) = asked.people().put_identity(somebody.whom(None), None, &identity).await?;
     asked.note(&somebody.address, "an identity was made");
     let place = format!("/api/v1/people/{}/identities/{id:016x}", somebody.address);
-    Ok(Answer::json(StatusCode::CREATED, shown(&(id, identity))).with(header::LOCATION, place))
+    Ok(shown(&(id, number, identity), StatusCode::CREATED).with(header::LOCATION, place))
 }
 
 async fn put_identity(asked: Asked, Path((address, id)): Path<(String, String)>, Sent(body): Sent) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
-    let (id, old) = known(&asked, &somebody, &id).await?;
+    let (id, number, old) = known(&asked, &somebody, &id).await?;
     let identity = read_identity(&asked, &somebody, &body).await?;
     if identity.email != old.email {
         // RFC 8621 §6: programs know an identity by it.
         return Err(wrong("an identity keeps its `email`: make another one"));
     }
-    asked.people().put_identity(somebody.whom(None), Some(id), &identity).await?;
+    let whom = asked.of_whom(&somebody, Some(number))?;
+    let (id, number) = asked.people().put_identity(whom, Some(id), &identity).await?;
     asked.note(&somebody.address, "an identity was changed");
-    Ok(Answer::json(StatusCode::OK, shown(&(id, identity))))
+    Ok(shown(&(id, number, identity), StatusCode::OK))
 }
 
 async fn remove_identity(asked: Asked, Path((address, id)): Path<(String, String)>) -> Answered {
     let somebody = asked.somebody(&address, Permission::SetPasswords).await?;
-    let id = u64::from_str_radix(&id, 16).map_err(|_| none())?;
-    asked.people().remove_identity(somebody.whom(None), id).await?;
+    let (id, number, _) = known(&asked, &somebody, &id).await?;
+    asked.people().remove_identity(asked.of_whom(&somebody, Some(number))?, id).await?;
     asked.note(&somebody.address, "an identity was removed");
     Ok(Answer::done())
 }

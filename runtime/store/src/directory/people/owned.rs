@@ -280,11 +280,12 @@ impl People {
         self.change_owned(whom, edit).await
     }
 
-    /// The identities of a person by id, in the order that they were made in.
+    /// The identities of a person in the order that they were made in: the id, which stays, and the number, which is another
+    /// after every change.
     ///
     /// # Errors
     /// The store's.
-    pub async fn identities(&self, account: &Address) -> Result<Vec<(u64, Identity)>, StoreError> {
+    pub async fn identities(&self, account: &Address) -> Result<Vec<(u64, u64, Identity)>, StoreError> {
         for _ in 0..TRIES {
             let (owned, _) = self.owned(account).await?;
             let keys: Vec<Key> =
@@ -292,17 +293,22 @@ impl People {
             let found = if keys.is_empty() { Vec::new() } else { self.data.get(&keys).await? };
             // Where one was changed between the two questions, both are asked again.
             let Some(found) = found.into_iter().collect::<Option<Vec<Bytes>>>() else { continue };
-            let ids = owned.identities.iter().map(|(id, _)| *id);
-            return ids.zip(&found).map(|(id, octets)| Ok((id, Identity::read(octets)?))).collect();
+            let listed = owned.identities.iter().zip(&found);
+            return listed.map(|((id, number), octets)| Ok((*id, *number, Identity::read(octets)?))).collect();
         }
         Err(StoreError::Corrupt { what: format!("an identity of {account}, whose octets are gone") })
     }
 
-    /// Makes an identity, or (`id`) puts it in place of another; answers its id.
+    /// Makes an identity, or (`id`) puts it in place of another; answers its id and its number.
     ///
     /// # Errors
     /// [`PeopleError`].
-    pub async fn put_identity(&self, whom: Whom<'_>, id: Option<u64>, identity: &Identity) -> Result<u64, PeopleError> {
+    pub async fn put_identity(
+        &self,
+        whom: Whom<'_>,
+        id: Option<u64>,
+        identity: &Identity,
+    ) -> Result<(u64, u64), PeopleError> {
         let (new, number) = (chance()?, chance()?);
         let octets = Bytes::from(identity.write());
         let edit = |owned: &mut Owned, texts: &mut Texts| {
@@ -312,14 +318,14 @@ impl People {
                     let one = owned.identities.iter_mut().find(|one| one.0 == id).ok_or(PeopleError::Missing)?;
                     seen(whom, Some(one.1))?;
                     texts.dropped.push(std::mem::replace(&mut one.1, number));
-                    Ok(id)
+                    Ok((id, number))
                 }
                 None if owned.identities.len() >= IDENTITIES_MOST => {
                     Err(PeopleError::TooMany { what: "identities", most: IDENTITIES_MOST })
                 }
                 None => {
                     owned.identities.push((new, number));
-                    Ok(new)
+                    Ok((new, number))
                 }
             }
         };

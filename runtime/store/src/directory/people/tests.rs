@@ -305,15 +305,20 @@ async fn scripts_and_identities_have_limits_and_go_with_the_person() {
     };
     let mut ids = Vec::new();
     for _ in 0..owned::IDENTITIES_MOST {
-        ids.push(people.put_identity(whom(&ada), None, &identity).await.unwrap());
+        ids.push(people.put_identity(whom(&ada), None, &identity).await.unwrap().0);
     }
     assert!(matches!(people.put_identity(whom(&ada), None, &identity).await, Err(PeopleError::TooMany { .. })));
     let all = people.identities(&ada).await.unwrap();
-    assert!(all.iter().map(|one| one.0).eq(ids.iter().copied()) && all.iter().all(|one| one.1 == identity));
+    assert!(all.iter().map(|one| one.0).eq(ids.iter().copied()) && all.iter().all(|one| one.2 == identity));
     let other = owned::Identity { text_signature: "other".into(), ..identity.clone() };
     people.put_identity(whom(&ada), Some(ids[1]), &other).await.unwrap();
     people.remove_identity(whom(&ada), ids[0]).await.unwrap();
-    assert_eq!(people.identities(&ada).await.unwrap()[0], (ids[1], other));
+    let (id, number, first) = people.identities(&ada).await.unwrap().swap_remove(0);
+    assert_eq!((id, first), (ids[1], other.clone()));
+    // Whoever saw an older one changes nothing.
+    people.put_identity(Whom { stamp: Some(number), ..whom(&ada) }, Some(id), &other).await.unwrap();
+    let stale = people.remove_identity(Whom { stamp: Some(number), ..whom(&ada) }, id).await;
+    assert!(matches!(stale, Err(PeopleError::Changed)));
     people.remove(whom(&ada)).await.unwrap();
     let all = KeyRange { from: Key::from(vec![0]), to: Key::from(vec![255]) };
     assert_eq!(data.scan(all, Page::first(9)).await.unwrap(), []);
