@@ -32,6 +32,11 @@ pub struct Slapd {
 impl Slapd {
     /// Loads a tree and starts.
     pub fn start(tree: Tree) -> Slapd {
+        Slapd::start_with(tree, "")
+    }
+
+    /// The same with further lines of configuration.
+    pub fn start_with(tree: Tree, lines: &str) -> Slapd {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let name = if tree == Tree::OpenLdap { "openldap" } else { "active-directory" };
@@ -46,7 +51,7 @@ impl Slapd {
         let config = format!(
             "{schemas}include {own}\npidfile {pid}\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\n\
              TLSCACertificateFile {ca}\nTLSCertificateFile {cert}\nTLSCertificateKeyFile {key}\nTLSVerifyClient try\n\
-             database mdb\nsuffix \"dc=example,dc=org\"\nrootdn \"cn=admin,dc=example,dc=org\"\nrootpw admin\n\
+             {lines}\ndatabase mdb\nsuffix \"dc=example,dc=org\"\nrootdn \"cn=admin,dc=example,dc=org\"\nrootpw admin\n\
              directory {data}\nmaxsize 16777216\n\
              access to attrs=userPassword by dn.exact=\"cn=mail,dc=example,dc=org\" read by anonymous auth by * none\n\
              access to dn.exact=\"\" by * read\n\

@@ -5,8 +5,11 @@
 use harness::client::Client;
 use harness::kinds::{Four, Kind};
 use harness::load::Load;
-use harness::{PATIENCE, Server, Site, account, s3};
+use harness::postgresql::PostgreSql;
+use harness::redis::Redis;
+use harness::{PATIENCE, Server, Site, account, message, program, s3, waybill};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 use store::blob::Blobs;
@@ -142,5 +145,65 @@ fn stores_change_while_mail_arrives() {
     write(&site, &now);
     let server = kind.serve(&site);
     load.verify(&server);
+    assert!(server.stop());
+}
+
+#[test]
+fn passwords_become_others_behind_the_same_names() {
+    let (data, lookup) = (PostgreSql::start(), Redis::start("requirepass one-of-the-cache"));
+    data.sql("CREATE ROLE waybill LOGIN PASSWORD 'one-of-the-data'");
+    data.sql("GRANT ALL ON SCHEMA public TO waybill");
+    let url = data.url().replace("mail@", "waybill@");
+    let site = Site::new();
+    site.write("data-password", "one-of-the-data\n");
+    site.write("cache-password", "one-of-the-cache\n");
+    write(
+        &site,
+        &format!(
+            "store \"db\" {{ postgresql \"{url}\" password=(file)\"data-password\"; }}\n\
+             store \"cache\" {{ redis \"{}\" password=(file)\"cache-password\"; }}\n\
+             storage {{ data \"db\"; blob \"db\"; search \"db\"; lookup \"cache\"; }}\n",
+            lookup.url()
+        ),
+    );
+    // From a finished configuration, whose secrets lie elsewhere: they alone tell that something changed.
+    let built = tempfile::tempdir().unwrap();
+    let out = built.path().to_str().unwrap();
+    let output = waybill(&["build", site.path().to_str().unwrap(), "--out", out]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut command = Command::new(program("waybilld"));
+    command.arg("serve").arg("--config").arg(built.path().join("runtime.json")).arg("--secrets").arg(site.path());
+    let server = Server::start(command, site.ports);
+    let comes = || {
+        let mut client = Client::connect(site.ports.at(site.ports.smtp)).unwrap();
+        client.reply().unwrap();
+        client.smtp_ok("EHLO client.example.net", "250");
+        let said = client.mail("sender@example.net", &["ada@example.org"], &message("renewed", 500)).unwrap();
+        assert!(said.starts_with("250") || said.starts_with("45"), "{said}");
+        said.starts_with("250")
+    };
+    assert!(comes());
+    let end_connections =
+        || data.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'waybilld'");
+    // One that the database does not take is told, and what is open serves on.
+    site.write("data-password", "no-such-password\n");
+    server.wait_for_log("configuration refused", 0);
+    assert!(comes());
+    let mark = server.log_mark();
+    data.sql("ALTER ROLE waybill PASSWORD 'two-of-the-data'");
+    site.write("data-password", "two-of-the-data\n");
+    server.wait_for_log("configuration taken", mark);
+    end_connections();
+    until("the new password is not used", &comes);
+    let mark = server.log_mark();
+    lookup.ask(&["-a", "one-of-the-cache", "config", "set", "requirepass", "two-of-the-cache"]);
+    site.write("cache-password", "two-of-the-cache\n");
+    server.wait_for_log("configuration taken", mark);
+    let asked = |words: &[&str]| lookup.ask(&[&["-a", "two-of-the-cache"], words].concat());
+    asked(&["flushall"]);
+    asked(&["client", "kill", "type", "normal"]);
+    until("nothing is kept in Redis", || comes() && asked(&["dbsize"]) != "0");
+    let log = server.log();
+    assert!(!log.contains("-of-the-") && !log.contains("no-such-password"), "{log}");
     assert!(server.stop());
 }

@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 mod directory;
 mod login;
+mod secrets;
 mod storage;
 
 pub use directory::*;

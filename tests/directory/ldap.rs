@@ -144,6 +144,23 @@ async fn people_of_active_directory_are_found_by_its_own_attributes() {
 }
 
 #[tokio::test]
+async fn a_search_that_the_server_cuts_off_is_told_and_keeps_nobody_else_waiting() {
+    let (site, slapd) = (Site::new(), Slapd::start_with(Tree::ActiveDirectory, "sizelimit 1"));
+    let asked = Asked::open(&site, &(example(&site, &slapd, "Active Directory") + DOMAIN)).await.unwrap();
+    let Err(StoreError::Misconfigured(cause)) = asked.router.resolve(&"sales@example.org".parse().unwrap()).await
+    else {
+        panic!("the two members of a group are more than one");
+    };
+    let says = cause.to_string();
+    assert!(says.contains("sizeLimitExceeded") && says.contains("cn=Sales"), "{says}");
+    for (address, whose) in
+        [("bob@example.org", "bob@example.org"), ("nobody@example.org", "-"), ("sales@example.org", "?")]
+    {
+        assert_eq!(asked.whose(address).await, whose, "{address}");
+    }
+}
+
+#[tokio::test]
 async fn tls_is_begun_before_anything_is_sent_and_the_certificate_must_be_right() {
     let (site, slapd) = (Site::new(), Slapd::start(Tree::OpenLdap));
     let right = example(&site, &slapd, "OpenLDAP") + DOMAIN;

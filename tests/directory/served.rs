@@ -171,3 +171,26 @@ fn a_directory_that_is_set_up_wrongly_is_refused_and_the_running_one_goes_on() {
     server.wait_for_log("configuration taken", 0);
     assert!(rcpt(&server, "ada@example.org").starts_with("250"));
 }
+
+#[test]
+fn a_directory_is_asked_with_the_password_that_its_file_has_now() {
+    let mut slapd = Slapd::start(Tree::OpenLdap);
+    let site = site(&slapd);
+    let server = site.serve();
+    site.write("ldap-password", "no password of theirs");
+    let refused = server.wait_for_log("configuration refused", 0);
+    assert!(!refused.contains("no password of theirs"), "{refused}");
+    assert!(rcpt(&server, "ada@example.org").starts_with("250"));
+    slapd.modify(
+        "dn: cn=mail,dc=example,dc=org\nchangetype: modify\nreplace: userPassword\nuserPassword: another of theirs\n",
+    );
+    site.write("ldap-password", "another of theirs");
+    server.wait_for_log("configuration taken", 0);
+    // Nothing is left of the connections that knew the first one.
+    slapd.stop();
+    slapd.again();
+    let began = Instant::now();
+    while !rcpt(&server, "ada@example.org").starts_with("250") {
+        assert!(began.elapsed() < PATIENCE, "{}", server.log());
+    }
+}

@@ -165,7 +165,6 @@ impl Snapshot {
         };
         let keys = Keys::open(&config, &ground.secrets)?;
         let (stores, swaps) = match now {
-            Some(now) if now.config.storage == config.storage => (now.stores.clone(), Swaps::default()),
             Some(now) => ground.registry.again(&now.stores, &now.config.storage, &config.storage).await?,
             None => (ground.registry.open(&config.storage, &ground.named(&host.name)).await?, Swaps::default()),
         };

@@ -297,14 +297,15 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
             }
         }
     }
-    for pair in &server.live.now().host.tls.certificates {
-        for reference in [&pair.cert, &pair.key] {
-            if let Some(path) = server.ground.secrets.file(reference) {
-                note(&path);
-            }
-        }
-    }
+    renewed(server).iter().for_each(|path| note(path));
     prints
+}
+
+// The files of certificates and passwords, which may lie anywhere.
+fn renewed(server: &Server) -> Vec<PathBuf> {
+    let now = server.live.now();
+    let references = now.config.renewable(&now.host.tls);
+    references.iter().filter_map(|reference| server.ground.secrets.file(reference)).collect()
 }
 
 /// The server's own data, and that of its directories.
@@ -429,13 +430,7 @@ impl Folders {
                 under = tree(folder, &own.folders);
             }
         }
-        for pair in &server.live.now().host.tls.certificates {
-            for reference in [&pair.cert, &pair.key] {
-                if let Some(path) = server.ground.secrets.file(reference) {
-                    ways.extend(way(&path));
-                }
-            }
-        }
+        ways.extend(renewed(server).iter().flat_map(|path| way(path)));
         let folders = ways.iter().filter_map(|name| name.parent().map(Path::to_path_buf));
         let wanted: BTreeSet<PathBuf> = folders.chain(under.iter().cloned()).collect();
         *self.interest.lock().unwrap_or_else(PoisonError::into_inner) =

@@ -13,7 +13,7 @@ use crate::kv::memory::Memory;
 use crate::kv::rocksdb::RocksDb;
 use crate::kv::rocksdb::reader::Reader;
 use crate::kv::sql;
-use crate::kv::swap::Swap;
+use crate::kv::swap::{Swap, Way};
 use crate::lookup::redis::RedisLookups;
 use crate::lookup::{Clock, Lookups, kv::KvLookups};
 use crate::mailbox::Mailboxes;
@@ -31,6 +31,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
+use witness::{Open, Witness};
+
+pub mod witness;
 
 /// The stores of one configuration.
 #[derive(Clone)]
@@ -49,6 +52,9 @@ pub struct Stores {
     pub mailboxes: Arc<Mailboxes>,
     /// The queue.
     pub spool: Arc<Spool>,
+    /// The secrets that messages are packed with, and that the index was reached by.
+    packed_with: Witness,
+    searched_with: Witness,
 }
 
 /// Opens a reference to a secret: what it holds, or why it cannot be had, in words that hold none of it.
@@ -246,15 +252,15 @@ impl Blobs for Shut {
 /// What a configuration puts in the place of open stores from the moment on at which it holds.
 #[derive(Default)]
 pub struct Swaps {
-    databases: Vec<(Arc<Swap>, Store, Arc<dyn KeyValue>)>,
+    databases: Vec<(Arc<Swap>, Way, Arc<dyn KeyValue>)>,
     shelves: Option<(Arc<Shelves>, Shelf)>,
 }
 
 impl Swaps {
     /// Does it. Cannot fail.
     pub fn make(self) {
-        for (swap, settings, next) in self.databases {
-            swap.swap(settings, next);
+        for (swap, way, next) in self.databases {
+            swap.swap(way, next);
         }
         if let Some((shelves, next)) = self.shelves {
             shelves.swap(next);
@@ -290,9 +296,9 @@ enum Opened {
 pub struct Registry {
     ground: Ground,
     open: Mutex<HashMap<String, Opened>>,
-    caches: Mutex<HashMap<Store, Weak<RedisLookups>>>,
+    caches: Open<Store, RedisLookups>,
     directories: router::Open,
-    blobs: Mutex<HashMap<(Store, BlobOptions), Weak<dyn Blobs>>>,
+    blobs: Open<(Store, BlobOptions), dyn Blobs>,
 }
 
 impl Registry {
@@ -301,9 +307,9 @@ impl Registry {
         Registry {
             ground,
             open: Mutex::default(),
-            blobs: Mutex::default(),
-            caches: Mutex::default(),
-            directories: Mutex::default(),
+            blobs: Open::default(),
+            caches: Open::default(),
+            directories: Open::default(),
         }
     }
 
@@ -314,13 +320,15 @@ impl Registry {
     pub async fn open(&self, storage: &Storage, node: &str) -> Result<Stores, StoreError> {
         let data = self.database(&storage.data).await?;
         migrate::check(&*data, &storage.blob.rooted(&self.ground.root)).await?;
-        let blobs = Arc::new(Shelves::new(self.shelf(&data, storage).await?));
+        let (shelf, packed_with) = self.shelf(&data, storage).await?;
+        let blobs = Arc::new(Shelves::new(shelf));
         let lookups = self.lookups(&storage.lookup).await?;
         let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
-        let (search, indexer) = self.search((&data, &mailboxes), storage).await?;
+        let (search, indexer, searched_with) = self.search((&data, &mailboxes), storage).await?;
         let now = (self.ground.clock)() / 1000;
         let spool = Spool::open(Arc::clone(&data), blobs.clone(), Arc::clone(&mailboxes), (node, now)).await?;
-        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool: Arc::new(spool) })
+        let spool = Arc::new(spool);
+        Ok(Stores { data, blobs, search, indexer, lookups, mailboxes, spool, packed_with, searched_with })
     }
 
     /// The stores of another configuration, in place of open ones. What is kept stays where it is: those that hold it are
@@ -336,7 +344,8 @@ impl Registry {
         if apart && old.blob.identity() != new.blob.identity() {
             return Err(Unready::Restart("the store of blobs"));
         }
-        if old.blobs.encrypt.is_some() && old.blobs.encrypt != new.blobs.encrypt {
+        let is_key_another = old.blobs.encrypt != new.blobs.encrypt || !now.packed_with.holds(&self.ground);
+        if old.blobs.encrypt.is_some() && is_key_another {
             return Err(Unready::Restart("the key that blobs are encrypted with"));
         }
         let mut swaps = Swaps::default();
@@ -353,23 +362,26 @@ impl Registry {
                 }
                 _ => None,
             };
-            if let Some(swap) = swap.filter(|swap| !swap.is_by(store))
+            if let Some(swap) = swap.filter(|swap| !swap.is_by(store, &self.ground))
                 && !swaps.databases.iter().any(|(known, ..)| Arc::ptr_eq(known, &swap))
             {
-                swaps.databases.push((swap, store.clone(), sql::open(store, &self.ground).await?));
+                let (ground, witness) = Witness::over(&self.ground);
+                let next = sql::open(store, &ground).await?;
+                swaps.databases.push((swap, (store.clone(), witness), next));
             }
         }
         let mut stores = now.clone();
-        if (&old.blob, &old.blobs) != (&new.blob, &new.blobs) {
-            swaps.shelves = Some((Arc::clone(&now.blobs), self.shelf(&now.data, new).await?));
-        }
-        if (&old.search, &old.index) != (&new.search, &new.index) {
+        let (shelf, packed_with) = self.shelf(&now.data, new).await?;
+        swaps.shelves = Some((Arc::clone(&now.blobs), shelf));
+        stores.packed_with = packed_with;
+        if (&old.search, &old.index) != (&new.search, &new.index) || !now.searched_with.holds(&self.ground) {
             if let Store::Elasticsearch(config) = &new.search {
                 Elastic::open(config, &self.ground, Analyser::default())?.probe().await?;
             }
-            (stores.search, stores.indexer) = self.search((&now.data, &now.mailboxes), new).await?;
+            (stores.search, stores.indexer, stores.searched_with) =
+                self.search((&now.data, &now.mailboxes), new).await?;
         }
-        if old.lookup != new.lookup {
+        if old.lookup != new.lookup || matches!(new.lookup, Store::Redis(_)) {
             stores.lookups = self.lookups(&new.lookup).await?;
         }
         Ok((stores, swaps))
@@ -380,17 +392,18 @@ impl Registry {
         &self,
         (data, mailboxes): (&Arc<dyn KeyValue>, &Arc<Mailboxes>),
         storage: &Storage,
-    ) -> Result<(Arc<dyn Search>, Arc<Indexer>), StoreError> {
+    ) -> Result<(Arc<dyn Search>, Arc<Indexer>, Witness), StoreError> {
+        let (ground, witness) = Witness::over(&self.ground);
         let analyser = Analyser::new(&storage.index.languages);
         let search: Arc<dyn Search> = match &storage.search {
-            Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &self.ground, analyser)?),
+            Store::Elasticsearch(config) => Arc::new(Elastic::open(config, &ground, analyser)?),
             other => {
                 let clock = Arc::clone(&self.ground.clock);
                 Arc::new(KvSearch::new(self.database(other).await?, analyser, clock))
             }
         };
         let follows = (Arc::clone(data), Arc::clone(mailboxes), Arc::clone(&search));
-        Ok((search, Arc::new(indexer(follows, storage))))
+        Ok((search, Arc::new(indexer(follows, storage)), witness))
     }
 
     /// Opens a configuration's databases to move what is in them. Those that are `looked` into may be open elsewhere: of
@@ -445,13 +458,8 @@ impl Registry {
             let clock = Arc::clone(&self.ground.clock);
             return Ok(Arc::new(KvLookups::new(self.database(store).await?, clock)));
         };
-        let mut caches = self.caches.lock().await;
-        if let Some(found) = caches.get(store).and_then(Weak::upgrade) {
-            return Ok(found);
-        }
-        let opened = Arc::new(RedisLookups::open(redis, &self.ground).await?);
-        caches.insert(store.clone(), Arc::downgrade(&opened));
-        Ok(opened)
+        let open = async |ground: Ground| Ok(Arc::new(RedisLookups::open(redis, &ground).await?));
+        Ok(self.caches.or(store.clone(), &self.ground, open).await?)
     }
 
     /// Opens a configuration's directories; those that are open stay open.
@@ -463,15 +471,16 @@ impl Registry {
         Router::open(config, data, (&self.ground, &self.directories)).await
     }
 
-    /// Blobs beside the data and, where another store is to keep them, in that.
-    async fn shelf(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<Shelf, StoreError> {
-        let packing = packing(&self.ground, &storage.blobs)?;
+    /// Blobs beside the data and, where another store is to keep them, in that; and the secrets that they are packed with.
+    async fn shelf(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<(Shelf, Witness), StoreError> {
+        let (ground, witness) = Witness::over(&self.ground);
+        let packing = packing(&ground, &storage.blobs)?;
         let near = KvBlobs::new(Arc::clone(data), packing.clone());
         let far = match &storage.blob {
             store if *store == storage.data => None,
             store => Some(self.blobs_apart(store, &storage.blobs, packing).await?),
         };
-        Ok(shelf(near, far, storage))
+        Ok((shelf(near, far, storage), witness))
     }
 
     async fn blobs_apart(
@@ -480,24 +489,21 @@ impl Registry {
         options: &BlobOptions,
         packing: Packing,
     ) -> Result<Arc<dyn Blobs>, StoreError> {
-        let mut open = self.blobs.lock().await;
-        let key = (store.clone(), options.clone());
-        if let Some(found) = open.get(&key).and_then(Weak::upgrade) {
-            return Ok(found);
-        }
-        let opened: Arc<dyn Blobs> = match store {
-            Store::Filesystem { path, depth } => {
-                Arc::new(Filesystem::open(self.ground.root.join(path), *depth, packing).await?)
-            }
-            Store::S3(s3) => {
-                let bucket = S3Blobs::new(s3, &self.ground, packing)?;
-                bucket.probe().await?;
-                Arc::new(bucket)
-            }
-            other => Arc::new(KvBlobs::new(self.database(other).await?, packing)),
+        let open = async |ground: Ground| -> Result<Arc<dyn Blobs>, StoreError> {
+            let opened: Arc<dyn Blobs> = match store {
+                Store::Filesystem { path, depth } => {
+                    Arc::new(Filesystem::open(ground.root.join(path), *depth, packing).await?)
+                }
+                Store::S3(s3) => {
+                    let bucket = S3Blobs::new(s3, &ground, packing)?;
+                    bucket.probe().await?;
+                    Arc::new(bucket)
+                }
+                other => Arc::new(KvBlobs::new(self.database(other).await?, packing)),
+            };
+            Ok(opened)
         };
-        open.insert(key, Arc::downgrade(&opened));
-        Ok(opened)
+        self.blobs.or((store.clone(), options.clone()), &self.ground, open).await
     }
 
     async fn database(&self, store: &Store) -> Result<Arc<dyn KeyValue>, StoreError> {
@@ -515,8 +521,9 @@ impl Registry {
             Store::Rocksdb { path } => Arc::new(RocksDb::open(self.ground.root.join(path)).await?),
             Store::Memory { .. } => Arc::new(Memory::new()),
             Store::Postgresql(_) | Store::Mysql(_) | Store::Sqlite { .. } => {
-                let opened = sql::open(store, &self.ground).await?;
-                let swap = Arc::new(Swap::new(store.clone(), opened));
+                let (ground, witness) = Witness::over(&self.ground);
+                let opened = sql::open(store, &ground).await?;
+                let swap = Arc::new(Swap::new((store.clone(), witness), opened));
                 open.insert(store.identity(), Opened::Swap(Arc::downgrade(&swap)));
                 return Ok(swap);
             }

@@ -6,18 +6,17 @@ use super::people::{Entry, Given, People, Print};
 use super::{Access, Directory, Found, Person, Target, ldap, sql};
 use crate::error::StoreError;
 use crate::kv::KeyValue;
-use crate::open::Ground;
+use crate::open::{Ground, witness};
 use crate::password::{self, PASSWORD_MOST, Scram};
 use schema::config::{self, DirectorySource, RuntimeConfig};
 use schema::name::{Address, DomainName, LocalPart, SecretRef};
 use schema::spec::PeopleFrom;
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
-use tokio::sync::Mutex;
+use std::sync::Arc;
 use tracing::warn;
 
 /// Directories that are open, by what they were opened from: the configuration, and the authorities that are trusted.
-pub type Open = Mutex<HashMap<(config::Directory, Vec<SecretRef>), Weak<Cached>>>;
+pub type Open = witness::Open<(config::Directory, Vec<SecretRef>), Cached>;
 
 /// The people of one configuration, wherever they are kept.
 pub struct Router {
@@ -44,19 +43,10 @@ impl Router {
         (ground, open): (&Ground, &Open),
     ) -> Result<Router, StoreError> {
         let mut named: HashMap<&str, Arc<Cached>> = HashMap::new();
-        let mut open = open.lock().await;
-        open.retain(|_, directory| directory.strong_count() > 0);
         for given in &config.directories {
-            let key = (given.clone(), config.trust.ca.clone());
-            let directory = match open.get(&key).and_then(Weak::upgrade) {
-                Some(found) => found,
-                None => {
-                    let made = connect(given, ground, &config.trust.ca).await?;
-                    open.insert(key, Arc::downgrade(&made));
-                    made
-                }
-            };
-            named.insert(&given.name, directory);
+            let trust = &config.trust.ca;
+            let opened = async |ground: Ground| connect(given, &ground, trust).await;
+            named.insert(&given.name, open.or((given.clone(), trust.clone()), ground, opened).await?);
         }
         let of = |domain: &config::Domain| {
             let directory = named.get(domain.directory.as_deref()?)?;

@@ -5,33 +5,40 @@
 
 use super::{Batch, Key, KeyRange, KeyValue, Page};
 use crate::error::{CommitError, StoreError};
+use crate::open::Ground;
+use crate::open::witness::Witness;
 use async_trait::async_trait;
 use bytes::Bytes;
 use schema::config::Store;
 use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Notify;
 
+/// How a database is reached: its settings, and the secrets that it was opened with.
+pub type Way = (Store, Witness);
+
 /// An open database, and how it was opened.
 pub struct Swap {
-    now: RwLock<(Store, Arc<dyn KeyValue>)>,
+    now: RwLock<(Way, Arc<dyn KeyValue>)>,
     swapped: Notify,
 }
 
 impl Swap {
-    /// Begins with a database that was opened by `settings`.
-    pub fn new(settings: Store, first: Arc<dyn KeyValue>) -> Swap {
-        Swap { now: RwLock::new((settings, first)), swapped: Notify::new() }
+    /// Begins with a database that was opened this way.
+    pub fn new(way: Way, first: Arc<dyn KeyValue>) -> Swap {
+        Swap { now: RwLock::new((way, first)), swapped: Notify::new() }
     }
 
-    /// Puts in its place the same database, opened by other settings.
-    pub fn swap(&self, settings: Store, next: Arc<dyn KeyValue>) {
-        *self.now.write().unwrap_or_else(PoisonError::into_inner) = (settings, next);
+    /// Puts in its place the same database, opened another way.
+    pub fn swap(&self, way: Way, next: Arc<dyn KeyValue>) {
+        *self.now.write().unwrap_or_else(PoisonError::into_inner) = (way, next);
         self.swapped.notify_waiters();
     }
 
-    /// Whether it was opened by these settings.
-    pub fn is_by(&self, settings: &Store) -> bool {
-        self.now.read().unwrap_or_else(PoisonError::into_inner).0 == *settings
+    /// Whether it was opened by these settings, and their secrets are still the same.
+    pub fn is_by(&self, settings: &Store, ground: &Ground) -> bool {
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        let (known, witness) = &now.0;
+        known == settings && witness.holds(ground)
     }
 
     fn now(&self) -> Arc<dyn KeyValue> {
@@ -71,19 +78,19 @@ mod tests {
     use crate::kv::memory::Memory;
     use std::time::Duration;
 
-    fn settings(name: &str) -> Store {
-        Store::Memory { name: name.to_owned() }
+    fn way(name: &str) -> Way {
+        (Store::Memory { name: name.to_owned() }, Witness::default())
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_database_that_may_be_swapped_keeps_the_key_value_contract() {
-        conformance::suite(conformance::KEY_VALUE, Arc::new(Swap::new(settings("a"), Arc::new(Memory::new())))).await;
+        conformance::suite(conformance::KEY_VALUE, Arc::new(Swap::new(way("a"), Arc::new(Memory::new())))).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn what_comes_next_goes_the_new_way_and_who_watches_looks_again() {
         let (old, new) = (Arc::new(Memory::new()), Arc::new(Memory::new()));
-        let store = Arc::new(Swap::new(settings("a"), old.clone()));
+        let store = Arc::new(Swap::new(way("a"), old.clone()));
         let watching = {
             let store = Arc::clone(&store);
             tokio::spawn(async move {
@@ -95,8 +102,10 @@ mod tests {
                 looks
             })
         };
-        store.swap(settings("b"), new.clone());
-        assert!(store.is_by(&settings("b")) && !store.is_by(&settings("a")));
+        let ground =
+            Ground { root: "/".into(), clock: Arc::new(|| 0), reveal: Arc::new(|_: &_| Err("none".to_owned())) };
+        store.swap(way("b"), new.clone());
+        assert!(store.is_by(&way("b").0, &ground) && !store.is_by(&way("a").0, &ground));
         let mut batch = Batch::new();
         batch.put("key", &b"new"[..]);
         store.commit(batch).await.unwrap();

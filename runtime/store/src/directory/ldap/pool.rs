@@ -269,6 +269,14 @@ impl Pool {
         match result.rc {
             SUCCESS => Ok(found),
             NO_SUCH_OBJECT if what.scope == Scope::Base => Ok(Vec::new()),
+            // The server's own limits: it is this search that is too much, and another may be answered.
+            3 | 4 | 11 => {
+                let says = format!(
+                    "the server cuts off the search `{}`; raise its limit for `bind-dn`: {result}",
+                    what.filter
+                );
+                Err(Failure::Told(self.wrong(&says)))
+            }
             _ => Err(Failure::Told(self.meaning(&result, &format!("a search below `{}`", what.base)))),
         }
     }
@@ -363,12 +371,12 @@ impl Pool {
 
     /// What a result other than success means (RFC 4511 §A.2).
     fn meaning(&self, result: &LdapResult, what: &str) -> StoreError {
-        let says = format!("{what} is answered by {} {}", result.rc, result.text);
+        let says = format!("{what} is answered by {result}");
         match result.rc {
             REFERRAL => self.wrong(&format!("{what} is referred to another server, which is not followed")),
             // Operations, protocol, strong authentication, confidentiality, names, rights and wills.
-            1 | 2 | 7 | 8 | 12 | 13 | 16..=18 | 21 | 32..=34 | 36 | 48..=50 | 53 => self.wrong(&says.trim_end()),
-            _ => self.unavailable(&says.trim_end()),
+            1 | 2 | 7 | 8 | 12 | 13 | 16..=18 | 21 | 32..=34 | 36 | 48..=50 | 53 => self.wrong(&says),
+            _ => self.unavailable(&says),
         }
     }
 }
