@@ -44,7 +44,7 @@ impl Slapd {
         let at = |part: &str| path.join(part).display().to_string();
         certificate(path, &["localhost".to_owned(), NAME.to_owned()], 30);
         std::fs::create_dir(path.join("data")).unwrap();
-        let schemas: String = ["core", "cosine", "inetorgperson"]
+        let schemas: String = ["core", "cosine", "inetorgperson", "nis"]
             .iter()
             .map(|schema| format!("include /etc/ldap/schema/{schema}.schema\n"))
             .collect();

@@ -6,11 +6,11 @@ use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::secrets::Secrets;
 use crate::server::{Server, Status};
-use crate::snapshot::{Ground, Live, Rejected, Snapshot};
-use crate::watch::{self, Source};
+use crate::snapshot::{Ground, Live, Rejected, Snapshot, generation};
+use crate::watch::{self, Fingerprint, Source};
 use crate::{clock, drift, indexer, janitor};
 use aws_lc_rs::rand;
-use schema::config::Store;
+use schema::config::{self, Store};
 use schema::name::HostName;
 use sealed::identity::Identities;
 use std::net::SocketAddr;
@@ -101,6 +101,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
+    let (first, seen) = first;
     let server = assemble(first, ground)?;
     let snapshot = server.live.now();
     let bound = server.sockets.bind(&snapshot.host.listeners)?;
@@ -116,7 +117,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     if !options.verify.is_zero() && matches!(options.source, Source::Spec { .. }) {
         tokio::spawn(drift::run(options.source.clone(), Arc::clone(&server), options.verify));
     }
-    tokio::spawn(watch::follow(options.source, Arc::clone(&server)));
+    tokio::spawn(watch::follow(options.source, Arc::clone(&server), seen));
     tokio::spawn(janitor::run(Arc::clone(&server)));
     if !matches!(server.live.now().config.storage.data, Store::Rocksdb { .. } | Store::Memory { .. }) {
         let mailboxes = Arc::clone(&server.live.now().stores.mailboxes);
@@ -132,16 +133,19 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
 }
 
 /// The first snapshot. A store that does not answer is waited for: after a power cut, a database may come up later than
-/// its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended.
-async fn first(source: &Source, ground: &Ground) -> Result<Snapshot, StartError> {
+/// its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended. Beside it, what
+/// was seen of the source before any secret was opened.
+async fn first(source: &Source, ground: &Ground) -> Result<(Snapshot, Fingerprint), StartError> {
     loop {
         let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;
-        match Snapshot::build(&bytes, ground, None).await {
+        let config = config::decode(&bytes).map_err(Rejected::from)?;
+        let seen = watch::fingerprint(source, &config, &ground.secrets);
+        match Snapshot::of(config, generation(&bytes), ground, None).await {
             Err(Rejected::Store(StoreError::Unavailable(cause))) => {
                 warn!(%cause, "waiting for a store; trying again in {} s", STORE_WAIT.as_secs());
                 tokio::time::sleep(STORE_WAIT).await;
             }
-            built => return Ok(built?),
+            built => return Ok((built?, seen)),
         }
     }
 }

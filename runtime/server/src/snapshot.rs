@@ -144,7 +144,20 @@ impl Snapshot {
     /// # Errors
     /// [`Rejected`], in words for an operator.
     pub async fn build(bytes: &[u8], ground: &Ground, now: Option<&Snapshot>) -> Result<Snapshot, Rejected> {
-        let config = Arc::new(config::decode(bytes)?);
+        Snapshot::of(config::decode(bytes)?, generation(bytes), ground, now).await
+    }
+
+    /// The same of a configuration that is read already.
+    ///
+    /// # Errors
+    /// [`Rejected`].
+    pub async fn of(
+        config: RuntimeConfig,
+        generation: Generation,
+        ground: &Ground,
+        now: Option<&Snapshot>,
+    ) -> Result<Snapshot, Rejected> {
+        let config = Arc::new(config);
         let host = choose(&config, ground.host.as_ref())?;
         if now.is_some_and(|now| now.host.name != host.name) {
             return Err(Rejected::NeedsRestart { what: "the host's name" });
@@ -171,7 +184,6 @@ impl Snapshot {
         let directory = ground.registry.directories(&config).await.map_err(Rejected::Directory)?;
         let directory = Arc::new(directory);
         let domains = config.domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
-        let generation = generation(bytes);
         Ok(Snapshot {
             generation,
             config,

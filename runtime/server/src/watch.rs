@@ -5,6 +5,7 @@
 //! that a file replaced by rename, and a link swapped under it (as Kubernetes and git-sync do), are seen;
 //! and a slow look from time to time finds what a file system without notices changed.
 
+use crate::secrets::Secrets;
 use crate::server::Server;
 use crate::snapshot::generation;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -216,16 +217,17 @@ pub async fn check_compiler(compiler: &Path) -> Result<(), String> {
 }
 
 /// Follows a source until the server stops. A change is taken although the artefact is the same: a renewed
-/// certificate changes files, not the artefact.
-pub async fn follow(source: Source, server: Arc<Server>) {
+/// certificate changes files, not the artefact. `print` is what was seen between the first read and the opening of the
+/// secrets that it names.
+pub async fn follow(source: Source, server: Arc<Server>, mut print: Fingerprint) {
     let changed = Arc::new(Notify::new());
     let mut stopping = server.stopping.subscribe();
-    let mut print = fingerprint(&source, &server);
     let mut folders = Folders::new(Arc::clone(&changed));
     folders.watch(&source, &server);
     // What changed between the first read and this moment was heard by nobody.
+    let before = std::mem::replace(&mut print, now(&source, &server));
     match source.read().await {
-        Ok(bytes) if generation(&bytes) == server.live.now().generation => {}
+        Ok(bytes) if print == before && generation(&bytes) == server.live.now().generation => {}
         Ok(bytes) => {
             server.take(&bytes).await;
             folders.watch(&source, &server);
@@ -239,12 +241,12 @@ pub async fn follow(source: Source, server: Arc<Server>) {
             _ = stopping.changed() => return,
         }
         settle(&changed).await;
-        if fingerprint(&source, &server) == print {
+        if now(&source, &server) == print {
             continue;
         }
         // A change while the compiler runs kills it: what it would say is old already.
         let read = loop {
-            print = fingerprint(&source, &server);
+            print = now(&source, &server);
             tokio::select! {
                 read = source.read() => break read,
                 () = superseded(&changed, &source, &server, &print) => debug!("build superseded"),
@@ -259,11 +261,11 @@ pub async fn follow(source: Source, server: Arc<Server>) {
     }
 }
 
-async fn superseded(changed: &Notify, source: &Source, server: &Server, print: &BTreeSet<Print>) {
+async fn superseded(changed: &Notify, source: &Source, server: &Server, print: &Fingerprint) {
     loop {
         changed.notified().await;
         settle(changed).await;
-        if fingerprint(source, server) != *print {
+        if now(source, server) != *print {
             return;
         }
     }
@@ -274,12 +276,16 @@ async fn settle(changed: &Notify) {
     let _ = timeout(QUIET_MOST, quiet).await;
 }
 
-type Print = (PathBuf, u64, i64, i64, u64);
+/// What a look at a source sees of it and of the secrets that it names: each file's inode, time and size.
+pub type Fingerprint = BTreeSet<(PathBuf, u64, i64, i64, u64)>;
 
-// What a look at the source sees of it: each file's inode, time and size. The server's own data may lie
-// inside the folder, and is left out.
-fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
-    let mut prints = BTreeSet::new();
+fn now(source: &Source, server: &Server) -> Fingerprint {
+    fingerprint(source, &server.live.now().config, &server.ground.secrets)
+}
+
+/// Looks at a source that has this configuration. The server's own data may lie inside the folder, and is left out.
+pub fn fingerprint(source: &Source, config: &RuntimeConfig, secrets: &Secrets) -> Fingerprint {
+    let mut prints = Fingerprint::new();
     let mut note = |path: &Path| {
         if let Ok(facts) = std::fs::metadata(path)
             && facts.is_file()
@@ -290,22 +296,20 @@ fn fingerprint(source: &Source, server: &Server) -> BTreeSet<Print> {
     match source {
         Source::Artefact(file) => note(file),
         Source::Spec { folder, .. } => {
-            let own = Own::of(&server.live.now().config, &source.root());
+            let own = Own::of(config, &source.root());
             for folder in tree(folder, &own.folders) {
                 let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
                 entries.map(|entry| entry.path()).filter(|path| !own.has(path)).for_each(|path| note(&path));
             }
         }
     }
-    renewed(server).iter().for_each(|path| note(path));
+    renewed(config, secrets).iter().for_each(|path| note(path));
     prints
 }
 
 // The files of certificates and passwords, which may lie anywhere.
-fn renewed(server: &Server) -> Vec<PathBuf> {
-    let now = server.live.now();
-    let references = now.config.renewable(&now.host.tls);
-    references.iter().filter_map(|reference| server.ground.secrets.file(reference)).collect()
+fn renewed(config: &RuntimeConfig, secrets: &Secrets) -> Vec<PathBuf> {
+    config.renewable().iter().filter_map(|reference| secrets.file(reference)).collect()
 }
 
 /// The server's own data, and that of its directories.
@@ -422,7 +426,8 @@ impl Folders {
     fn watch(&mut self, source: &Source, server: &Server) {
         let mut ways = Vec::new();
         let mut under = Vec::new();
-        let own = Own::of(&server.live.now().config, &source.root());
+        let config = Arc::clone(&server.live.now().config);
+        let own = Own::of(&config, &source.root());
         match source {
             Source::Artefact(file) => ways.extend(way(file)),
             Source::Spec { folder, .. } => {
@@ -430,7 +435,7 @@ impl Folders {
                 under = tree(folder, &own.folders);
             }
         }
-        ways.extend(renewed(server).iter().flat_map(|path| way(path)));
+        ways.extend(renewed(&config, &server.ground.secrets).iter().flat_map(|path| way(path)));
         let folders = ways.iter().filter_map(|name| name.parent().map(Path::to_path_buf));
         let wanted: BTreeSet<PathBuf> = folders.chain(under.iter().cloned()).collect();
         *self.interest.lock().unwrap_or_else(PoisonError::into_inner) =

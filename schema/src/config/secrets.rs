@@ -1,6 +1,6 @@
 //! Which secrets a configuration names that may become others while it stays the same.
 
-use super::{Directory, DirectorySource, LdapTls, RuntimeConfig, Store, Tls};
+use super::{Directory, DirectorySource, LdapTls, RuntimeConfig, Store};
 use crate::name::SecretRef;
 
 impl Store {
@@ -36,16 +36,19 @@ impl Directory {
 }
 
 impl RuntimeConfig {
-    /// The secrets of a host with this TLS that are read again when it is told to look: certificates are renewed, passwords
-    /// become others. A DKIM key never changes under its selector, and a key that messages are encrypted with never at all.
-    pub fn renewable(&self, tls: &Tls) -> Vec<SecretRef> {
+    /// The secrets that are looked at again and again: certificates are renewed, passwords become others. A DKIM key never
+    /// changes under its selector, and a key that messages are encrypted with never at all.
+    pub fn renewable(&self) -> Vec<SecretRef> {
         let storage = &self.storage;
         let stores = [&storage.data, &storage.blob, &storage.search, &storage.lookup];
         let stores = stores.into_iter().flat_map(Store::secrets);
         let directories = self.directories.iter().flat_map(Directory::secrets);
         let keys = self.api_keys.iter().map(|key| &key.secret);
-        let certificates = tls.certificates.iter().flat_map(|pair| [&pair.cert, &pair.key]);
-        let tls = certificates.chain(&tls.self_signed_key).chain(&self.trust.ca);
+        let tls = self.hosts.iter().flat_map(|host| {
+            let certificates = host.tls.certificates.iter().flat_map(|pair| [&pair.cert, &pair.key]);
+            certificates.chain(&host.tls.self_signed_key)
+        });
+        let tls = tls.chain(&self.trust.ca);
         let mut all: Vec<SecretRef> = stores.chain(directories).chain(keys).chain(tls).cloned().collect();
         all.sort();
         all.dedup();

@@ -1,7 +1,7 @@
 //! People on an LDAP server (RFC 4511), Active Directory too.
 //!
-//! An entry that is found by an address is a person, or a group where it has `member` or `uniqueMember`: then its
-//! members get the mail, those of groups in it too. A password is proved by logging in as the person, or compared here
+//! An entry that is found by an address is a person, or a group where it has `member`, `uniqueMember` or `memberUid`: then
+//! its members get the mail, those of groups in it too. A password is proved by logging in as the person, or compared here
 //! with the hash that the server gives away.
 
 use super::{ASKED_MOST, Directory, Found, MEMBERS_MOST, NESTED_MOST, Person, SECRETS_MOST, sql};
@@ -24,6 +24,8 @@ mod tls;
 
 /// Attributes that make an entry a group (RFC 4519 §2.17, §2.40; Active Directory has `member` too).
 const MEMBERS: [&str; 2] = ["member", "uniqueMember"];
+/// The members of a `posixGroup`, by what they log in by and not by their names (RFC 2307 §3).
+const LOGINS: &str = "memberUid";
 /// How many times as long as one request all those may take that a group's members need.
 const GROUP_PATIENCE: u32 = 6;
 
@@ -64,7 +66,7 @@ impl LdapDirectory {
     ) -> Result<LdapDirectory, StoreError> {
         let pool = Pool::new(given, trust, ground)?;
         let attribute = given.attribute.clone();
-        let mut wanted: Vec<String> = ["objectClass"].into_iter().chain(MEMBERS).map(str::to_owned).collect();
+        let mut wanted: Vec<String> = ["objectClass", LOGINS].into_iter().chain(MEMBERS).map(str::to_owned).collect();
         let lists = [&attribute.name, &attribute.address, &attribute.alias, &attribute.group, &attribute.quota];
         wanted.extend(lists.into_iter().flatten().cloned());
         // What is not needed is not asked for, and lies in no cache.
@@ -169,13 +171,17 @@ impl LdapDirectory {
         if MEMBERS.iter().any(|name| group.is_in_parts(name)) {
             return Err(too_many());
         }
-        let names = MEMBERS.iter().flat_map(|name| group.values(name));
+        let names: Vec<&String> = MEMBERS.iter().flat_map(|name| group.values(name)).collect();
+        let logins = group.values(LOGINS);
+        into.reads += names.len() + logins.len();
+        if into.reads > MEMBERS_MOST {
+            return Err(too_many());
+        }
         let mut found = Vec::new();
+        for login in logins {
+            found.extend(self.below(&filled(&self.filter.login, login)).await?);
+        }
         for name in names {
-            into.reads += 1;
-            if into.reads > MEMBERS_MOST {
-                return Err(too_many());
-            }
             // RFC 4517 §3.3.21: a unique identifier may follow.
             let dn = name.rsplit_once("#'").map_or(name.as_str(), |(dn, _)| dn);
             found.extend(self.read(dn).await?);
@@ -185,9 +191,10 @@ impl LdapDirectory {
 }
 
 fn is_group(entry: &Entry) -> bool {
-    const CLASSES: [&str; 3] = ["groupOfNames", "groupOfUniqueNames", "group"];
+    const CLASSES: [&str; 4] = ["groupOfNames", "groupOfUniqueNames", "posixGroup", "group"];
     let of_class = |class: &String| CLASSES.iter().any(|known| known.eq_ignore_ascii_case(class));
     entry.values("objectClass").iter().any(of_class)
+        || !entry.values(LOGINS).is_empty()
         || MEMBERS.iter().any(|name| !entry.values(name).is_empty() || entry.is_in_parts(name))
 }
 
