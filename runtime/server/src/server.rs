@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::error::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info};
 
@@ -62,18 +63,34 @@ pub struct Status {
     pub rejected: Option<serde_json::Value>,
 }
 
+/// What became of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It runs.
+    Yes,
+    /// It is refused: something in it has to change.
+    No,
+    /// It is refused since a store does not answer now.
+    NotYet,
+}
+
 impl Server {
     /// Takes a new configuration: builds it whole, binds, swaps once. What fails changes nothing and is kept
     /// in [`Server::status`]. Called by the watcher alone, one at a time.
-    pub async fn take(self: &Arc<Server>, bytes: &[u8]) {
+    pub async fn take(self: &Arc<Server>, bytes: &[u8]) -> Taken {
         match self.prepare(bytes).await {
             Ok(generation) => {
                 info!(%generation, "configuration taken");
                 self.metrics.reloads.add(1);
+                Taken::Yes
             }
             Err(why) => {
                 let diagnostic = serde_json::json!([{ "severity": "error", "message": why.to_string() }]);
                 self.refuse(diagnostic, &why.to_string());
+                match why {
+                    Rejected::Store(StoreError::Unavailable(_)) => Taken::NotYet,
+                    _ => Taken::No,
+                }
             }
         }
     }

@@ -6,7 +6,7 @@
 //! and a slow look from time to time finds what a file system without notices changed.
 
 use crate::secrets::Secrets;
-use crate::server::Server;
+use crate::server::{Server, Taken};
 use crate::snapshot::generation;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use schema::config::{DirectorySource, RuntimeConfig, Store};
@@ -229,7 +229,9 @@ pub async fn follow(source: Source, server: Arc<Server>, mut print: Fingerprint)
     match source.read().await {
         Ok(bytes) if print == before && generation(&bytes) == server.live.now().generation => {}
         Ok(bytes) => {
-            server.take(&bytes).await;
+            if server.take(&bytes).await == Taken::NotYet {
+                print.clear();
+            }
             folders.watch(&source, &server);
         }
         Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
@@ -254,7 +256,12 @@ pub async fn follow(source: Source, server: Arc<Server>, mut print: Fingerprint)
             }
         };
         match read {
-            Ok(bytes) => server.take(&bytes).await,
+            Ok(bytes) => {
+                // A store is away, and nothing in the source will change when it is back: the next look tries again.
+                if server.take(&bytes).await == Taken::NotYet {
+                    print.clear();
+                }
+            }
             Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
         }
         folders.watch(&source, &server);
