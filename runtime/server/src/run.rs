@@ -132,7 +132,7 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The first snapshot. A store that does not answer is waited for: after a power cut, a database may come up later than
+/// The first snapshot. A store that does not answer, or is full, is waited for: after a power cut, a database may come up later than
 /// its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended. Beside it, what
 /// was seen of the source before any secret was opened.
 async fn first(source: &Source, ground: &Ground) -> Result<(Snapshot, Fingerprint), StartError> {
@@ -141,8 +141,8 @@ async fn first(source: &Source, ground: &Ground) -> Result<(Snapshot, Fingerprin
         let config = config::decode(&bytes).map_err(Rejected::from)?;
         let seen = watch::fingerprint(source, &config, &ground.secrets);
         match Snapshot::of(config, generation(&bytes), ground, None).await {
-            Err(Rejected::Store(StoreError::Unavailable(cause))) => {
-                warn!(%cause, "waiting for a store; trying again in {} s", STORE_WAIT.as_secs());
+            Err(Rejected::Store(error @ (StoreError::Unavailable(_) | StoreError::Full))) => {
+                warn!(%error, "waiting for a store; trying again in {} s", STORE_WAIT.as_secs());
                 tokio::time::sleep(STORE_WAIT).await;
             }
             built => return Ok((built?, seen)),

@@ -70,7 +70,7 @@ pub enum Taken {
     Yes,
     /// It is refused: something in it has to change.
     No,
-    /// It is refused since a store does not answer now.
+    /// It is refused since a store does not answer now, or is full.
     NotYet,
 }
 
@@ -88,7 +88,7 @@ impl Server {
                 let diagnostic = serde_json::json!([{ "severity": "error", "message": why.to_string() }]);
                 self.refuse(diagnostic, &why.to_string());
                 match why {
-                    Rejected::Store(StoreError::Unavailable(_)) => Taken::NotYet,
+                    Rejected::Store(StoreError::Unavailable(_) | StoreError::Full) => Taken::NotYet,
                     _ => Taken::No,
                 }
             }

@@ -7,7 +7,9 @@
 //! What was being written at that moment leaves a torn record at the log's end; recovery keeps every record
 //! before it, and no acknowledged one can come after it.
 //!
-//! A write or sync that fails with anything but a full disk stops the store until it is opened again: after a
+//! While the disk is full nothing is written, and it goes on when there is room again ([`shared`]).
+//!
+//! A write or sync that fails with anything else stops the store until it is opened again: after a
 //! failed `fsync` the kernel may have dropped the octets while their pages look clean, so neither a second sync nor
 //! a read proves anything.
 //!
@@ -26,6 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use committer::Committer;
 use readers::Readers;
+use shared::Shared;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 mod committer;
 pub mod reader;
 mod readers;
+mod shared;
 
 /// Octets of changes held in memory before they become a file.
 const WRITE_BUFFER: usize = 16 << 20;
@@ -59,9 +63,18 @@ pub struct RocksDb {
     // Dropped in this order: the threads hold the database open, and with it its lock.
     committer: Committer,
     readers: Readers,
-    db: Arc<DB>,
+    db: Closed,
     watches: Arc<Watches>,
     fault: Arc<Fault>,
+}
+
+/// The database, closed when dropped.
+struct Closed(Arc<Shared>);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Set once, by a write of which nobody knows what it left behind.
@@ -88,7 +101,8 @@ impl RocksDb {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
             _ => wrong(error.to_string()),
         })?;
-        let db = DB::open(&options(), folder).map_err(|error| match meaning(error) {
+        let fault = Arc::new(Fault::default());
+        let db = Shared::open(folder, fault.clone()).map_err(|error| match error {
             StoreError::Unavailable(cause) if is_locked(&cause.to_string()) => {
                 wrong(format!("{TAKEN}; a RocksDB folder serves one"))
             }
@@ -96,12 +110,11 @@ impl RocksDb {
             StoreError::Unavailable(cause) => wrong(cause.to_string()),
             other => other,
         })?;
-        let (db, fault) = (Arc::new(db), Arc::new(Fault::default()));
         let watches = Arc::new(Watches::new());
         let threads = |error| StoreError::Unavailable(Cause::new(error));
         let committer = Committer::start(db.clone(), watches.clone(), fault.clone()).map_err(threads)?;
         let readers = Readers::start(&db).map_err(threads)?;
-        Ok(RocksDb { committer, readers, db, watches, fault })
+        Ok(RocksDb { committer, readers, db: Closed(db), watches, fault })
     }
 }
 
@@ -110,24 +123,27 @@ impl KeyValue for RocksDb {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StoreError> {
         self.fault.check()?;
         if keys.len() <= QUICK
-            && let Some(values) = quick(&self.db, keys)?
+            && let Some(lent) = self.db.0.try_lend()
+            && let Some(values) = quick(lent.db()?, keys)?
         {
             return Ok(values);
         }
         let keys = keys.to_vec();
-        self.readers.read(move |db| get(db, &keys)).await?
+        self.readers.read(move |db| get(db?, &keys)).await?
     }
 
     async fn scan(&self, keys: KeyRange, page: Page) -> Result<Vec<(Key, Bytes)>, StoreError> {
         self.fault.check()?;
-        if page.most <= QUICK {
+        if page.most <= QUICK
+            && let Some(lent) = self.db.0.try_lend()
+        {
             let mut quick = from_memory();
             quick.set_max_skippable_internal_keys(QUICK_SKIP);
-            if let Some(entries) = scan(&self.db, &keys, page, quick)? {
+            if let Some(entries) = scan(lent.db()?, &keys, page, quick)? {
                 return Ok(entries);
             }
         }
-        let entries = self.readers.read(move |db| scan(db, &keys, page, ReadOptions::default())).await??;
+        let entries = self.readers.read(move |db| scan(db?, &keys, page, ReadOptions::default())).await??;
         entries.ok_or_else(incomplete)
     }
 

@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes what waits, and one sync serves all of it.
 
+use super::shared::Shared;
 use super::{Fault, meaning};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::kv::overlay::Overlay;
@@ -29,7 +30,7 @@ pub(super) struct Committer {
 }
 
 impl Committer {
-    pub(super) fn start(db: Arc<DB>, watches: Arc<Watches>, fault: Arc<Fault>) -> io::Result<Committer> {
+    pub(super) fn start(db: Arc<Shared>, watches: Arc<Watches>, fault: Arc<Fault>) -> io::Result<Committer> {
         let (queue, waiting) = mpsc::channel();
         let mut worker = Worker { db, watches, fault, waiting, unsynced: 0 };
         let thread = thread::Builder::new().name("store-commit".to_owned()).spawn(move || worker.run())?;
@@ -53,7 +54,7 @@ impl Drop for Committer {
 }
 
 struct Worker {
-    db: Arc<DB>,
+    db: Arc<Shared>,
     watches: Arc<Watches>,
     fault: Arc<Fault>,
     waiting: Receiver<Waiting>,
@@ -79,8 +80,13 @@ impl Worker {
 
     /// Commits `first` and what came after it.
     fn commit(&mut self, first: Waiting) {
-        let db = self.db.clone();
-        let mut group = Group::new(&db);
+        let shared = self.db.clone();
+        let lent = shared.lend();
+        let db = match lent.db() {
+            Ok(db) => db,
+            Err(error) => return first.answer(Err(error.into())),
+        };
+        let mut group = Group::new(db);
         let (mut taken, mut refused) = (Vec::new(), Vec::new());
         let (mut octets, mut next) = (0, Some(first));
         while let Some(waiting) = next {
@@ -94,7 +100,7 @@ impl Worker {
             next = if octets < GROUP_MOST { self.waiting.try_recv().ok() } else { None };
         }
         let durable = taken.iter().any(|waiting| !waiting.batch.lazy) || self.unsynced >= LAZY_GROUPS;
-        let outcome = self.write(group.writes, durable);
+        let outcome = self.write(db, group.writes, durable);
         for waiting in taken {
             if outcome.is_ok() {
                 self.watches.ring(&waiting.batch);
@@ -106,14 +112,15 @@ impl Worker {
         }
     }
 
-    fn write(&mut self, writes: WriteBatch, durable: bool) -> Result<(), CommitError> {
+    fn write(&mut self, db: &DB, writes: WriteBatch, durable: bool) -> Result<(), CommitError> {
         if writes.is_empty() {
             return Ok(());
         }
         let mut how = WriteOptions::default();
         how.set_sync(durable);
-        let written = self.db.write_opt(writes, &how).map_err(|error| self.failed(meaning(error)));
+        let written = db.write_opt(writes, &how).map_err(|error| self.failed(meaning(error)));
         if written.is_ok() {
+            self.db.has_room();
             self.unsynced = if durable { 0 } else { self.unsynced + 1 };
         }
         written
@@ -122,7 +129,9 @@ impl Worker {
     /// Makes the lazy commits durable.
     fn sync(&mut self) {
         if self.unsynced > 0 && self.fault.check().is_ok() {
-            if let Err(error) = self.db.flush_wal(true) {
+            let lent = self.db.lend();
+            // Opening it again has written them elsewhere.
+            if let Err(error) = lent.db().map_or(Ok(()), |db| db.flush_wal(true)) {
                 self.failed(meaning(error));
             }
             self.unsynced = 0;
@@ -131,7 +140,7 @@ impl Worker {
 
     fn failed(&self, error: StoreError) -> CommitError {
         if let StoreError::Full = error {
-            tracing::error!("the store's disk is full");
+            self.db.is_out_of_room();
             return error.into();
         }
         tracing::error!(%error, "a write failed; the store stops until it is opened again");

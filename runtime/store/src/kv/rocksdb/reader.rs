@@ -2,7 +2,8 @@
 //! other had written when it was opened here, and writes nothing but its own log, in a temporary folder.
 
 use super::readers::Readers;
-use super::{complete, get, incomplete, meaning, options, scan};
+use super::shared::Shared;
+use super::{Fault, complete, get, incomplete, meaning, options, scan};
 use crate::error::{Cause, CommitError, StoreError};
 use crate::kv::{Batch, Key, KeyRange, KeyValue, Page};
 use ::rocksdb::{DB, ReadOptions};
@@ -45,7 +46,8 @@ impl Reader {
             other => other,
         })?;
         complete(db.try_catch_up_with_primary())?;
-        let readers = Readers::start(&Arc::new(db)).map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
+        let shared = Arc::new(Shared::new(db, folder, Arc::new(Fault::default())));
+        let readers = Readers::start(&shared).map_err(|error| StoreError::Unavailable(Cause::new(error)))?;
         Ok(Reader { readers, _log: log })
     }
 }
@@ -54,11 +56,11 @@ impl Reader {
 impl KeyValue for Reader {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StoreError> {
         let keys = keys.to_vec();
-        self.readers.read(move |db| get(db, &keys)).await?
+        self.readers.read(move |db| get(db?, &keys)).await?
     }
 
     async fn scan(&self, keys: KeyRange, page: Page) -> Result<Vec<(Key, Bytes)>, StoreError> {
-        let entries = self.readers.read(move |db| scan(db, &keys, page, ReadOptions::default())).await??;
+        let entries = self.readers.read(move |db| scan(db?, &keys, page, ReadOptions::default())).await??;
         entries.ok_or_else(incomplete)
     }
 

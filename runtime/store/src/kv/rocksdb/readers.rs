@@ -1,5 +1,6 @@
 //! The threads on which reads may wait for the disk.
 
+use super::shared::Shared;
 use crate::error::{Cause, StoreError};
 use ::rocksdb::DB;
 use std::io;
@@ -12,7 +13,7 @@ const THREADS: usize = 8;
 /// The most reads that run or wait for a thread; more wait to be let in.
 const READS_MOST: usize = 256;
 
-type Job = Box<dyn FnOnce(&DB) + Send>;
+type Job = Box<dyn FnOnce(Result<&DB, StoreError>) + Send>;
 
 /// A bounded pool of reading threads.
 pub(super) struct Readers {
@@ -22,7 +23,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn start(db: &Arc<DB>) -> io::Result<Readers> {
+    pub(super) fn start(db: &Arc<Shared>) -> io::Result<Readers> {
         let (sender, jobs) = mpsc::channel::<Job>();
         let jobs = Arc::new(Mutex::new(jobs));
         let start = |_| {
@@ -30,7 +31,7 @@ impl Readers {
             thread::Builder::new().name("store-read".to_owned()).spawn(move || {
                 // The lock is held while waiting, and released before the job runs.
                 while let Ok(job) = { jobs.lock().unwrap_or_else(PoisonError::into_inner).recv() } {
-                    job(&db);
+                    job(db.lend().db());
                 }
             })
         };
@@ -42,7 +43,7 @@ impl Readers {
     pub(super) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&DB) -> T + Send + 'static,
+        F: FnOnce(Result<&DB, StoreError>) -> T + Send + 'static,
     {
         let gone = || StoreError::Unavailable(Cause::new("the store's readers are gone"));
         let _room = self.room.acquire().await.map_err(|_| gone())?;

@@ -240,7 +240,13 @@ impl<D: Dialect> Worker<D> {
     async fn begin(&mut self, lazy: bool) -> Result<(PoolConnection<D>, u64), Error> {
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.pool.acquire().await?,
+            None => {
+                let mut connection = self.pool.acquire().await?;
+                // Where it is not kept, something went wrong in a transaction, which is perhaps open still: nobody else must
+                // be given that, and MySQL would commit what is half done by it.
+                connection.close_on_drop();
+                connection
+            }
         };
         D::text(&mut connection, D::begin(lazy).into()).await?;
         let serial = D::rows(&mut connection, D::lock(&self.place)).await?;
