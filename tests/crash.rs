@@ -7,7 +7,7 @@ use harness::load::{Load, Random};
 use harness::{Server, Site, message, program, run};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -77,25 +77,6 @@ fn a_list_of_many_reaches_each_of_them_once_whatever_is_killed() {
     assert!(!server.log().contains("panicked"));
 }
 
-/// Builds the library that keeps what was synced.
-fn fault_layer(folder: &Path) -> PathBuf {
-    let library = folder.join("unsynced.so");
-    let source = harness::root().join("tests/crash/unsynced.c");
-    let arguments = [
-        "-shared",
-        "-fPIC",
-        "-O1",
-        "-Wall",
-        "-Werror",
-        "-o",
-        library.to_str().unwrap(),
-        source.to_str().unwrap(),
-        "-ldl",
-    ];
-    run("gcc", &arguments);
-    library
-}
-
 /// Makes the data folder what a power failure would have left.
 fn lose_unsynced(data: &Path, shadow: &Path) {
     fs::remove_dir_all(data).unwrap();
@@ -124,7 +105,7 @@ fn lose_unsynced(data: &Path, shadow: &Path) {
 fn nothing_acknowledged_is_lost_with_every_write_that_was_not_synced() {
     let site = Site::with_accounts(&["ada"]);
     let tools = tempfile::tempdir().unwrap();
-    let library = fault_layer(tools.path());
+    let library = harness::fault_layer("crash/unsynced.c", tools.path());
     let load = Load::default();
     let mut random = Random(0x2545_F491_4F6C_DD1D);
     let data = site.path().canonicalize().unwrap().join("data");

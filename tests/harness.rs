@@ -230,6 +230,26 @@ impl Site {
     }
 }
 
+/// Waits until something holds; says `what` did not, where that takes too long.
+pub fn until<S: std::fmt::Display>(what: impl FnOnce() -> S, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        if began.elapsed() >= PATIENCE {
+            panic!("not within {} s: {}", PATIENCE.as_secs(), what());
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(5));
+    }
+}
+
+/// Builds a layer of faults, which a server is started with by `LD_PRELOAD`, from a file of `tests/`.
+pub fn fault_layer(source: &str, folder: &Path) -> PathBuf {
+    let library = folder.join("faults.so");
+    let source = root().join("tests").join(source);
+    let files = ["-o", library.to_str().unwrap(), source.to_str().unwrap(), "-ldl"];
+    run("gcc", &[&["-shared", "-fPIC", "-O1", "-Wall", "-Werror"], &files[..]].concat());
+    library
+}
+
 /// What is written into a buffer, as text.
 pub fn written(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
     let mut octets = Vec::new();

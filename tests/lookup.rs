@@ -1,7 +1,8 @@
 //! Lookups in Redis: what they keep, and what becomes of them when servers go and come.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::panic, reason = "tests")]
 
-use harness::redis::{self, MASTER, Redis, until};
+use harness::redis::{self, MASTER, Redis};
+use harness::until;
 use harness::{PATIENCE, certificate};
 use schema::config::{BlobOptions, IndexOptions, Pool, Redis as Config, Storage, Store};
 use schema::name::{Secret, SecretRef};
@@ -120,7 +121,7 @@ async fn values_and_counters_have_their_whole_range() {
     lookups.release(held.clone()).await.unwrap();
     // Numbers rise though the server has forgotten everything.
     servers[0].ask(&["flushall"]);
-    until("the clock goes on", || now()() > held.number.cast_signed());
+    until(|| "the clock goes on", || now()() > held.number.cast_signed());
     assert!(lookups.lease("l", MINUTE).await.unwrap().unwrap().number > held.number);
     servers[0].ask(&["set", "test:c:another", "text"]);
     assert!(matches!(lookups.add("another", 1, MINUTE).await, Err(StoreError::Corrupt { .. })));

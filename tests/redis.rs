@@ -1,6 +1,6 @@
 //! Redis servers of the test's own, on free ports: alone, watched over by sentinels, or as a cluster.
 
-use crate::{PATIENCE, free_port, run};
+use crate::{PATIENCE, free_port, run, until};
 use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -112,15 +112,6 @@ fn spawn(folder: &Path, is_sentinel: bool) -> Child {
     server.spawn().unwrap_or_else(|error| panic!("redis-server: {error}; tests/run installs it"))
 }
 
-/// Waits until something holds.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "not within {} s: {what}", PATIENCE.as_secs());
-        std::thread::yield_now();
-    }
-}
-
 /// A server, its copy, and three sentinels that watch over them, by these passwords for servers and for sentinels.
 pub fn watched(password: &str, sentinel_password: &str) -> (Redis, Redis, Vec<Redis>) {
     let secret = format!("requirepass {password}\nmasterauth {password}");
@@ -138,15 +129,19 @@ pub fn watched(password: &str, sentinel_password: &str) -> (Redis, Redis, Vec<Re
             Redis::on(port, &lines, true)
         })
         .collect();
-    until("the sentinels know of each other and of the copy", || {
-        sentinels.iter().all(|sentinel| {
-            let facts = sentinel.ask(&["-a", sentinel_password, "sentinel", "master", MASTER]);
-            facts.contains("num-other-sentinels\n2\n") && facts.contains("num-slaves\n1\n")
-        })
-    });
-    until("the copy is in step", || {
-        copy.ask(&["-a", password, "info", "replication"]).contains("master_link_status:up")
-    });
+    until(
+        || "the sentinels know of each other and of the copy",
+        || {
+            sentinels.iter().all(|sentinel| {
+                let facts = sentinel.ask(&["-a", sentinel_password, "sentinel", "master", MASTER]);
+                facts.contains("num-other-sentinels\n2\n") && facts.contains("num-slaves\n1\n")
+            })
+        },
+    );
+    until(
+        || "the copy is in step",
+        || copy.ask(&["-a", password, "info", "replication"]).contains("master_link_status:up"),
+    );
     (master, copy, sentinels)
 }
 
@@ -157,11 +152,14 @@ pub fn cluster() -> Vec<Redis> {
     let addresses: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     run("redis-cli", &[&["--cluster", "create"], &addresses[..], &["--cluster-yes"]].concat());
-    until("every member says that the cluster is whole", || {
-        servers.iter().all(|server| {
-            let facts = server.ask(&["cluster", "info"]);
-            facts.contains("cluster_state:ok") && facts.contains("cluster_known_nodes:3")
-        })
-    });
+    until(
+        || "every member says that the cluster is whole",
+        || {
+            servers.iter().all(|server| {
+                let facts = server.ask(&["cluster", "info"]);
+                facts.contains("cluster_state:ok") && facts.contains("cluster_known_nodes:3")
+            })
+        },
+    );
     servers
 }

@@ -7,11 +7,10 @@ use harness::kinds::{Four, Kind};
 use harness::load::Load;
 use harness::postgresql::PostgreSql;
 use harness::redis::Redis;
-use harness::{PATIENCE, Server, Site, account, message, program, s3, waybill};
+use harness::{Server, Site, account, message, program, s3, until, waybill};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Instant;
 use store::blob::Blobs;
 use store::blob::packed::Packing;
 use store::blob::s3::S3Blobs;
@@ -23,14 +22,6 @@ fn write(site: &Site, stores: &str) {
     site.write("mail.kdl", &format!("waybill 1\n{head}{stores}domain \"example.org\" {{\n{}}}\n", account("ada")));
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "{what}");
-        std::thread::park_timeout(std::time::Duration::from_millis(20));
-    }
-}
-
 /// How often the log says something.
 fn said(server: &Server, text: &str) -> usize {
     server.log().matches(text).count()
@@ -40,20 +31,23 @@ fn said(server: &Server, text: &str) -> usize {
 fn taken(server: &Server, site: &Site, load: &Load, stores: &str) {
     let before = said(server, "configuration taken");
     write(site, stores);
-    until(&format!("not taken:\n{stores}\n{}", server.log()), || said(server, "configuration taken") > before);
+    until(|| format!("not taken:\n{stores}\n{}", server.log()), || said(server, "configuration taken") > before);
     let so_far = load.acknowledged();
-    until("mail is not taken any more", || load.acknowledged() > so_far + 20);
+    until(|| "mail is not taken any more", || load.acknowledged() > so_far + 20);
 }
 
 fn refused(server: &Server, site: &Site, stores: &str, says: &str) {
     let mark = server.log_mark();
     write(site, stores);
     // One that was refused before, since a store is away, is tried again meanwhile.
-    until(&format!("not refused:\n{stores}\n{}", server.log()), || {
-        let log = server.log();
-        let mut lines = log.lines().skip(mark);
-        lines.any(|line| line.contains("configuration refused") && line.contains(says))
-    });
+    until(
+        || format!("not refused:\n{stores}\n{}", server.log()),
+        || {
+            let log = server.log();
+            let mut lines = log.lines().skip(mark);
+            lines.any(|line| line.contains("configuration refused") && line.contains(says))
+        },
+    );
 }
 
 fn connections(four: &Four) -> usize {
@@ -95,31 +89,34 @@ fn stores_change_while_mail_arrives() {
     let server = kind.serve(&site);
     let load = Load::default();
     let threads = load.start(site.ports);
-    until("no mail", || load.acknowledged() > 20);
+    until(|| "no mail", || load.acknowledged() > 20);
     // The same database through fewer connections.
     let narrow = data("pool most=3");
     taken(&server, &site, &load, &narrow);
-    until("the old connections stay", || connections(four) <= 4);
+    until(|| "the old connections stay", || connections(four) <= 4);
     // Counters elsewhere.
     let cache = redis(&four.lookup.url());
     let stores = format!("{narrow}{cache}{}", storage(["db", "db", "cache"], ""));
     taken(&server, &site, &load, &stores);
-    until("nothing is kept in Redis", || four.lookup.ask(&["dbsize"]) != "0");
+    until(|| "nothing is kept in Redis", || four.lookup.ask(&["dbsize"]) != "0");
     // The index elsewhere: made anew, and searches find as before.
     let elastic = index(&four.search.url());
     let stores = format!("{narrow}{cache}{elastic}{}", storage(["db", "index", "cache"], ""));
     taken(&server, &site, &load, &stores);
-    until("nothing is indexed in OpenSearch", || {
-        let count = four.search.ask("GET", "/waybill-mail-v1/_count", "");
-        count.contains("\"count\":") && !count.contains("\"count\":0")
-    });
+    until(
+        || "nothing is indexed in OpenSearch",
+        || {
+            let count = four.search.ask("GET", "/waybill-mail-v1/_count", "");
+            count.contains("\"count\":") && !count.contains("\"count\":0")
+        },
+    );
     // Messages elsewhere from now on; those that are there are found where they are.
     assert_eq!(objects(four), 0);
     let all = |bucket: &str, more: &str| {
         format!("{narrow}{cache}{elastic}{bucket}{}", storage(["objects", "index", "cache"], more))
     };
     taken(&server, &site, &load, &all(&bucket(""), "blob-inline \"2KiB\";"));
-    until("nothing lies in S3", || objects(four) > 0);
+    until(|| "nothing lies in S3", || objects(four) > 0);
     // How they are written and reached.
     let now = all(&bucket(" timeout=\"9s\"; compression \"zstd\""), "blob-grace \"2h\";");
     taken(&server, &site, &load, &now);
@@ -131,7 +128,7 @@ fn stores_change_while_mail_arrives() {
     refused(&server, &site, &now.replace("DB_PASSWORD", "NO_PASSWORD"), "NO_PASSWORD");
     refused(&server, &site, "store \"db\" { sqlite \"elsewhere.db\"; }\n", "the store of data changed");
     let so_far = load.acknowledged();
-    until("mail is not taken any more", || load.acknowledged() > so_far + 20);
+    until(|| "mail is not taken any more", || load.acknowledged() > so_far + 20);
     load.end(threads);
     load.verify(&server);
     let mut client = Client::connect_tls(site.ports.at(site.ports.imaps)).unwrap();
@@ -197,7 +194,7 @@ fn passwords_become_others_behind_the_same_names() {
     site.write("data-password", "two-of-the-data\n");
     server.wait_for_log("configuration taken", mark);
     end_connections();
-    until("the new password is not used", &comes);
+    until(|| "the new password is not used", &comes);
     let mark = server.log_mark();
     lookup.ask(&["-a", "one-of-the-cache", "config", "set", "requirepass", "two-of-the-cache"]);
     site.write("cache-password", "two-of-the-cache\n");
@@ -205,7 +202,7 @@ fn passwords_become_others_behind_the_same_names() {
     let asked = |words: &[&str]| lookup.ask(&[&["-a", "two-of-the-cache"], words].concat());
     asked(&["flushall"]);
     asked(&["client", "kill", "type", "normal"]);
-    until("nothing is kept in Redis", || comes() && asked(&["dbsize"]) != "0");
+    until(|| "nothing is kept in Redis", || comes() && asked(&["dbsize"]) != "0");
     // One that is away when it is to be taken is taken when it is there.
     let mut other = Redis::start("requirepass two-of-the-cache");
     other.stop();
@@ -215,7 +212,10 @@ fn passwords_become_others_behind_the_same_names() {
     assert!(comes());
     other.again(2);
     server.wait_for_log("configuration taken", mark);
-    until("nothing is kept in the other Redis", || comes() && other.ask(&["-a", "two-of-the-cache", "dbsize"]) != "0");
+    until(
+        || "nothing is kept in the other Redis",
+        || comes() && other.ask(&["-a", "two-of-the-cache", "dbsize"]) != "0",
+    );
     let log = server.log();
     assert!(!log.contains("-of-the-") && !log.contains("no-such-password"), "{log}");
     assert!(server.stop());

@@ -1,7 +1,8 @@
 /* Loaded before libc into a server: while the file `$FULL_FLAG` is there, the disk under `$FULL_DATA` is full.
  *
  * What is to be written is written to its half, as the last blocks of a disk take it, and the rest is refused; nothing
- * new is made there. Reading, removing and syncing go on.
+ * new is made there. With `$FULL_SYNCS` one time in three it is written whole, and syncing is refused. Reading and removing
+ * go on.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,8 +46,14 @@ static int refuse(void) {
     return -1;
 }
 
+static int is_let(void) {
+    static unsigned writes;
+    return getenv("FULL_SYNCS") && __atomic_fetch_add(&writes, 1, __ATOMIC_RELAXED) % 3 == 0;
+}
+
 /* Half of so many octets; of the last one nothing. */
-#define HALF(fd, size, call) (!refuses(fd) ? call(size) : (size) < 2 ? refuse() : call((size) / 2))
+#define HALF(fd, size, call) \
+    (!refuses(fd) || is_let() ? call(size) : (size) < 2 ? refuse() : call((size) / 2))
 
 ssize_t write(int fd, const void *from, size_t size) {
 #define CALL(n) REAL(write, fd, from, n)
@@ -90,6 +97,14 @@ int fallocate64(int fd, int mode, off64_t at, off64_t size) {
 
 int posix_fallocate(int fd, off_t at, off_t size) {
     return refuses(fd) ? ENOSPC : REAL(posix_fallocate, fd, at, size);
+}
+
+int fsync(int fd) {
+    return getenv("FULL_SYNCS") && refuses(fd) ? refuse() : REAL(fsync, fd);
+}
+
+int fdatasync(int fd) {
+    return getenv("FULL_SYNCS") && refuses(fd) ? refuse() : REAL(fdatasync, fd);
 }
 
 int mkdir(const char *path, mode_t mode) {

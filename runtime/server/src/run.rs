@@ -132,9 +132,9 @@ pub async fn serve(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// The first snapshot. A store that does not answer, or is full, is waited for: after a power cut, a database may come up later than
-/// its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended. Beside it, what
-/// was seen of the source before any secret was opened.
+/// The first snapshot. A store that does not answer, or is full, is waited for: after a power cut, a database may come up
+/// later than its mail server. What the spec says is read again meanwhile, since the spec may be what has to be mended.
+/// Beside it, what was seen of the source before any secret was opened.
 async fn first(source: &Source, ground: &Ground) -> Result<(Snapshot, Fingerprint), StartError> {
     loop {
         let bytes = source.read().await.map_err(|refused| StartError::Refused(refused.summary))?;

@@ -228,13 +228,10 @@ pub async fn follow(source: Source, server: Arc<Server>, mut print: Fingerprint)
     let before = std::mem::replace(&mut print, now(&source, &server));
     match source.read().await {
         Ok(bytes) if print == before && generation(&bytes) == server.live.now().generation => {}
-        Ok(bytes) => {
-            if server.take(&bytes).await == Taken::NotYet {
-                print.clear();
-            }
+        read => {
+            take(&server, read, &mut print).await;
             folders.watch(&source, &server);
         }
-        Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
     }
     loop {
         tokio::select! {
@@ -255,16 +252,20 @@ pub async fn follow(source: Source, server: Arc<Server>, mut print: Fingerprint)
                 _ = stopping.changed() => return,
             }
         };
-        match read {
-            Ok(bytes) => {
-                // A store is away, and nothing in the source will change when it is back: the next look tries again.
-                if server.take(&bytes).await == Taken::NotYet {
-                    print.clear();
-                }
-            }
-            Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
-        }
+        take(&server, read, &mut print).await;
         folders.watch(&source, &server);
+    }
+}
+
+async fn take(server: &Arc<Server>, read: Result<Vec<u8>, Refused>, print: &mut Fingerprint) {
+    match read {
+        Ok(bytes) => {
+            // A store is away, and nothing in the source will change when it is back: the next look tries again.
+            if server.take(&bytes).await == Taken::NotYet {
+                print.clear();
+            }
+        }
+        Err(refused) => server.refuse(refused.diagnostics, &refused.summary),
     }
 }
 

@@ -381,6 +381,7 @@ impl Registry {
             (stores.search, stores.indexer, stores.searched_with) =
                 self.search((&now.data, &now.mailboxes), new).await?;
         }
+        // A database knows its own secrets; Redis is the same one where its are what they were.
         if old.lookup != new.lookup || matches!(new.lookup, Store::Redis(_)) {
             stores.lookups = self.lookups(&new.lookup).await?;
         }

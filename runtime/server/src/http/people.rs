@@ -266,7 +266,7 @@ fn of_the_spec(address: &Address) -> Answer {
 fn of_a_directory(address: &Address) -> Answer {
     problem(
         StatusCode::CONFLICT,
-        &format!("`{address}` is kept by a directory: change it there, which the API never does"),
+        &format!("`{address}` is kept by a directory, which the API only reads: change it there"),
     )
 }
 

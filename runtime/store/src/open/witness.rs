@@ -69,16 +69,50 @@ impl<K: Eq + Hash, T: ?Sized> Open<K, T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::open::{Registry, Unready};
+    use base64::prelude::{BASE64_STANDARD, Engine};
+    use schema::config::{BlobOptions, IndexOptions, Storage, Store};
+    use schema::spec::Compression;
+    use schema::unit::{Period, Size};
 
-    #[tokio::test]
-    async fn what_is_open_stays_so_until_a_secret_that_it_was_opened_with_is_another() {
-        let told = Arc::new(std::sync::Mutex::new("one".to_owned()));
+    /// What it tells as its secret may become another.
+    fn telling(first: &str) -> (Ground, Arc<std::sync::Mutex<String>>) {
+        let told = Arc::new(std::sync::Mutex::new(first.to_owned()));
         let tells = Arc::clone(&told);
         let reveal: Reveal = Arc::new(move |reference| match reference {
             SecretRef::Env(_) => Ok(Secret::new(tells.lock().unwrap().clone())),
             _ => Err("none".to_owned()),
         });
-        let ground = Ground { root: "/".into(), clock: Arc::new(|| 0), reveal };
+        (Ground { root: "/".into(), clock: Arc::new(|| 0), reveal }, told)
+    }
+
+    #[tokio::test]
+    async fn another_key_that_messages_are_encrypted_with_is_never_taken_by_a_running_server() {
+        let (ground, told) = telling(&BASE64_STANDARD.encode([1; 32]));
+        let store = Store::Memory { name: "all".to_owned() };
+        let storage = Storage {
+            data: store.clone(),
+            blob: store.clone(),
+            search: store.clone(),
+            lookup: store,
+            blobs: BlobOptions {
+                compression: Compression::None,
+                encrypt: Some(SecretRef::Env("KEY".to_owned())),
+                grace: Period(3600),
+                inline: Size(0),
+            },
+            index: IndexOptions { languages: Vec::new(), attachments: false, most: Size(1000) },
+        };
+        let registry = Registry::new(ground);
+        let stores = registry.open(&storage, "node").await.unwrap();
+        let (stores, _) = registry.again(&stores, &storage, &storage).await.unwrap();
+        *told.lock().unwrap() = BASE64_STANDARD.encode([2; 32]);
+        assert!(matches!(registry.again(&stores, &storage, &storage).await, Err(Unready::Restart(_))));
+    }
+
+    #[tokio::test]
+    async fn what_is_open_stays_so_until_a_secret_that_it_was_opened_with_is_another() {
+        let (ground, told) = telling("one");
         let open: Open<&str, String> = Open::default();
         let of = async |key: &'static str, reference: SecretRef| {
             open.or(key, &ground, |ground| async move {

@@ -25,7 +25,10 @@ const FOUND_MOST: usize = 8 << 20;
 
 // RFC 4511 §A.1.
 const SUCCESS: u32 = 0;
+const TIME_LIMIT_EXCEEDED: u32 = 3;
+const SIZE_LIMIT_EXCEEDED: u32 = 4;
 const REFERRAL: u32 = 10;
+const ADMIN_LIMIT_EXCEEDED: u32 = 11;
 const CONSTRAINT_VIOLATION: u32 = 19;
 const NO_SUCH_OBJECT: u32 = 32;
 const INVALID_DN: u32 = 34;
@@ -270,7 +273,7 @@ impl Pool {
             SUCCESS => Ok(found),
             NO_SUCH_OBJECT if what.scope == Scope::Base => Ok(Vec::new()),
             // The server's own limits: it is this search that is too much, and another may be answered.
-            3 | 4 | 11 => {
+            TIME_LIMIT_EXCEEDED | SIZE_LIMIT_EXCEEDED | ADMIN_LIMIT_EXCEEDED => {
                 let says = format!(
                     "the server cuts off the search `{}`; raise its limit for `bind-dn`: {result}",
                     what.filter

@@ -118,7 +118,14 @@ impl Worker {
         }
         let mut how = WriteOptions::default();
         how.set_sync(durable);
-        let written = db.write_opt(writes, &how).map_err(|error| self.failed(meaning(error)));
+        let written = db.write_opt(writes, &how).map_err(|error| {
+            // Then the record is whole, and may be found when the database is opened again.
+            let is_written = error.as_ref().contains("sync:");
+            match (self.failed(meaning(error)), is_written) {
+                (CommitError::Store(StoreError::Full), true) => CommitError::Unknown,
+                (failed, _) => failed,
+            }
+        });
         if written.is_ok() {
             self.db.has_room();
             self.unsynced = if durable { 0 } else { self.unsynced + 1 };
