@@ -8,7 +8,7 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `0` `t` process (16) slot (u32) | the number (u64) of the last batch, and when it was (i64, seconds since 1970) |
+//! | `0` `t` process (16) slot (u32) | the number (u64) of the last batch, or the next one where it was refused, and when it was (i64, seconds since 1970) |
 
 use super::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
 use crate::error::{Cause, CommitError, StoreError};
@@ -146,11 +146,12 @@ impl KeyValue for Surely {
             Before::Known(before) => before,
             Before::Unread => self.read(&key).await?,
         };
-        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let number = self.number.fetch_add(2, Ordering::Relaxed);
         let when = ((self.clock)() / 1000).to_be_bytes();
         let mine = Bytes::from([number.to_be_bytes(), when].concat());
-        // No batch has this number: where it stands in the slot, none of our attempts can happen any more.
-        let refused = Bytes::from([0_u64.to_be_bytes(), when].concat());
+        // Where this stands in the slot, none of our attempts can happen any more. It is no earlier batch's either: an
+        // attempt asserts what was there before, and must not find it again.
+        let refused = Bytes::from([(number + 1).to_be_bytes(), when].concat());
         let (mut unsure, mut refusing) = (false, false);
         for tries in 0..TRIES {
             let mut attempt = if refusing { Batch::new() } else { batch.clone() };
@@ -189,5 +190,77 @@ impl KeyValue for Surely {
 
     async fn watch(&self, key: &Key) -> Result<(), StoreError> {
         self.data.watch(key).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::kv::memory::Memory;
+    use std::collections::VecDeque;
+
+    /// What becomes of a commit.
+    #[derive(Clone, Copy)]
+    enum Fate {
+        Happens,
+        /// It conflicts with what is not there.
+        Conflicts,
+        /// Nobody says what became of it, and it comes when the test says so.
+        Late,
+    }
+
+    #[derive(Default)]
+    struct Scripted {
+        memory: Memory,
+        fates: Mutex<VecDeque<Fate>>,
+        late: Mutex<Vec<Batch>>,
+    }
+
+    #[async_trait]
+    impl KeyValue for Scripted {
+        async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StoreError> {
+            self.memory.get(keys).await
+        }
+        async fn scan(&self, keys: KeyRange, page: Page) -> Result<Vec<(Key, Bytes)>, StoreError> {
+            self.memory.scan(keys, page).await
+        }
+        async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
+            let fate = self.fates.lock().unwrap().pop_front().unwrap_or(Fate::Happens);
+            match fate {
+                Fate::Happens => self.memory.commit(batch).await,
+                Fate::Conflicts => Err(CommitError::Conflict),
+                Fate::Late => {
+                    self.late.lock().unwrap().push(batch);
+                    Err(CommitError::Unknown)
+                }
+            }
+        }
+        async fn watch(&self, key: &Key) -> Result<(), StoreError> {
+            self.memory.watch(key).await
+        }
+    }
+
+    /// Twice in the same slot and second: what refuses the second batch must not look like what refused the first.
+    #[tokio::test]
+    async fn a_batch_of_which_a_conflict_was_told_does_not_come_later() {
+        let scripted = Arc::new(Scripted::default());
+        let surely = Surely::open(scripted.clone(), Arc::new(|| 0)).await.unwrap();
+        let add = || {
+            let mut batch = Batch::new();
+            batch.assert("key", None).put("key", "there");
+            batch
+        };
+        for _ in 0..3 {
+            scripted.fates.lock().unwrap().extend([Fate::Late, Fate::Conflicts, Fate::Happens]);
+            assert!(matches!(surely.commit(add()).await, Err(CommitError::Conflict)));
+            let late = std::mem::take(&mut *scripted.late.lock().unwrap());
+            assert_eq!(late.len(), 1);
+            for late in late {
+                assert!(matches!(scripted.memory.commit(late).await, Err(CommitError::Conflict)));
+            }
+            assert_eq!(surely.get(&["key".into()]).await.unwrap(), [None]);
+        }
+        assert!(surely.commit(add()).await.is_ok());
     }
 }
