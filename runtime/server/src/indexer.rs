@@ -74,15 +74,11 @@ async fn turn(server: &Server, stores: &Stores, known: &mut Known) -> Result<boo
         stores.indexer.begin().await?;
         known.begun = Some(Arc::clone(&stores.indexer));
     }
-    let mut waiting = stores.indexer.waiting(ACCOUNTS).await?;
+    let waiting = stores.indexer.waiting(known.last.as_ref(), ACCOUNTS).await?;
     if waiting.is_empty() {
         return Ok(false);
     }
     let Some(lease) = stores.lookups.lease(LEASE, LIVES).await? else { return Ok(false) };
-    // The others come first.
-    if let Some(place) = waiting.iter().position(|account| Some(account) == known.last.as_ref()) {
-        waiting.rotate_left(place + 1);
-    }
     let until = clock::instant() + TURN;
     let mut worked = stream::iter(waiting.into_iter().map(|account| steps_of(server, stores, account, until)))
         .buffer_unordered(ACCOUNTS_AT_ONCE);
@@ -145,7 +141,7 @@ pub async fn again(aside: Aside, account: Option<&Address>, mut say: impl FnMut(
     loop {
         let waiting = match account {
             Some(account) => vec![account.clone()],
-            None => stores.indexer.waiting(ACCOUNTS).await?,
+            None => stores.indexer.waiting(None, ACCOUNTS).await?,
         };
         if waiting.is_empty() {
             break;

@@ -167,12 +167,19 @@ impl Indexer {
         }
     }
 
-    /// Accounts that the index may not have all of, at most so many.
+    /// Accounts that the index may not have all of, at most so many: those after this one, and then those from the first
+    /// on, so that under a load that never ends everybody's turn comes.
     ///
     /// # Errors
     /// The store's.
-    pub async fn waiting(&self, most: usize) -> Result<Vec<Address>, StoreError> {
-        let page = self.data.scan(keys::all_unindexed(), Page::first(most.min(PAGE_MOST))).await?;
+    pub async fn waiting(&self, after: Option<&Address>, most: usize) -> Result<Vec<Address>, StoreError> {
+        let most = most.min(PAGE_MOST);
+        let KeyRange { from, to } = keys::all_unindexed();
+        let middle: Key = after.map_or(from.clone(), |after| [&keys::unindexed(after).0[..], &[0]].concat().into());
+        let mut page = self.data.scan(KeyRange { from: middle.clone(), to }, Page::first(most)).await?;
+        if page.len() < most && middle != from {
+            page.extend(self.data.scan(KeyRange { from, to: middle }, Page::first(most - page.len())).await?);
+        }
         page.iter().map(|(key, _)| account_of(key)).collect()
     }
 
@@ -372,4 +379,46 @@ fn account_of(key: &Key) -> Result<Address, StoreError> {
 
 fn corrupt(account: &Address) -> StoreError {
     StoreError::Corrupt { what: format!("how far the full-text index has {account}") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::analyse::Analyser;
+    use super::super::kv::KvSearch;
+    use super::*;
+    use crate::blob::kv::KvBlobs;
+    use crate::blob::packed::Packing;
+    use crate::blob::shelves::{Shelf, Shelves};
+    use crate::kv::memory::Memory;
+    use schema::unit::Size;
+
+    #[tokio::test]
+    async fn everybodys_turn_comes() {
+        let data: Arc<dyn KeyValue> = Arc::new(Memory::new());
+        let near = KvBlobs::new(Arc::clone(&data), Packing::default());
+        let blobs = Arc::new(Shelves::new(Shelf::new(near, None, (0, 0))));
+        let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), blobs));
+        let search = Arc::new(KvSearch::new(Arc::clone(&data), Analyser::default(), Arc::new(|| 0)));
+        let options = IndexOptions { languages: Vec::new(), attachments: true, most: Size(1 << 20) };
+        let indexer = Indexer::new((Arc::clone(&data), mailboxes, search), options, "");
+        let account = |name: &str| format!("{name}@example.org").parse::<Address>().unwrap();
+        let mut batch = Batch::new();
+        for name in ["a", "b", "c", "d", "e"] {
+            batch.put(keys::unindexed(&account(name)), Bytes::new());
+        }
+        data.commit(batch).await.unwrap();
+        for (after, most, next) in [
+            (None, 2, "ab"),
+            (Some("b"), 2, "cd"),
+            (Some("d"), 3, "eab"),
+            (Some("bb"), 2, "cd"),
+            (Some("e"), 2, "ab"),
+            (Some("c"), 9, "deabc"),
+        ] {
+            let waiting = indexer.waiting(after.map(account).as_ref(), most).await.unwrap();
+            let names: String = waiting.iter().map(|account| account.local.as_str()).collect();
+            assert_eq!(names, next, "after {after:?}");
+        }
+    }
 }
