@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use harness::client::Client;
 use harness::s3::{BUCKET, KEY, Kind, READER, S3, revealing};
-use harness::{Site, message, run, s3};
+use harness::{Site, message, program, run, s3};
 use schema::config::{self, BlobOptions};
 use schema::name::{Secret, SecretRef};
 use schema::spec::Compression;
@@ -196,6 +196,47 @@ fn mail_lies_in_s3_and_outlives_a_kill() {
         // Compressed, and nothing of it can be read.
         assert!(octets.len() < 3_000_000 && !octets.windows(11).any(|some| some == b"quick brown"));
     }
+    server.kill();
+    another_key_is_refused(&site);
+    let server = site.serve();
+    let mut imap = Client::connect_tls(server.ports.at(server.ports.imaps)).unwrap();
+    imap.line().unwrap();
+    imap.login("ada@example.org");
+    imap.imap_ok("SELECT INBOX");
+    assert!(imap.imap_ok("FETCH 1 BODY.PEEK[]").concat().contains(&texts[0]));
+}
+
+/// Neither a server nor a move goes on with a key that the messages there do not have; the right one is put back.
+fn another_key_is_refused(site: &Site) {
+    let key = site.path().join("blobs.key");
+    let right = std::fs::read_to_string(&key).unwrap();
+    let another = "YWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXphYmNkZWY=\n";
+    let spec = site.path().to_str().unwrap().to_owned();
+    let refused = |arguments: &[&str]| {
+        let output = Command::new(program("waybilld")).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains(another.trim()) && !said.contains(right.trim()), "{said}");
+        said
+    };
+    std::fs::write(&key, another).unwrap();
+    let said = refused(&["serve", "--spec", &spec]);
+    assert!(said.contains("encrypted with another key") && said.contains("put that one back"), "{said}");
+    for more in [&[][..], &["--blobs"], &["--repair", "--drop-broken"]] {
+        let said = refused(&[&["fsck", "--spec", &spec], more].concat());
+        assert!(said.contains("encrypted with another key"), "{said}");
+    }
+    std::fs::write(&key, &right).unwrap();
+    // Data moves, and the messages in the bucket would not.
+    let next = Site::new();
+    for name in ["id", "secret"] {
+        std::fs::copy(site.path().join(name), next.path().join(name)).unwrap();
+    }
+    next.write("blobs.key", another);
+    let text = std::fs::read_to_string(site.path().join("mail.kdl")).unwrap();
+    next.write("mail.kdl", &text.replace("rocksdb \"data\"", "sqlite \"mail.db\""));
+    let said = refused(&["migrate", "--spec", &spec, "--to", next.path().to_str().unwrap()]);
+    assert!(said.contains("another key") && said.contains("some messages stay where they are"), "{said}");
 }
 
 /// In a process of its own: puts a blob of so many octets and reads it by parts; then says what memory it took at most.

@@ -242,6 +242,18 @@ impl Work {
         let from = self.registries.0.side(&self.old, &looked).await?;
         self.registries.1.join(&self.registries.0).await;
         let to = self.registries.1.side(&self.new, &looked).await?;
+        let stay = match (*data == self.new.data, *blob == self.new.blob) {
+            (true, _) => Some(&from.near),
+            (false, true) => from.far.as_ref(),
+            (false, false) => None,
+        };
+        if let Some(stay) = stay.filter(|_| !to.reads(&from))
+            && !stay.list(None, 1).await?.is_empty()
+        {
+            let says = "`encrypt` names another key, or none, and some messages stay where they are, encrypted with the \
+                        old one: keep that, or move the stores of data and of messages both";
+            return Err(StoreError::Misconfigured(Cause::new(says)));
+        }
         (self.sides, self.look) = (Some((from, to)), look);
         Ok(())
     }

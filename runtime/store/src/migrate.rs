@@ -17,11 +17,14 @@
 //! | `Xt` | nobody may use this store as long as this changes: a move makes its last pass |
 //! | `Xg` | this store was moved: where to |
 //! | `Xb` | the blobs were moved, and only these: where to |
+//!
+//! [`crate::open`] has `Xk` there: which key messages are encrypted with.
 
 use crate::blob::Blobs;
 use crate::error::{Cause, CommitError, StoreError};
 use crate::keys as layout;
 use crate::kv::{Batch, Key, KeyRange, KeyValue, PAGE_MOST, Page};
+use crate::open::seal;
 use crate::row::Packer;
 use bytes::Bytes;
 use schema::config::Store;
@@ -188,13 +191,14 @@ pub async fn moved_to(data: &dyn KeyValue) -> Result<Option<String>, StoreError>
     Ok(moved)
 }
 
-/// Takes back that a data store was moved, or its blobs: servers may use it again.
+/// Takes back that a data store was moved, or its blobs, and which key messages are encrypted with: servers may use it
+/// again.
 ///
 /// # Errors
 /// The store's.
 pub async fn reopen(data: &dyn KeyValue) -> Result<(), StoreError> {
     let mut batch = Batch::new();
-    batch.remove(moved()).remove(belong()).remove(filled());
+    batch.remove(moved()).remove(belong()).remove(filled()).remove(seal::note());
     commit(data, batch).await
 }
 
@@ -308,7 +312,8 @@ impl Taken {
     /// # Errors
     /// As [`Taken::close`].
     pub async fn turn(self, blobs: &Store) -> Result<(), StoreError> {
-        self.end((belong(), named(blobs)), &[filled()]).await
+        // A server that starts notes the key anew.
+        self.end((belong(), named(blobs)), &[filled(), seal::note()]).await
     }
 
     /// Lets servers use the store again as it was.
@@ -428,9 +433,16 @@ pub struct Side {
     pub far: Option<Arc<dyn Blobs>>,
     /// Counters and facts, where they lie in a database.
     pub lookup: Option<Arc<dyn KeyValue>>,
+    /// What tells the key that messages are encrypted with from others.
+    pub(crate) key: Option<Bytes>,
 }
 
 impl Side {
+    /// Whether what the other side has encrypted can be read here.
+    pub fn reads(&self, other: &Side) -> bool {
+        other.key.is_none() || other.key == self.key
+    }
+
     /// The database that a part lies in.
     pub fn keys(&self, part: Part) -> Option<&Arc<dyn KeyValue>> {
         match part {

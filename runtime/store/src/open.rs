@@ -33,6 +33,7 @@ use std::sync::{Arc, Weak};
 use tokio::sync::Mutex;
 use witness::{Open, Witness};
 
+pub(crate) mod seal;
 pub mod witness;
 
 /// The stores of one configuration.
@@ -183,6 +184,7 @@ async fn base(ground: &Ground, storage: &Storage, read: bool) -> Result<Base, St
     };
     // Without the key, what is not encrypted can still be read.
     let packing = if read { packing.unwrap_or_default() } else { packing? };
+    seal::check(&*data, &packing, read).await?;
     let blobs = Arc::new(Shelves::new(shelf(KvBlobs::new(Arc::clone(&data), packing), far, storage)));
     let mailboxes = Arc::new(Mailboxes::new(Arc::clone(&data), Arc::clone(&blobs)));
     Ok(Base { data, blobs, mailboxes })
@@ -445,7 +447,7 @@ impl Registry {
         };
         let near = || KvBlobs::new(Arc::clone(&data), packing.clone());
         let blobs = Arc::new(Shelves::new(shelf(near(), far.clone(), storage)));
-        Ok(Side { near: Arc::new(near()), far, data, blobs, lookup })
+        Ok(Side { near: Arc::new(near()), far, data, blobs, lookup, key: packing.print() })
     }
 
     /// What another has open is open here too: one database is never opened twice.
@@ -476,6 +478,7 @@ impl Registry {
     async fn shelf(&self, data: &Arc<dyn KeyValue>, storage: &Storage) -> Result<(Shelf, Witness), StoreError> {
         let (ground, witness) = Witness::over(&self.ground);
         let packing = packing(&ground, &storage.blobs)?;
+        seal::check(&**data, &packing, false).await?;
         let near = KvBlobs::new(Arc::clone(data), packing.clone());
         let far = match &storage.blob {
             store if *store == storage.data => None,

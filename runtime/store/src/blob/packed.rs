@@ -91,6 +91,12 @@ impl Packing {
         Ok(Packing { zstd: compression == Compression::Zstd, key: key.map(read).transpose()? })
     }
 
+    /// What tells the key from others, and nothing else of it; `None` without one.
+    pub(crate) fn print(&self) -> Option<Bytes> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.key.as_ref()?[..]);
+        Some(Bytes::copy_from_slice(hmac::sign(&key, b"waybill: which key this is").as_ref()))
+    }
+
     /// Begins to pack a blob.
     pub(super) fn pack(&self, id: BlobId, octets: Bytes) -> Result<Packer, StoreError> {
         let failed = |_| StoreError::Unavailable(Cause::new("the system gives no random octets"));
