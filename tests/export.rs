@@ -4,6 +4,7 @@
 
 use harness::client::Client;
 use harness::{PASSWORD, PATIENCE, Site, account, certificate, free_port, message, program, run, same_tree as same};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use schema::config::Store;
 use std::fs;
 use std::net::TcpStream;
@@ -407,6 +408,31 @@ fn mail_comes_from_a_waybill_and_a_killed_import_is_gone_on_with() {
     ok(&first, "export", &["ada@example.org", "--to", &at("there")]);
     ok(&second, "export", &["ada@example.org", "--to", &at("here")]);
     same(&folder.path().join("there"), &folder.path().join("here"));
+}
+
+/// As `openssl req -x509` makes them: an authority's, which no authority may have vouched for.
+#[test]
+fn a_certificate_that_a_server_signed_itself_is_believed_where_it_is_given() {
+    let (first, second) = (Site::with_accounts(&["ada"]), sqlite_site());
+    for name in ["cert", "other"] {
+        let mut certificate = CertificateParams::new(["mail.example.org", "localhost"].map(str::to_owned)).unwrap();
+        certificate.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        first.write(&format!("{name}.pem"), &certificate.self_signed(&key).unwrap().pem());
+        first.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+    let spec = fs::read_to_string(first.path().join("mail.kdl")).unwrap();
+    let tls = "tls { certificate cert=(file)\"cert.pem\" key=(file)\"cert.key\"; }";
+    first.write("mail.kdl", &spec.replace("tls { self-signed; }", tls));
+    first.write("password", PASSWORD);
+    let server = first.serve();
+    append(&mut client(&server, "ada@example.org"), "INBOX", ("", "23-Nov-2026 10:00:00 +0100"), &message("one", 300));
+    let at = |name: &str| first.path().join(name).to_str().unwrap().to_owned();
+    let (url, password) = (format!("imaps://ada%40example.org@localhost:{}", first.ports.imaps), at("password"));
+    let words = ["ada@example.org", "--from", &url, "--password-file", &password, "--ca"];
+    let told = waybilld(&second, "import", &[&words[..], &[&at("other.pem")]].concat());
+    assert!(told.status.code() == Some(1) && String::from_utf8_lossy(&told.stderr).contains("no TLS"), "{told:?}");
+    assert!(ok(&second, "import", &[&words[..], &[&at("cert.pem")]].concat()).starts_with("1 messages of"));
 }
 
 /// The data store of a site whose server is stopped.

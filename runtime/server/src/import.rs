@@ -27,6 +27,7 @@ pub mod client;
 mod imap;
 mod maildir;
 mod mbox;
+mod tls;
 
 /// Octets of messages that wait to be written together.
 pub const PENDING_MOST: u64 = 4 << 20;

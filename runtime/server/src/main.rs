@@ -121,7 +121,8 @@ struct Import {
     /// The file that holds the password at the other server.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// The PEM file of the authority that the other server's certificate is from; the system's authorities unless said.
+    /// The PEM file of the authority that the other server's certificate is from, or of that certificate; the system's
+    /// authorities unless said.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
     /// What the files are; told by their looks unless said.
@@ -362,7 +363,7 @@ fn options(serve: Serve) -> Result<Options, String> {
 }
 
 fn start_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,object_store=warn"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Human => {

@@ -1,25 +1,20 @@
 //! A connection to another server's IMAP (RFC 3501): TLS, login, one command at a time.
 
+use super::tls::secure;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use proto::imap::reply::{self, LITERAL, Value};
-use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use schema::name::Secret;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 /// How long the server may be silent.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Octets of a response beside its literals.
 const RESPONSE_MOST: u64 = 1 << 20;
 /// Literals of one response.
@@ -36,7 +31,7 @@ pub struct Peer {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// The authority that is believed in place of the system's: a PEM file.
+    /// A PEM file of the authority that is believed in place of the system's, or of the server's own certificate.
     pub ca: Option<PathBuf>,
 }
 
@@ -90,7 +85,7 @@ fn decoded(user: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// An open connection.
@@ -305,30 +300,6 @@ fn literal(line: &[u8]) -> Option<(&[u8], u64)> {
     let before = line.get(..at)?;
     // RFC 3516 §4.1: `~` before it says that it may hold anything.
     Some((before.strip_suffix(b"~").unwrap_or(before), size))
-}
-
-async fn secure(peer: &Peer, plain: Box<dyn Stream>) -> Result<Box<dyn Stream>, String> {
-    let place = &peer.host;
-    let name = ServerName::try_from(peer.host.clone()).map_err(|_| format!("{place} is no server's name"))?;
-    let mut roots = RootCertStore::empty();
-    for authority in authorities(peer.ca.as_deref())? {
-        // One that cannot be read helps nobody, and harms nobody.
-        let _ = roots.add(authority);
-    }
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let shaken = timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, plain)).await;
-    let secured = shaken.map_err(|_| format!("{place} is silent"))?;
-    Ok(Box::new(
-        secured.map_err(|error| format!("{place}: no TLS: {error}; --ca FILE names an authority of your own"))?,
-    ))
-}
-
-fn authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
-    let Some(file) = file else { return Ok(rustls_native_certs::load_native_certs().certs) };
-    let wrong = |error: rustls::pki_types::pem::Error| format!("{}: {error}", file.display());
-    let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(wrong)?.collect();
-    let found = found.map_err(wrong)?;
-    if found.is_empty() { Err(format!("{} holds no certificate", file.display())) } else { Ok(found) }
 }
 
 #[cfg(test)]
