@@ -211,6 +211,20 @@ fn a_new_person_is_known_to_both(kind: &Kind, people: &str, servers: [(&Site, &S
     }
 }
 
+/// What failed at one makes the next failure wait longer at the other.
+fn a_failed_login_is_known_to_both(servers: [(&Site, &Server); 2]) {
+    let waits = servers.map(|(site, server)| {
+        let from = server.log_mark();
+        let mut client = Client::connect_tls(site.ports.at(site.ports.imaps)).unwrap();
+        client.line().unwrap();
+        let answer = client.imap("LOGIN ada@example.org wrong").unwrap().pop().unwrap();
+        assert!(answer.contains(" NO [AUTHENTICATIONFAILED]"), "{answer}");
+        let said = server.wait_for_log("login failed", from);
+        said.rsplit_once("wait_ms=").unwrap().1.trim().to_owned()
+    });
+    assert_eq!(waits, ["500", "1000"]);
+}
+
 /// How long a reader who waits for news waits after a message was acknowledged; the longest of some.
 fn idle(reader: &mut Client, client: &mut Client) -> Duration {
     reader.imap_ok("SELECT INBOX");
@@ -260,6 +274,7 @@ fn two_servers_share_a_database_and_one_inherits_the_others_queue() {
     reader("ada").wait_for("INBOX", 20);
     load.end(threads);
     a_new_person_is_known_to_both(&kind, &people, [(&one, &first), (&two, &second)]);
+    a_failed_login_is_known_to_both([(&one, &first), (&two, &second)]);
     let mut client = Client::connect(one.ports.at(one.ports.smtp)).unwrap();
     client.reply().unwrap();
     client.smtp_ok("EHLO client.example.net", "250");

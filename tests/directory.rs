@@ -61,13 +61,23 @@ impl Asked {
         }
     }
 
-    /// Whose account a name and password log in to; `-` for nobody's, `?` where it cannot be said.
+    /// Whose account a name and password log in to over IMAP; `-` for nobody's, `?` where it cannot be said.
     pub async fn login(&self, user: &str, password: &str) -> String {
-        match self.router.login(user, password.to_owned(), Access::Imap).await {
+        self.login_to(Access::Imap, user, password).await
+    }
+
+    /// As [`Asked::login`], for another service.
+    pub async fn login_to(&self, service: Access, user: &str, password: &str) -> String {
+        match self.router.login(user, password.to_owned(), service).await {
             Ok(Some(account)) => account.to_string(),
             Ok(None) => "-".to_owned(),
             Err(_) => "?".to_owned(),
         }
+    }
+
+    /// Whether somebody may stay logged in to an account.
+    pub async fn stays(&self, account: &str) -> bool {
+        self.router.is_open(&account.parse().unwrap()).await.unwrap()
     }
 
     /// Whether an account may send under an address.

@@ -4,6 +4,7 @@ use super::{Asked, documented};
 use harness::slapd::{NAME, Slapd, Tree};
 use harness::{PASSWORD, PATIENCE, Site};
 use std::time::Instant;
+use store::directory::Access;
 use store::error::StoreError;
 
 /// The page's example for a server of the test's, with its password and authority beside the spec.
@@ -110,10 +111,13 @@ async fn a_scram_verifier_lies_beside_the_hash() {
     let asked = Asked::open(&site, &format!("{spec}{DOMAIN}")).await.unwrap();
     assert!(asked.router.all_have_scram().await);
     let secret = [7; 32];
-    let ada = asked.router.scram("ada@example.org", &secret).await.unwrap();
+    let ada = asked.router.scram(("ada@example.org", Access::Imap), &secret).await.unwrap();
     assert!(ada == store::password::scram(verifier).unwrap());
-    let bob = asked.router.scram("bob@example.org", &secret).await.unwrap();
-    assert!(bob == asked.router.scram("bob@example.org", &secret).await.unwrap() && bob.stored_key != ada.stored_key);
+    let bob = asked.router.scram(("bob@example.org", Access::Imap), &secret).await.unwrap();
+    assert!(
+        bob == asked.router.scram(("bob@example.org", Access::Imap), &secret).await.unwrap()
+            && bob.stored_key != ada.stored_key
+    );
     assert_eq!(asked.login("ada@example.org", PASSWORD).await, "ada@example.org");
 }
 

@@ -77,6 +77,9 @@ async fn iredmail(asked: &Asked) {
     }
     assert_eq!(asked.login("ada@example.org", PASSWORD).await, "ada@example.org");
     assert_eq!(asked.login("gone@example.org", PASSWORD).await, "-");
+    assert_eq!(asked.login_to(Access::Submission, "ada@example.org", PASSWORD).await, "ada@example.org");
+    assert_eq!(asked.login("bob@example.org", PASSWORD).await, "bob@example.org");
+    assert_eq!(asked.login_to(Access::Submission, "bob@example.org", PASSWORD).await, "-", "may only read");
     assert_eq!(asked.quota("ada@example.org").await, Some(1 << 20));
     assert_eq!(asked.quota("bob@example.org").await, None, "0 is anything");
 }
@@ -127,8 +130,20 @@ async fn people_are_in_mariadb_and_come_back_with_it() {
     let asked = Asked::open(&site, &example("Mailcow", &store)).await.unwrap();
     assert_eq!(asked.whose("sales@example.org").await, "=ada@example.org bob@example.org");
     assert_eq!(asked.whose("countess@example.org").await, "ada@example.org");
-    // By the password of a phone: ada's own is another.
+    // By the password of a phone, which only reads: ada's own is another.
     assert_eq!(asked.login("ada@example.org", PASSWORD).await, "ada@example.org");
+    assert_eq!(asked.login_to(Access::Submission, "ada@example.org", PASSWORD).await, "-");
+    assert_eq!(asked.login_to(Access::Pop3, "bob@example.org", PASSWORD).await, "bob@example.org");
+    assert_eq!(asked.login_to(Access::Submission, "bob@example.org", PASSWORD).await, "-");
+    // One is gone, and one only gets mail; both have the password of a phone.
+    for nobody in ["gone@example.org", "hole@example.org"] {
+        assert_eq!(asked.whose(nobody).await, "-", "{nobody}");
+    }
+    assert_eq!(asked.whose("only@example.org").await, "only@example.org");
+    for who in ["gone@example.org", "only@example.org"] {
+        assert_eq!(asked.login(who, PASSWORD).await, "-", "{who}");
+    }
+    assert!(!asked.stays("only@example.org").await && asked.stays("bob@example.org").await);
     assert_eq!(asked.quota("ada@example.org").await, Some(1 << 20));
     assert!(asked.may_send_as("ada@example.org", "sales@example.org").await);
     assert!(!asked.may_send_as("bob@example.org", "sales@example.org").await);
@@ -175,9 +190,9 @@ async fn a_right_password_is_kept_anew_where_a_query_says_how() {
     let hash = text.split("(1, 1, '").nth(1).and_then(|rest| rest.split('\'').next()).unwrap();
     sql(&format!("UPDATE virtual_users SET password = '{hash}'"));
     sql("CREATE TABLE phones AS SELECT * FROM virtual_users WHERE id = 2");
-    let login = "SELECT email AS address, password AS secret FROM virtual_users WHERE email = $1 \
-                 UNION ALL SELECT email, scram FROM virtual_users WHERE email = $1 AND scram IS NOT NULL \
-                 UNION ALL SELECT email, password FROM phones WHERE email = $1";
+    let login = "SELECT email AS address, password AS secret, NULL AS services FROM virtual_users WHERE email = $1 \
+                 UNION ALL SELECT email, scram, 'imap' FROM virtual_users WHERE email = $1 AND scram IS NOT NULL \
+                 UNION ALL SELECT email, password, NULL FROM phones WHERE email = $1";
     let password = "UPDATE virtual_users SET password = $3, scram = $4 WHERE email = $1 AND password = $2";
     let verified = format!(
         "store \"people\" {{ {store}; }}\ndirectory \"people\" {{ sql \"people\" {{ query {{ login \"{login}\"; \
@@ -199,6 +214,11 @@ async fn a_right_password_is_kept_anew_where_a_query_says_how() {
     assert_eq!(kept(2), before[1], "which of two passwords it was cannot be told");
     let ada = kept(1);
     assert!(ada.starts_with("$argon2id$") && ada.contains("|SCRAM-SHA-256$"), "{ada}");
+    // Which is good for IMAP alone.
+    asked.forget();
+    let written = store::password::scram(ada.trim().split_once('|').unwrap().1).unwrap();
+    let scram = async |access| asked.router.scram(("ada@example.org", access), &[7; 32]).await.unwrap() == written;
+    assert!(scram(Access::Imap).await && !scram(Access::Submission).await);
 }
 
 #[tokio::test]

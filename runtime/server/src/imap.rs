@@ -87,7 +87,7 @@ impl ImapHost {
         let proved = match ask {
             Ask::Login(credentials) => self.server.password(credentials, Access::Imap, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
-            Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
+            Ask::Verifier { user } => match self.server.scram_verifier(&user, Access::Imap).await {
                 Ok(verifier) => return Answer::Verifier(verifier),
                 Err(error) => Err(error),
             },

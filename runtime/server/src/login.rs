@@ -4,22 +4,24 @@ use crate::listen::neighbourhood;
 use crate::server::Server;
 use proto::sasl::{Credentials, Mechanism, ScramVerifier};
 use schema::name::Address;
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 use store::directory::Access;
 use store::error::StoreError;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 /// The wait after the first failed login of a peer; each next one waits twice as long.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest wait.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// A peer is forgotten when it failed nothing for so long.
+/// A peer's failures are forgotten so long after the first of them.
 const FORGET_AFTER: Duration = Duration::from_secs(900);
-/// Peers remembered; past that the oldest half is forgotten.
-const PEERS_MOST: usize = 20_000;
+/// The wait where failures cannot be counted.
+const UNCOUNTED_DELAY: Duration = Duration::from_secs(8);
+/// Counting one takes no longer than this.
+const COUNTING_MOST: Duration = Duration::from_secs(2);
 
 /// Why a login failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,29 +32,10 @@ pub enum LoginError {
     Unavailable,
 }
 
-/// Who failed to log in lately.
-#[derive(Default)]
-pub struct Throttle(Mutex<HashMap<IpAddr, (u32, Instant)>>);
-
-impl Throttle {
-    /// Counts a failure and says how long its answer has to wait.
-    pub fn failed(&self, peer: IpAddr, now: Instant) -> Duration {
-        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.len() >= PEERS_MOST {
-            peers.retain(|_, (_, last)| now.duration_since(*last) < FORGET_AFTER / 2);
-            if peers.len() >= PEERS_MOST {
-                peers.clear();
-            }
-        }
-        let (failures, last) = peers.entry(neighbourhood(peer)).or_insert((0, now));
-        if now.duration_since(*last) > FORGET_AFTER {
-            *failures = 0;
-        }
-        let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(8)).min(LONGEST_DELAY);
-        *failures = failures.saturating_add(1);
-        *last = now;
-        delay
-    }
+/// How long the answer to the `failures`th failure in a row has to wait.
+fn delay(failures: i64) -> Duration {
+    let doubled = u32::try_from(failures.saturating_sub(1)).unwrap_or(0).min(8);
+    FIRST_DELAY.saturating_mul(1 << doubled).min(LONGEST_DELAY)
 }
 
 /// The mechanisms to offer under TLS. SCRAM only where every account has a verifier, since a client picks
@@ -104,8 +87,8 @@ impl Server {
     ///
     /// # Errors
     /// [`LoginError::Unavailable`] alone.
-    pub async fn scram_verifier(&self, user: &str) -> Result<ScramVerifier, LoginError> {
-        let scram = self.live.now().directory.scram(user, &self.secret).await;
+    pub async fn scram_verifier(&self, user: &str, access: Access) -> Result<ScramVerifier, LoginError> {
+        let scram = self.live.now().directory.scram((user, access), &self.secret).await;
         let scram = scram.map_err(|error| unavailable(&error))?;
         Ok(ScramVerifier {
             iterations: scram.iterations,
@@ -115,13 +98,31 @@ impl Server {
         })
     }
 
-    /// Counts a failed login and waits as long as it has to.
+    /// Waits as long as a failed login has to.
     pub async fn refused(&self, user: &str, peer: IpAddr) -> LoginError {
-        self.metrics.logins_refused.add(1);
-        let wait = self.throttle.failed(peer, crate::clock::instant());
+        let wait = self.failed(peer).await;
         info!(user, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "login failed");
         tokio::time::sleep(wait).await;
         LoginError::Wrong
+    }
+
+    /// Counts a failure among those of the peer's network, at all servers that share the lookups, and says how long its
+    /// answer has to wait.
+    pub async fn failed(&self, peer: IpAddr) -> Duration {
+        self.metrics.logins_refused.add(1);
+        let lookups = Arc::clone(&self.live.now().stores.lookups);
+        let counter = format!("login failed {}", neighbourhood(peer));
+        match timeout(COUNTING_MOST, lookups.add(&counter, 1, FORGET_AFTER)).await {
+            Ok(Ok(failures)) => delay(failures),
+            Ok(Err(error)) => {
+                warn!(%error, "a failed login cannot be counted");
+                UNCOUNTED_DELAY
+            }
+            Err(_) => {
+                warn!("a failed login cannot be counted: the lookups do not answer within {COUNTING_MOST:?}");
+                UNCOUNTED_DELAY
+            }
+        }
     }
 
     fn proved(&self, user: &str, account: Address, authorize: &str) -> Result<Address, LoginError> {

@@ -1,7 +1,6 @@
 //! A server's life: start, serve, stop.
 
 use crate::listen::{Crowd, Sockets};
-use crate::login::Throttle;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::secrets::Secrets;
@@ -161,7 +160,6 @@ fn assemble(first: Snapshot, ground: Ground) -> Result<Arc<Server>, StartError> 
         metrics: Arc::new(Metrics::default()),
         sockets: Sockets::default(),
         crowd: Arc::new(Crowd::default()),
-        throttle: Throttle::default(),
         next_connection: AtomicU64::new(1),
         // The low bits are enough to make ids differ between runs.
         #[allow(clippy::cast_possible_truncation, reason = "only uniqueness matters")]

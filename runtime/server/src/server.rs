@@ -2,7 +2,6 @@
 
 use crate::drift::Drift;
 use crate::listen::{Crowd, Sockets};
-use crate::login::Throttle;
 use crate::metrics::Metrics;
 use crate::snapshot::{Generation, Ground, Live, Rejected, Snapshot};
 use serde::Serialize;
@@ -25,8 +24,6 @@ pub struct Server {
     pub sockets: Sockets,
     /// Who is connected.
     pub crowd: Arc<Crowd>,
-    /// Who failed to log in.
-    pub throttle: Throttle,
     /// Connections so far.
     pub next_connection: AtomicU64,
     /// Nanoseconds at start: makes session ids unlike those of the last run.

@@ -263,7 +263,7 @@ impl SmtpHost {
         let proved = match ask {
             Ask::Login(credentials) => self.server.password(credentials, Access::Submission, peer).await,
             Ask::Proved { user, authorize } => self.server.scram_proved(&user, &authorize, peer).await,
-            Ask::Verifier { user } => match self.server.scram_verifier(&user).await {
+            Ask::Verifier { user } => match self.server.scram_verifier(&user, Access::Submission).await {
                 Ok(verifier) => return Answer::Verifier(verifier),
                 Err(error) => Err(error),
             },

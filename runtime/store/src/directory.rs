@@ -9,6 +9,7 @@
 //! again, and nothing bounces.
 
 use crate::error::StoreError;
+use crate::password::{self, Scram};
 use async_trait::async_trait;
 use schema::config::List;
 use schema::name::Address;
@@ -76,6 +77,9 @@ impl Access {
 pub struct Scope(u8);
 
 impl Scope {
+    /// Every service, also those to come.
+    pub const ALL: Scope = Scope(u8::MAX);
+
     /// Of these services.
     pub fn of(services: impl IntoIterator<Item = Access>) -> Scope {
         Scope(services.into_iter().fold(0, |bits, one| bits | one.bit()))
@@ -118,6 +122,15 @@ pub enum Target {
     List(Arc<List>),
 }
 
+/// What proves that somebody is a person of a directory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// A password's hash or a SCRAM verifier, as [`crate::password`] reads it.
+    pub secret: String,
+    /// What it is good for.
+    pub scope: Scope,
+}
+
 /// A person of a directory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Person {
@@ -133,9 +146,10 @@ pub struct Person {
     pub groups: Vec<String>,
     /// How much the mailbox may keep, in octets; `None`: anything.
     pub quota: Option<u64>,
-    /// Password hashes and SCRAM verifiers, as [`crate::password`] reads them; empty where the directory does not give
-    /// them away.
-    pub secrets: Vec<String>,
+    /// What the person logs in by; empty where the directory does not give that away.
+    pub proofs: Vec<Proof>,
+    /// Gets mail, and does not log in.
+    pub suspended: bool,
     /// Where the directory has it: a distinguished name, or nothing.
     pub place: String,
 }
@@ -147,6 +161,17 @@ impl fmt::Debug for Person {
 }
 
 impl Person {
+    /// What the person logs in to a service by.
+    pub fn secrets(&self, access: Access) -> Vec<String> {
+        self.proofs.iter().filter(|proof| proof.scope.has(access)).map(|proof| proof.secret.clone()).collect()
+    }
+
+    /// The verifier that a service's SCRAM uses.
+    pub fn verifier(&self, access: Access) -> Option<Scram> {
+        let mut proofs = self.proofs.iter().filter(|proof| !self.suspended && proof.scope.has(access));
+        proofs.find_map(|proof| password::scram(&proof.secret))
+    }
+
     /// Whether an address is one of the person's own, as far as the directory lists them.
     pub fn has(&self, address: &Address) -> bool {
         self.address == *address || self.aliases.contains(address)
@@ -182,7 +207,7 @@ pub trait Directory: Send + Sync + 'static {
     /// The person that logs in by this name; `None`: nobody does.
     async fn person(&self, login: &str) -> Result<Option<Arc<Person>>, StoreError>;
     /// Whether the password is the person's, where the directory itself says so; `None`: the caller compares it with
-    /// [`Person::secrets`]. Never asked about an empty password.
+    /// [`Person::proofs`]. Never asked about an empty password.
     async fn proves(&self, person: &Person, password: &str) -> Result<Option<bool>, StoreError>;
     /// Whether passwords can be kept anew.
     fn is_written(&self) -> bool {

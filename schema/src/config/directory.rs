@@ -132,7 +132,7 @@ pub struct Sql {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "RuntimeSqlQuery")]
 pub struct SqlQuery {
-    /// By login: columns `address`, `name`, `secret`, `quota`, as many as there are.
+    /// By login: columns `address`, `name`, `secret`, `quota`, `services`, as many as there are.
     pub login: String,
     /// By address: the logins of those who get its mail; `None`: whose login it is.
     pub address: Option<String>,

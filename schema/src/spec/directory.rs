@@ -135,7 +135,7 @@ pub struct Sql {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SqlQuery {
-    /// By login: columns `address`, `name`, `secret`, `quota`, as many as there are.
+    /// By login: columns `address`, `name`, `secret`, `quota`, `services`, as many as there are.
     #[schemars(extend("examples" = ["SELECT address, name, secret, quota FROM accounts WHERE address = $1 AND active"]))]
     pub login: String,
     /// By address: the logins of those who get its mail. Left out: whose login it is.

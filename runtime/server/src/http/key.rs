@@ -74,8 +74,7 @@ pub async fn bearer(server: &Server, headers: &HeaderMap, peer: SocketAddr) -> R
     let address = peer.ip().to_canonical();
     let key = server.live.now().keys.find(given).cloned();
     let Some(key) = key else {
-        server.metrics.logins_refused.add(1);
-        let wait = server.throttle.failed(address, crate::clock::instant());
+        let wait = server.failed(address).await;
         info!(%peer, wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "an unknown API key was sent");
         tokio::time::sleep(wait).await;
         return Err(problem(StatusCode::UNAUTHORIZED, "no `api-key` of the spec has this secret"));

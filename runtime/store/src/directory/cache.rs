@@ -4,7 +4,7 @@
 //! same meanwhile waits for that answer. A directory that did not answer is left alone for [`REST`], so that a queue
 //! full of mail for it does not wait for it once a message.
 
-use super::{Directory, Found, Person};
+use super::{Access, Directory, Found, Person};
 use crate::error::{Cause, StoreError};
 use crate::lookup::Clock;
 use crate::password;
@@ -165,7 +165,8 @@ impl Cached {
         if !self.directory.is_written() {
             return Ok(());
         }
-        let mut hashes = person.secrets.iter().filter(|secret| password::scram(secret).is_none());
+        let secrets = person.proofs.iter().map(|proof| &proof.secret);
+        let mut hashes = secrets.filter(|secret| password::scram(secret).is_none());
         let (Some(old), None) = (hashes.next(), hashes.next()) else { return Ok(()) };
         if password::is_argon2id(old) {
             return Ok(());
@@ -180,15 +181,15 @@ impl Cached {
         Ok(())
     }
 
-    /// Whether this password was right a little while ago.
-    pub fn was_right(&self, person: &Person, password: &str) -> bool {
-        let print = self.print(person, password);
+    /// Whether this password was right for this service a little while ago.
+    pub fn was_right(&self, person: &Person, given: (&str, Access)) -> bool {
+        let print = self.print(person, given);
         print.is_some_and(|print| lock(&self.right).get(&print).is_some_and(|until| *until > (self.clock)()))
     }
 
     /// Remembers that this password is right, as long as answers are believed.
-    pub fn is_right(&self, person: &Person, password: &str) {
-        if let Some(print) = self.print(person, password) {
+    pub fn is_right(&self, person: &Person, given: (&str, Access)) {
+        if let Some(print) = self.print(person, given) {
             let now = (self.clock)();
             let mut right = lock(&self.right);
             make_room(&mut right, |until| *until, now);
@@ -196,10 +197,11 @@ impl Cached {
         }
     }
 
-    /// With the hashes, so that a changed password is not believed because the old one was.
-    fn print(&self, person: &Person, password: &str) -> Option<[u8; 32]> {
+    /// With the hashes that hold for the service, so that a changed password is not believed because the old one was.
+    fn print(&self, person: &Person, (password, access): (&str, Access)) -> Option<[u8; 32]> {
         let mut tag = hmac::Context::with_key(self.key.as_ref()?);
-        for part in [person.address.to_string().as_str(), &person.place, &person.secrets.join("\0"), password] {
+        let secrets = person.secrets(access).join("\0");
+        for part in [person.address.to_string().as_str(), &person.place, &secrets, password] {
             tag.update(&(part.len() as u64).to_be_bytes());
             tag.update(part.as_bytes());
         }
@@ -230,6 +232,7 @@ impl Cached {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::{Proof, Scope};
     use super::*;
     use async_trait::async_trait;
     use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -265,6 +268,10 @@ mod tests {
         }
     }
 
+    fn proofs(secret: &str) -> Vec<Proof> {
+        vec![Proof { secret: secret.to_owned(), scope: Scope::of([Access::Imap, Access::Pop3]) }]
+    }
+
     fn ada() -> Person {
         Person {
             address: "ada@example.org".parse().unwrap(),
@@ -273,7 +280,8 @@ mod tests {
             aliases: Vec::new(),
             groups: Vec::new(),
             quota: None,
-            secrets: vec!["one".to_owned()],
+            proofs: proofs("one"),
+            suspended: false,
             place: String::new(),
         }
     }
@@ -333,10 +341,13 @@ mod tests {
     #[tokio::test]
     async fn a_right_password_is_believed_until_the_hash_changes_or_its_time_is_over() {
         let (_, time, cached) = cached();
-        cached.is_right(&ada(), "secret");
-        assert!(cached.was_right(&ada(), "secret") && !cached.was_right(&ada(), "Secret"));
-        assert!(!cached.was_right(&Person { secrets: vec!["two".to_owned()], ..ada() }, "secret"));
+        let given = ("secret", Access::Imap);
+        cached.is_right(&ada(), given);
+        assert!(cached.was_right(&ada(), given) && !cached.was_right(&ada(), ("Secret", Access::Imap)));
+        assert!(cached.was_right(&ada(), ("secret", Access::Pop3)), "by the same hash");
+        assert!(!cached.was_right(&ada(), ("secret", Access::Submission)));
+        assert!(!cached.was_right(&Person { proofs: proofs("two"), ..ada() }, given));
         time.fetch_add(60_000, Ordering::SeqCst);
-        assert!(!cached.was_right(&ada(), "secret"));
+        assert!(!cached.was_right(&ada(), given));
     }
 }

@@ -4,7 +4,7 @@
 //! its members get the mail, those of groups in it too. A password is proved by logging in as the person, or compared here
 //! with the hash that the server gives away.
 
-use super::{ASKED_MOST, Directory, Found, MEMBERS_MOST, NESTED_MOST, Person, SECRETS_MOST, sql};
+use super::{ASKED_MOST, Directory, Found, MEMBERS_MOST, NESTED_MOST, Person, Proof, SECRETS_MOST, sql};
 use crate::error::StoreError;
 use crate::open::Ground;
 use async_trait::async_trait;
@@ -129,8 +129,7 @@ impl LdapDirectory {
         };
         let others = addresses.iter().chain(self.attribute.alias.iter().flat_map(|name| entry.values(name)));
         let others: BTreeSet<Address> = others.filter_map(|text| mail_address(text)).collect();
-        let mut secrets = all(&self.attribute.secret);
-        secrets.truncate(SECRETS_MOST);
+        let secrets = all(&self.attribute.secret).into_iter().take(SECRETS_MOST);
         Some(Person {
             aliases: others.into_iter().filter(|one| *one != address).collect(),
             address,
@@ -138,7 +137,8 @@ impl LdapDirectory {
             name: self.first(entry, &self.attribute.name).unwrap_or_default().to_owned(),
             groups: all(&self.attribute.group),
             quota: self.first(entry, &self.attribute.quota).and_then(sql::quota),
-            secrets,
+            proofs: secrets.map(|secret| Proof { secret, scope: super::Scope::ALL }).collect(),
+            suspended: false,
             place: entry.dn.clone(),
         })
     }
@@ -291,6 +291,10 @@ impl Directory for LdapDirectory {
 
     async fn proves(&self, person: &Person, password: &str) -> Result<Option<bool>, StoreError> {
         if self.login == LdapLogin::Compare {
+            if person.proofs.is_empty() {
+                let says = "no hash is shown that a password could be compared with: may `bind-dn` read it?";
+                warn!(directory = self.name, dn = person.place, "{says}");
+            }
             return Ok(None);
         }
         let dn = match &self.login_dn {

@@ -216,7 +216,7 @@ impl Router {
             return Ok(self.people.entry(account).await?.kept.is_some_and(|kept| !kept.suspended));
         }
         let person = self.person(account).await?;
-        Ok(person.is_some_and(|(person, _)| person.address == *account))
+        Ok(person.is_some_and(|(person, _)| person.address == *account && !person.suspended))
     }
 
     /// Whose account it is that this name and password log in to; `None`: nobody's. For a name that nobody has it takes
@@ -249,19 +249,20 @@ impl Router {
             Some(login) if account.is_none() && usable => self.person(login).await?,
             _ => None,
         };
-        let Some((person, directory)) = elsewhere else {
+        // Who is suspended takes as long as nobody.
+        let Some((person, directory)) = elsewhere.filter(|(person, _)| !person.suspended) else {
             return Ok(if self.verifies(account.as_ref(), password).await? { account } else { None });
         };
-        if self.opened(&person.address, (&password, access)).await?.is_some() || directory.was_right(&person, &password)
-        {
+        let given = (password.as_str(), access);
+        if self.opened(&person.address, given).await?.is_some() || directory.was_right(&person, given) {
             return Ok(Some(person.address.clone()));
         }
         let right = match directory.proves(&person, &password).await? {
             Some(right) => right,
-            None => self.internal.compare(person.secrets.clone(), password.clone()).await?,
+            None => self.internal.compare(person.secrets(access), password.clone()).await?,
         };
         if right {
-            directory.is_right(&person, &password);
+            directory.is_right(&person, given);
             if let Err(error) = directory.renew(&person, &password).await {
                 warn!(%error, login = user, "a password is still kept as it came; the next login tries again");
             }
@@ -319,12 +320,12 @@ impl Router {
         Ok(right)
     }
 
-    /// What SCRAM needs to know of a user; for one who is unknown or has no verifier something false that looks the
-    /// same.
+    /// What a service's SCRAM needs to know of a user; for one who is unknown or has no verifier something false that
+    /// looks the same.
     ///
     /// # Errors
     /// The directory's.
-    pub async fn scram(&self, user: &str, secret: &[u8; 32]) -> Result<Scram, StoreError> {
+    pub async fn scram(&self, (user, access): (&str, Access), secret: &[u8; 32]) -> Result<Scram, StoreError> {
         let (mut known, mut by_api) = (None, false);
         if let Ok(login) = user.parse::<Address>() {
             by_api = self.is_by_api(&login.domain);
@@ -339,7 +340,7 @@ impl Router {
                 }
                 None => {
                     let person = self.person(&login).await?;
-                    person.and_then(|(person, _)| person.secrets.iter().find_map(|one| password::scram(one)))
+                    person.and_then(|(person, _)| person.verifier(access))
                 }
             };
         }

@@ -5,7 +5,7 @@
 //! read-only from the start, SQLite's connections are `query_only`. Where the operator wrote a query that writes, it has
 //! connections of its own.
 
-use super::{ASKED_MOST, Directory, Found, MEMBERS_MOST, Person, SECRETS_MOST};
+use super::{ASKED_MOST, Access, Directory, Found, MEMBERS_MOST, Person, Proof, SECRETS_MOST, Scope};
 use crate::error::{Cause, StoreError};
 use crate::kv::sql::connect;
 use crate::kv::sql::dialect::{Failure, Place};
@@ -25,7 +25,7 @@ use tracing::warn;
 mod engine;
 
 /// Columns that the query of a login may have.
-const COLUMNS: [&str; 4] = ["address", "name", "secret", "quota"];
+const COLUMNS: [&str; 5] = ["address", "name", "secret", "quota", "services"];
 /// Connections that write passwords: there is one write for each person, once.
 const WRITERS_MOST: u32 = 2;
 /// The largest value that is read, in octets.
@@ -238,6 +238,16 @@ pub(super) fn quota(text: &str) -> Option<u64> {
     whole.parse().ok().or_else(|| text.parse::<Size>().ok().map(|size| size.0))
 }
 
+/// Services as a table lists them, in our words or Dovecot's; others are passed over.
+fn services(text: &str) -> Scope {
+    let is_listed = |service: &Access| {
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        let other = if *service == Access::Submission { "smtp" } else { service.name() };
+        words.any(|word| word.eq_ignore_ascii_case(service.name()) || word.eq_ignore_ascii_case(other))
+    };
+    Scope::of(Access::ALL.into_iter().filter(is_listed))
+}
+
 #[async_trait]
 impl<D: Engine> Directory for SqlDirectory<D> {
     fn name(&self) -> &str {
@@ -300,11 +310,12 @@ impl<D: Engine> Directory for SqlDirectory<D> {
             let person = person.get_or_insert_with(|| Person {
                 address: address.clone(),
                 login: login.to_owned(),
-                name: value("name").unwrap_or_default().to_owned(),
+                name: String::new(),
                 aliases: Vec::new(),
                 groups: Vec::new(),
-                quota: value("quota").and_then(quota),
-                secrets: Vec::new(),
+                quota: None,
+                proofs: Vec::new(),
+                suspended: row.iter().any(|(column, _)| column == "secret"),
                 place: String::new(),
             });
             // Several rows are one person with several passwords, or nobody knows who it is.
@@ -312,10 +323,18 @@ impl<D: Engine> Directory for SqlDirectory<D> {
                 let says = format!("`{login}` logs in as {} and as {address}", person.address);
                 return Err(self.wrong(&says));
             }
-            person.secrets.extend(value("secret").filter(|secret| !secret.is_empty()).map(str::to_owned));
+            if person.name.is_empty() {
+                value("name").unwrap_or_default().clone_into(&mut person.name);
+            }
+            person.quota = person.quota.or_else(|| value("quota").and_then(quota));
+            if let Some(secret) = value("secret").filter(|secret| !secret.is_empty()) {
+                let scope = value("services").map_or(Scope::ALL, services);
+                person.proofs.push(Proof { secret: secret.to_owned(), scope });
+                person.suspended = false;
+            }
         }
         let Some(mut person) = person else { return Ok(None) };
-        person.secrets.truncate(SECRETS_MOST);
+        person.proofs.truncate(SECRETS_MOST);
         person.aliases = addresses(self.list(self.alias.as_ref(), login).await?);
         person.groups = self.list(self.group.as_ref(), login).await?;
         Ok(Some(Arc::new(person)))

@@ -9,7 +9,7 @@ use schema::name::Address;
 use schema::spec::Credential;
 use std::fmt;
 
-use super::super::{Access, Person, Scope, totp};
+use super::super::{Access, Person, Proof, Scope, totp};
 
 const VERSION: u8 = 2;
 /// Before people could be suspended, and have a password in place of the spec's.
@@ -231,7 +231,8 @@ impl Entry {
             aliases: kept.aliases.clone(),
             groups: Vec::new(),
             quota: kept.quota,
-            secrets: kept.secrets.texts(),
+            proofs: kept.secrets.texts().into_iter().map(|secret| Proof { secret, scope: Scope::ALL }).collect(),
+            suspended: kept.suspended,
             place: String::new(),
         })
     }
