@@ -334,6 +334,11 @@ async fn what_a_blob_holds_is_compared_with_its_name_when_asked() {
     put(&base.data, key, octets).await;
     assert_eq!(kinds(&base, &How::default()).await, Vec::<&str>::new());
     assert_eq!(kinds(&base, &How { blobs: true, ..How::default() }).await, ["changed-blob"]);
+    // Once its message is given up nobody misses it.
+    let drop = How { blobs: true, repair: true, drop_broken: true, ..How::default() };
+    let done = check(&base, Beside::default(), &drop, NOW).await.unwrap();
+    assert!(done.mended >= 1 && done.left == 0, "{done:#?}");
+    assert_eq!(kinds(&base, &How { blobs: true, ..How::default() }).await, Vec::<&str>::new());
     // An entry that cannot be read is told of, and nothing else is taken away for it.
     let (key, _) = first(&base, b"Me").await;
     put(&base.data, key, vec![9]).await;
