@@ -242,6 +242,7 @@ impl Work {
         let from = self.registries.0.side(&self.old, &looked).await?;
         self.registries.1.join(&self.registries.0).await;
         let to = self.registries.1.side(&self.new, &looked).await?;
+        // A configuration names one key: what is encrypted with another must not stay behind.
         let stay = match (*data == self.new.data, *blob == self.new.blob) {
             (true, _) => Some(&from.near),
             (false, true) => from.far.as_ref(),

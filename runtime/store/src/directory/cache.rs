@@ -156,26 +156,26 @@ impl Cached {
         answer
     }
 
-    /// Has a password that was right kept as it would be kept today, where it is kept otherwise and the directory lets
+    /// Has a password that was right for a service kept as it would be kept today, where it is kept otherwise and the directory lets
     /// itself be written. Of somebody with several passwords none is: it cannot be told which one was right.
     ///
     /// # Errors
     /// The directory's, and [`StoreError::Unavailable`] where nothing can be hashed now.
-    pub async fn renew(&self, person: &Person, password: &str) -> Result<(), StoreError> {
+    pub async fn renew(&self, person: &Person, (password, access): (&str, Access)) -> Result<(), StoreError> {
         if !self.directory.is_written() {
             return Ok(());
         }
-        let secrets = person.proofs.iter().map(|proof| &proof.secret);
-        let mut hashes = secrets.filter(|secret| password::scram(secret).is_none());
+        let mut hashes = person.proofs.iter().filter(|proof| password::scram(&proof.secret).is_none());
         let (Some(old), None) = (hashes.next(), hashes.next()) else { return Ok(()) };
-        if password::is_argon2id(old) {
+        // One of another service is another password: a verifier was right, and not it.
+        if !old.scope.has(access) || password::is_argon2id(&old.secret) {
             return Ok(());
         }
         let given = password.to_owned();
         let made = tokio::task::spawn_blocking(move || password::fresh(&given)).await.ok().flatten();
         let why = || StoreError::Unavailable(Cause::new("no password can be hashed now"));
         let (hash, verifier) = made.ok_or_else(why)?;
-        if self.directory.renew(person, old, (&hash, &verifier)).await? {
+        if self.directory.renew(person, &old.secret, (&hash, &verifier)).await? {
             lock(&self.people.known).remove(&person.login);
         }
         Ok(())
@@ -242,6 +242,7 @@ mod tests {
     struct Counting {
         asked: AtomicUsize,
         down: AtomicBool,
+        renewed: AtomicUsize,
     }
 
     #[async_trait]
@@ -265,6 +266,13 @@ mod tests {
         }
         async fn proves(&self, _: &Person, _: &str) -> Result<Option<bool>, StoreError> {
             Ok(None)
+        }
+        fn is_written(&self) -> bool {
+            true
+        }
+        async fn renew(&self, _: &Person, _: &str, _: (&str, &str)) -> Result<bool, StoreError> {
+            self.renewed.fetch_add(1, Ordering::SeqCst);
+            Ok(true)
         }
     }
 
@@ -349,5 +357,14 @@ mod tests {
         assert!(!cached.was_right(&Person { proofs: proofs("two"), ..ada() }, given));
         time.fetch_add(60_000, Ordering::SeqCst);
         assert!(!cached.was_right(&ada(), given));
+    }
+
+    #[tokio::test]
+    async fn a_hash_is_kept_anew_only_by_a_password_of_its_own_service() {
+        let (counting, _, cached) = cached();
+        for (service, renewed) in [(Access::Submission, 0), (Access::Imap, 1)] {
+            cached.renew(&ada(), ("secret", service)).await.unwrap();
+            assert_eq!(counting.renewed.load(Ordering::SeqCst), renewed);
+        }
     }
 }

@@ -263,7 +263,7 @@ impl Router {
         };
         if right {
             directory.is_right(&person, given);
-            if let Err(error) = directory.renew(&person, &password).await {
+            if let Err(error) = directory.renew(&person, given).await {
                 warn!(%error, login = user, "a password is still kept as it came; the next login tries again");
             }
         }
